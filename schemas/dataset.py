@@ -1,0 +1,217 @@
+"""A mixture dataset: a folder that TensorFlow Datasets reads, and that says how it was made.
+
+`features.json` and `dataset_info.json` are TensorFlow Datasets' own formats
+(https://www.tensorflow.org/datasets/external_tfrecord); `dataset.json` is ours. `COMPLETED` is written
+last: a folder without it is not a dataset yet.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from schemas.validation import load_document
+
+VERSION = 1
+
+CATALOGUE = "catalogue.arrow"
+COMPLETED = "COMPLETED"
+DATASET = "dataset.json"
+DATASET_INFO = "dataset_info.json"
+FEATURES = "features.json"
+JOB = "job.json"
+QUALITY = "quality.json"
+REJECTED = "rejected.jsonl"
+REPORT = "report.html"
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Shard:
+    """The name of one shard.
+
+    Attributes:
+        split: train, validation or test.
+        index: from 0.
+        count: the number of shards of the split.
+    """
+
+    split: str
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.split}-{self.index:05d}-of-{self.count:05d}"
+
+    def tfrecord(self, dataset_name: str) -> str:
+        """The file's name in the dataset's folder, as TensorFlow Datasets expects it."""
+        return f"{dataset_name}-{self.split}.tfrecord-{self.index:05d}-of-{self.count:05d}"
+
+    @property
+    def recipes(self) -> str:
+        """The name of the file with the shard's recipes, a line each."""
+        return f"recipes/{self}.jsonl"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """What a finished shard holds.
+
+    Attributes:
+        shard: its name.
+        num_mixtures: records in the file.
+        num_bytes: the size of the file.
+        sha256: the digest of the file, in hexadecimal.
+    """
+
+    shard: Shard
+    num_mixtures: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dataset:
+    """The content of `dataset.json`.
+
+    Attributes:
+        name: the name that the files begin with.
+        sample_rate: of all audio, in Hz.
+        num_sources: sources in each mixture.
+        compression: of the TFRecord files, as TensorFlow calls it.
+        shards: all shards, by split and index.
+    """
+
+    name: str
+    sample_rate: int
+    num_sources: int
+    compression: Literal["", "GZIP"]
+    shards: tuple[ShardInfo, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells two datasets apart: a digest of the digests of all shards, in hexadecimal."""
+        digests = "".join(f"{info.shard} {info.sha256}\n" for info in self.shards)
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def split_shards(self, split: str) -> tuple[ShardInfo, ...]:
+        """The shards of one split, in order."""
+        return tuple(info for info in self.shards if info.shard.split == split)
+
+    def to_json(self) -> str:
+        """The content of `dataset.json`."""
+        document = {"version": VERSION, "fingerprint": self.fingerprint} | dataclasses.asdict(self)
+        return json.dumps(document, indent=1) + "\n"
+
+
+def parse_dataset(text: str | bytes, origin: str) -> Dataset:
+    """Reads what `Dataset.to_json` writes.
+
+    Raises:
+        InvalidDocumentError: not a dataset description, or one of another version.
+    """
+    document = load_document(text, "dataset", origin)
+    del document["version"], document["fingerprint"]
+    document["shards"] = tuple(
+        ShardInfo(**(info | {"shard": Shard(**info["shard"])})) for info in document["shards"]
+    )
+    return Dataset(**document)
+
+
+def dataset_name(folder: str) -> tuple[str, str]:
+    """The name and the version that TensorFlow Datasets shall know a folder by.
+
+    `.../speech_mix/2.0.0` is version 2.0.0 of `speech_mix`; any other folder is version 1.0.0 of
+    what its own name comes to in lower case.
+    """
+    path = PurePosixPath(folder.replace("://", "/"))
+    version = "1.0.0"
+    if re.fullmatch(r"\d+\.\d+\.\d+", path.name):
+        version, path = path.name, path.parent
+    name = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_")
+    return (name if name[:1].isalpha() else f"mixtures_{name}".rstrip("_")), version
+
+
+def features_document(num_sources: int, num_channels: int = 1, noise: bool = False) -> dict[str, Any]:
+    """The content of `features.json`.
+
+    | feature | shape | type |
+    | --- | --- | --- |
+    | id | | text |
+    | mixture | [samples], or [samples, channels] | int16 |
+    | sources | [sources, samples], or [sources, samples, channels] | int16 |
+    | noise | as mixture, where there is any | int16 |
+    | sample_rate | | int64, Hz |
+    | speakers | [sources] | text |
+    | offsets_s | [sources] | float32, seconds |
+    | gains_db | [sources] | float32, dB, all that was applied to the file's samples |
+    | recipe | | text, JSON |
+    """
+    samples = [-1] if num_channels == 1 else [-1, num_channels]
+    features = {
+        "id": _text(),
+        "mixture": _tensor("int16", samples, "bytes"),
+        "sources": _tensor("int16", [num_sources, *samples], "bytes"),
+        "sample_rate": {
+            "pythonClassName": "tensorflow_datasets.core.features.scalar.Scalar",
+            "tensor": {"shape": {}, "dtype": "int64", "encoding": "none"},
+        },
+        "speakers": {
+            "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+            "sequence": {"feature": _text(), "length": str(num_sources)},
+        },
+        "offsets_s": _tensor("float32", [num_sources], "none"),
+        "gains_db": _tensor("float32", [num_sources], "none"),
+        "recipe": _text(),
+    }
+    if noise:
+        features["noise"] = _tensor("int16", samples, "bytes")
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+        "featuresDict": {"features": features},
+    }
+
+
+def dataset_info_document(dataset: Dataset, version: str, description: str) -> dict[str, Any]:
+    """The content of `dataset_info.json`."""
+    splits = []
+    for split in SPLITS:
+        if shards := dataset.split_shards(split):
+            splits.append(
+                {
+                    "name": split,
+                    "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                    "shardLengths": [str(info.num_mixtures) for info in shards],
+                    "numBytes": str(sum(info.num_bytes for info in shards)),
+                }
+            )
+    return {
+        "name": dataset.name,
+        "version": version,
+        "description": description,
+        "fileFormat": "tfrecord",
+        "splits": splits,
+    }
+
+
+def _text() -> Mapping[str, Any]:
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.text_feature.Text",
+        "text": {},
+    }
+
+
+def _tensor(dtype: str, shape: list[int], encoding: str) -> Mapping[str, Any]:
+    return {
+        "pythonClassName": "tensorflow_datasets.core.features.tensor_feature.Tensor",
+        "tensor": {
+            "shape": {"dimensions": [str(size) for size in shape]},
+            "dtype": dtype,
+            "encoding": encoding,
+        },
+    }

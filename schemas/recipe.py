@@ -1,0 +1,141 @@
+"""Recipes: the complete description of one mixture each, small enough to travel where audio does not.
+
+Times inside a file are counted in frames of that file, times inside a mixture in seconds: so a recipe
+renders at any sample rate, and at its own one to the sample.
+"""
+
+import dataclasses
+import json
+from typing import Any, Literal
+
+from schemas.validation import load_document
+
+VERSION = 1
+
+LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of one speaker's clean speech.
+
+    Attributes:
+        id: unique within the job; the same wherever the corpus lies.
+        corpus: the name of the corpus, as `--corpus` gives it.
+        path: the audio file, relative to the corpus.
+        speaker: the speaker's id.
+        gender: `f`, `m`, or empty where the corpus does not say.
+        split: the corpus's own split, or empty.
+        start: the first frame, counted in the file's own frames.
+        stop: the frame after the last.
+        sample_rate: the file's own, in Hz.
+        num_channels: the file's own.
+    """
+
+    id: str
+    corpus: str
+    path: str
+    speaker: str
+    gender: str
+    split: str
+    start: int
+    stop: int
+    sample_rate: int
+    num_channels: int
+
+    @property
+    def duration_s(self) -> float:
+        """The length in seconds."""
+        return (self.stop - self.start) / self.sample_rate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """An utterance, or a part of it, as it is placed in a mixture.
+
+    Attributes:
+        utterance: the id of the utterance.
+        corpus: the name of the corpus.
+        path: the audio file, relative to the corpus.
+        speaker: the speaker's id.
+        gender: `f`, `m`, or empty where the corpus does not say.
+        start: the first frame used, counted in the file's own frames.
+        stop: the frame after the last one used.
+        file_sample_rate: the file's own, in Hz.
+        offset_s: where the source begins in the mixture, in seconds.
+        level_kind: how the level is meant: `gain_db` changes the file's own, `loudness_lufs`
+            (ITU-R BS.1770) and `rms_dbfs` say what the source shall have.
+        level: the level in the unit that `level_kind` names.
+    """
+
+    utterance: str
+    corpus: str
+    path: str
+    speaker: str
+    gender: str
+    start: int
+    stop: int
+    file_sample_rate: int
+    offset_s: float
+    level_kind: LevelKind
+    level: float
+
+    @property
+    def duration_s(self) -> float:
+        """The length in seconds."""
+        return (self.stop - self.start) / self.file_sample_rate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """The complete description of one mixture.
+
+    Attributes:
+        id: unique within the dataset, such as `train-000000042`.
+        split: train, validation or test.
+        sample_rate: the rate that the mixture is rendered at, in Hz.
+        duration_s: the length of the mixture in seconds.
+        channels: `average` mixes the channels of each file down; a number picks one, from 0.
+        sources: in the order of the dataset's `sources`.
+        common_gain_db: what rendering applied to all sources so that the mixture does not clip; 0
+            in a recipe that has not been rendered, and worked out anew whenever it is.
+    """
+
+    id: str
+    split: str
+    sample_rate: int
+    duration_s: float
+    channels: Literal["average"] | int
+    sources: tuple[Source, ...]
+    common_gain_db: float = 0.0
+
+    @property
+    def num_samples(self) -> int:
+        """The length of the mixture in samples."""
+        return round(self.duration_s * self.sample_rate)
+
+    def to_json(self) -> str:
+        """One line of JSON, the same bytes for the same recipe."""
+        # By hand, because dataclasses.asdict takes ten times as long and this runs for each mixture.
+        document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
+        document["version"] = VERSION
+        document["sources"] = [
+            {name: getattr(source, name) for name in Source.__slots__} for source in self.sources
+        ]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse_recipe(line: str | bytes, origin: str) -> Recipe:
+    """Reads what `Recipe.to_json` writes.
+
+    Args:
+        line: one JSON document.
+        origin: where it comes from, for the error message.
+
+    Raises:
+        InvalidDocumentError: not a recipe, or one of another version.
+    """
+    document = load_document(line, "recipe", origin)
+    del document["version"]
+    document["sources"] = tuple(Source(**source) for source in document["sources"])
+    return Recipe(**document)
