@@ -1,7 +1,7 @@
-"""Recipes: the complete description of one mixture each, small enough to travel where audio does not.
+"""Recipes: each the complete description of one mixture, and small enough to travel.
 
-Times inside a file are counted in frames of that file, times inside a mixture in seconds: so a recipe
-renders at any sample rate, and at its own one to the sample.
+Times inside a file are counted in frames of that file, times inside a mixture in seconds: so a
+recipe renders at any sample rate, and at its own one to the sample.
 """
 
 import dataclasses
@@ -116,7 +116,7 @@ class Recipe:
 
     def to_json(self) -> str:
         """One line of JSON, the same bytes for the same recipe."""
-        # By hand, because dataclasses.asdict takes ten times as long and this runs for each mixture.
+        # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
         document["sources"] = [

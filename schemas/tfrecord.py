@@ -1,10 +1,10 @@
 """TFRecord files of `tf.train.Example`, without TensorFlow.
 
-Both formats are small and frozen. Written here rather than by protobuf because protobuf promises the
-same bytes only within one version of itself, and the bytes of a shard are what its digest, its resume
-and every comparison between runners stand on.
+Both formats are small and frozen. Written here rather than by protobuf because protobuf promises
+the same bytes only within one version of itself, and the bytes of a shard are what its checksum,
+its resume and every comparison between runners stand on.
 
-Sources: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details,
+Sources: https://www.tensorflow.org/tutorials/load_data/tfrecord (format details),
 tensorflow/core/example/{example,feature}.proto, https://protobuf.dev/programming-guides/encoding.
 """
 
@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
-FeatureValue = bytes | Sequence[bytes] | Sequence[int] | Sequence[float]
-"""One feature: bytes stand for a list of one; the type of the first value decides the list's type."""
+Feature = bytes | memoryview | Sequence[bytes] | Sequence[int] | Sequence[float]
+"""One feature. Bytes stand for a list of one; the first value's type decides the list's type."""
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 _LENGTH_DELIMITED = 2
@@ -56,20 +56,19 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
         offset += length + 16
 
 
-def encode_example(features: Mapping[str, FeatureValue]) -> bytes:
+def encode_example(features: Mapping[str, Feature]) -> bytes:
     """Serialises a `tf.train.Example`, features in the order of their names.
 
     Raises:
-        ValueError: an empty feature, whose type nothing would tell.
+        ValueError: an empty list, whose type nothing would tell.
     """
-    entries = []
+    # Messages nest four deep and audio is large: the parts are joined once, not at each level.
+    parts: list[bytes | memoryview] = []
     for name in sorted(features):
-        feature = _encode_feature(name, features[name])
         key = name.encode()
-        entry = b"".join((_tag(1), _varint(len(key)), key, _tag(2), _varint(len(feature)), feature))
-        entries += [_tag(1), _varint(len(entry)), entry]
-    body = b"".join(entries)
-    return b"".join((_tag(1), _varint(len(body)), body))
+        feature = _feature_parts(name, features[name])
+        parts += _delimited(1, [*_delimited(1, [key]), *_delimited(2, feature)])
+    return b"".join(_delimited(1, parts))
 
 
 def decode_example(payload: bytes) -> dict[str, list[bytes] | list[int] | list[float]]:
@@ -89,25 +88,18 @@ def decode_example(payload: bytes) -> dict[str, list[bytes] | list[int] | list[f
     return features
 
 
-def _encode_feature(name: str, values: FeatureValue) -> bytes:
-    if isinstance(values, bytes):
-        values = (values,)
-    if not len(values):
+def _feature_parts(name: str, values: Feature) -> list[bytes | memoryview]:
+    if isinstance(values, bytes | memoryview):
+        return _delimited(_BYTES_LIST, _delimited(1, [values]))
+    if not values:
         raise ValueError(f"feature {name!r} is empty")
-    first = values[0]
-    if isinstance(first, bytes):
-        kind = _BYTES_LIST
-        parts = [part for value in values for part in (_tag(1), _varint(len(value)), value)]  # type: ignore[arg-type]
-        content = b"".join(parts)  # type: ignore[arg-type]
-    elif isinstance(first, int):
-        kind = _INT64_LIST
-        packed = b"".join(_varint(value & 0xFFFFFFFFFFFFFFFF) for value in values)  # type: ignore[operator]
-        content = _tag(1) + _varint(len(packed)) + packed
-    else:
-        kind = _FLOAT_LIST
-        packed = struct.pack(f"<{len(values)}f", *values)
-        content = _tag(1) + _varint(len(packed)) + packed
-    return b"".join((_tag(kind), _varint(len(content)), content))
+    if isinstance(values[0], bytes):
+        items = [part for value in values for part in _delimited(1, [value])]  # type: ignore[list-item]
+        return _delimited(_BYTES_LIST, items)
+    if isinstance(values[0], int):
+        integers = [_varint(int(value) & 0xFFFFFFFFFFFFFFFF) for value in values]
+        return _delimited(_INT64_LIST, _delimited(1, integers))
+    return _delimited(_FLOAT_LIST, _delimited(1, [struct.pack(f"<{len(values)}f", *values)]))
 
 
 def _decode_feature(feature: memoryview) -> list[bytes] | list[int] | list[float]:
@@ -149,8 +141,9 @@ def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _tag(field: int) -> bytes:
-    return bytes((field << 3 | _LENGTH_DELIMITED,))
+def _delimited(field: int, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    length = sum(len(part) for part in parts)
+    return [bytes((field << 3 | _LENGTH_DELIMITED,)) + _varint(length), *parts]
 
 
 def _varint(value: int) -> bytes:
@@ -163,5 +156,5 @@ def _varint(value: int) -> bytes:
 
 
 def _masked_crc(data: bytes) -> int:
-    crc = google_crc32c.value(data)
+    crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,0 +1,107 @@
+"""Reading audio: whatever libsndfile decodes, from any file system."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from beam_jobs.files import is_remote, open_file
+
+Samples = npt.NDArray[np.float32]
+
+
+class UnusableAudioError(ValueError):
+    """A file that no second attempt will read; the message is the reason, without the path."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AudioHeader:
+    """What a file says of itself.
+
+    Attributes:
+        sample_rate: in Hz.
+        num_frames: samples in each channel.
+        num_channels: 1 or more.
+    """
+
+    sample_rate: int
+    num_frames: int
+    num_channels: int
+
+
+def read_header(path: str) -> AudioHeader:
+    """Reads a header, and no samples.
+
+    Raises:
+        UnusableAudioError: not audio that libsndfile knows, unreadable, or no audio in it.
+    """
+    with _open(path) as file:
+        if not file.frames:
+            raise UnusableAudioError("no audio in the file")
+        return AudioHeader(file.samplerate, file.frames, file.channels)
+
+
+def read_segment(
+    path: str, start: int, stop: int, channels: Literal["average"] | int = "average"
+) -> Samples:
+    """Decodes the frames from `start` to `stop`, counted in the file's own frames.
+
+    Args:
+        path: the file.
+        start: the first frame.
+        stop: the frame after the last.
+        channels: `average` mixes down, a number picks one channel, from 0.
+
+    Returns:
+        float32 [samples], full scale at 1.
+
+    Raises:
+        UnusableAudioError: it can't be decoded, ends early, has no such channel, or holds samples
+            that are not numbers.
+    """
+    with _open(path) as file:
+        if channels != "average" and channels >= file.channels:
+            raise UnusableAudioError(f"no channel {channels}: the file has {file.channels}")
+        # Seeking to where the file already stands makes libsndfile decode FLAC's first block twice.
+        if start:
+            file.seek(start)
+        samples = file.read(stop - start, dtype="float32")
+    if len(samples) < stop - start:
+        raise UnusableAudioError(
+            f"ends early: {start + len(samples)} frames of the {stop} that its header promises"
+        )
+    if samples.ndim == 2:
+        samples = samples.mean(axis=1) if channels == "average" else samples[:, channels].copy()
+    # A sum is not finite if any sample isn't, and needs no array of answers.
+    if not np.isfinite(samples.sum(dtype=np.float64)):
+        raise UnusableAudioError("samples that are infinite or not numbers")
+    return samples  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[soundfile.SoundFile]:
+    """Opens a file, and tells what no retry mends from what one may."""
+    try:
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(open_file(path)) if is_remote(path) else path
+            file = stack.enter_context(soundfile.SoundFile(source))
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise UnusableAudioError(_reason(path, error)) from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise UnusableAudioError(error.strerror or str(error)) from None
+
+
+def _reason(path: str, error: soundfile.LibsndfileError) -> str:
+    if not is_remote(path):
+        try:
+            with open(path, "rb") as file:
+                if not file.read(1):
+                    return "empty file"
+        except OSError as os_error:
+            return (os_error.strerror or str(os_error)).lower()
+    return f"not decoded: {error.error_string}"

@@ -1,0 +1,73 @@
+"""Files on any file system that Beam knows: written under a temporary name, then renamed."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+TEMPORARY_INFIX = ".incomplete-"
+
+
+def join(folder: str, *parts: str) -> str:
+    """The path of a file in a folder."""
+    return str(FileSystems.join(folder, *parts))
+
+
+@contextlib.contextmanager
+def write_atomically(path: str) -> Iterator[BinaryIO]:
+    """Opens a file that appears under its name, whole, when the block ends without an error.
+
+    Two writers of one path do not meet: each has a temporary name of its own, and the last one to
+    finish wins.
+
+    Raises:
+        OSError: the folder can't be written or is full; BeamIOError is one.
+    """
+    temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
+    file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+    try:
+        with file:
+            yield file
+        FileSystems.rename([temporary], [path])
+    except BaseException:
+        with contextlib.suppress(OSError):
+            FileSystems.delete([temporary])
+        raise
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a small file at once."""
+    with write_atomically(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def open_file(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for reading its bytes as they are, whatever its suffix."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        yield file
+
+
+def read_text(path: str) -> str:
+    """Reads a small file at once."""
+    with open_file(path) as file:
+        return file.read().decode()
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file of this name."""
+    return bool(FileSystems.exists(path))
+
+
+def list_paths(pattern: str) -> list[str]:
+    """The paths that match a glob pattern, sorted."""
+    (match,) = FileSystems.match([pattern])
+    return sorted(metadata.path for metadata in match.metadata_list)
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is on another file system than this machine's."""
+    return "://" in path
