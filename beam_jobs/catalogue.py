@@ -1,0 +1,267 @@
+"""The catalogue: every usable utterance of the corpora, found by reading headers and no samples.
+
+It is one Arrow file, in the order of a hash of the utterances' ids. Workers map it into memory, so
+that a corpus of millions of files costs each of them the few pages that it looks at.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import PCollection, TaggedOutput
+
+from beam_jobs import files
+from beam_jobs.audio import UnusableAudioError, read_header
+from beam_jobs.corpora import find_candidates
+from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.rejected import Rejected
+from schemas.recipe import Utterance
+
+REJECTED = "rejected"
+
+# Shorter than this is no speech; a file of one sample is what it is meant for.
+MIN_DURATION_S = 0.1
+
+# Few enough files for a small corpus, small enough ranges to be sorted in memory for a large one.
+_NUM_PARTS = 16
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("corpus", pa.string()),
+        ("path", pa.string()),
+        ("speaker", pa.string()),
+        ("gender", pa.string()),
+        ("split", pa.string()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("sample_rate", pa.int32()),
+        ("num_channels", pa.int32()),
+    ],
+    metadata={"version": "1"},
+)
+
+
+class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[Rejected]]):
+    """Reads the headers of all corpora and writes the catalogue, in parts.
+
+    Input: `Corpus`. Output: `Rejected` for each file that can't be used; the parts of the catalogue
+    are in the folder when the pipeline has ended.
+    """
+
+    def __init__(self, *, folder: str, prefix_names: bool) -> None:
+        self._folder = folder
+        self._prefix_names = prefix_names
+
+    def expand(self, corpora: PCollection[Corpus]) -> PCollection[Rejected]:
+        """Reads, writes, rejects."""
+        found = (
+            corpora
+            | "FindUtterances" >> beam.FlatMap(_find)
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "ReadHeaders"
+            >> beam.FlatMap(_catalogue, prefix_names=self._prefix_names).with_outputs(
+                REJECTED, main="utterances"
+            )
+        )
+        duplicates = (
+            found.utterances
+            | "SortById" >> beam.Map(lambda utterance: (_part(utterance.id), utterance))
+            | "GroupIntoParts" >> beam.GroupByKey()
+            | "WriteParts" >> beam.FlatMapTuple(_write_part, folder=self._folder)
+        )
+        rejected: PCollection[Rejected] = (
+            found[REJECTED],
+            duplicates,
+        ) | "AllRejected" >> beam.Flatten()
+        return rejected
+
+
+def _find(corpus: Corpus) -> Iterator[tuple[Corpus, Candidate | Rejected]]:
+    for candidate in find_candidates(corpus):
+        yield corpus, candidate
+
+
+def _catalogue(
+    found: tuple[Corpus, Candidate | Rejected], prefix_names: bool
+) -> Iterator[Utterance | TaggedOutput[str, Rejected]]:
+    corpus, candidate = found
+    utterance = (
+        candidate
+        if isinstance(candidate, Rejected)
+        else catalogue_utterance(corpus, candidate, prefix_names=prefix_names)
+    )
+    if isinstance(utterance, Rejected):
+        yield TaggedOutput(REJECTED, utterance)
+    else:
+        yield utterance
+
+
+def catalogue_utterance(
+    corpus: Corpus, candidate: Candidate, *, prefix_names: bool
+) -> Utterance | Rejected:
+    """Reads the header of a candidate's file.
+
+    Args:
+        corpus: where the candidate is from.
+        candidate: what the corpus's layout says of it.
+        prefix_names: whether to put the name of the corpus before the ids of utterance and speaker,
+            which are unique within one corpus only.
+    """
+    path = files.join(corpus.root, candidate.path)
+    try:
+        _check_path(corpus, candidate.path)
+        header = read_header(path)
+        duration_s = header.num_frames / header.sample_rate
+        if duration_s < MIN_DURATION_S:
+            raise UnusableAudioError(f"shorter than {MIN_DURATION_S} s")
+    except UnusableAudioError as error:
+        return Rejected(_printable(path), str(error))
+    prefix = f"{corpus.name}/" if prefix_names else ""
+    return Utterance(
+        id=prefix + candidate.utterance,
+        corpus=corpus.name,
+        path=candidate.path,
+        speaker=prefix + candidate.speaker,
+        gender=candidate.gender,
+        split=candidate.split,
+        start=0,
+        stop=header.num_frames,
+        sample_rate=header.sample_rate,
+        num_channels=header.num_channels,
+    )
+
+
+def _check_path(corpus: Corpus, path: str) -> None:
+    if _printable(path) != path:
+        raise UnusableAudioError("the file's name is not UTF-8: rename it")
+    if files.is_remote(corpus.root):
+        return
+    root = os.path.realpath(corpus.root)
+    if os.path.realpath(os.path.join(root, path)) != os.path.join(root, path.rstrip("/")):
+        raise UnusableAudioError(
+            "a link, or a path that leaves the corpus: copy what it points to into the corpus"
+        )
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()
+
+
+def _order(utterance_id: str) -> bytes:
+    return hashlib.blake2b(utterance_id.encode(), digest_size=8).digest()
+
+
+def _part(utterance_id: str) -> int:
+    return _order(utterance_id)[0] * _NUM_PARTS // 256
+
+
+def _part_path(folder: str, part: int) -> str:
+    return files.join(folder, f"catalogue-{part:02d}.arrow")
+
+
+def _write_part(part: int, utterances: Iterable[Utterance], folder: str) -> Iterator[Rejected]:
+    unique: dict[str, Utterance] = {}
+    duplicates = []
+    for utterance in sorted(utterances, key=lambda one: (_order(one.id), one.id, one.path)):
+        first = unique.setdefault(utterance.id, utterance)
+        if first is not utterance:
+            reason = f"its utterance id {utterance.id!r} is that of {first.path} too"
+            duplicates.append(Rejected(f"{utterance.corpus}/{utterance.path}", reason))
+    rows = [dataclasses.astuple(utterance) for utterance in unique.values()]
+    columns = [
+        pa.array(column, field.type)
+        for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
+    ]
+    write_table(_part_path(folder, part), [pa.table(columns, schema=_SCHEMA)])
+    yield from duplicates
+
+
+def write_table(path: str, tables: Iterable[pa.Table]) -> None:
+    """Writes tables of utterances as one Arrow file, one after the other."""
+    with files.write_atomically(path) as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def join_parts(folder: str, path: str) -> None:
+    """Makes the catalogue of the parts that `CatalogueUtterances` wrote.
+
+    A part that no utterance fell into is not there.
+    """
+    parts = (_part_path(folder, part) for part in range(_NUM_PARTS))
+    write_table(path, (_read_table(part) for part in parts if files.exists(part)))
+
+
+def _read_table(path: str) -> pa.Table:
+    if not files.is_remote(path):
+        return pa.ipc.open_file(pa.memory_map(path)).read_all()
+    with tempfile.NamedTemporaryFile() as local, files.open_file(path) as file:
+        while block := file.read(1 << 22):
+            local.write(block)
+        local.flush()
+        # The mapping outlives the name.
+        return pa.ipc.open_file(pa.memory_map(local.name)).read_all()
+
+
+class Catalogue:
+    """A catalogue in memory, or rather, mapped into it."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Makes a catalogue of a table that `write_table` wrote."""
+        self._columns = [table.column(field.name) for field in _SCHEMA]
+        speakers = table.column("speaker").combine_chunks().dictionary_encode()
+        self.speaker_names: Sequence[str] = speakers.dictionary.to_pylist()
+        self.speakers: npt.NDArray[np.int32] = speakers.indices.to_numpy()
+        """int32 [utterances]: where each utterance's speaker is in `speaker_names`."""
+        self._splits = table.column("split")
+
+    def __len__(self) -> int:
+        return len(self.speakers)
+
+    def __getitem__(self, row: int) -> Utterance:
+        return Utterance(*(column[row].as_py() for column in self._columns))
+
+    def speaker_splits(self) -> Mapping[str, frozenset[str]]:
+        """The corpus's own splits that each speaker stands in."""
+        pairs = pa.table({"speaker": self._columns[3], "split": self._splits}).group_by(
+            ["speaker", "split"]
+        )
+        splits: dict[str, frozenset[str]] = {}
+        for row in pairs.aggregate([]).to_pylist():
+            splits[row["speaker"]] = splits.get(row["speaker"], frozenset()) | {row["split"]}
+        return splits
+
+    def in_split(self, rows: npt.NDArray[np.int32], split: str) -> npt.NDArray[np.bool_]:
+        """Whether the corpus has each of some rows in a split, or in none."""
+        own = pc.is_in(self._splits.take(pa.array(rows)), pa.array([split, ""]))
+        return own.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    def total_hours(self) -> float:
+        """The length of all utterances together."""
+        start, stop, sample_rate = (self._column(name) for name in ("start", "stop", "sample_rate"))
+        return float(((stop - start) / sample_rate).sum() / 3600)
+
+    def _column(self, name: str) -> npt.NDArray[Any]:
+        return self._columns[_SCHEMA.get_field_index(name)].to_numpy()  # type: ignore[no-any-return]
+
+
+def open_catalogue(path: str) -> Catalogue:
+    """Maps a catalogue into memory, once a process."""
+    return _open_version(path, FileSystems.last_updated(path))
+
+
+@functools.lru_cache(maxsize=1)
+def _open_version(path: str, last_updated_s: float) -> Catalogue:
+    del last_updated_s
+    return Catalogue(_read_table(path))

@@ -1,0 +1,153 @@
+"""What the layouts of corpora have in common."""
+
+import dataclasses
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from apache_beam.io.filesystems import FileSystems
+
+from beam_jobs.files import is_remote
+from beam_jobs.rejected import Rejected
+
+AUDIO_SUFFIXES = frozenset(
+    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64"}
+    | {".snd", ".sph", ".w64", ".wav", ".wave"}
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus, as the command line names it.
+
+    Attributes:
+        name: the last part of its path; recipes know the corpus by it.
+        root: the folder that its paths are relative to.
+        pattern: the glob pattern of its files, relative to the root; empty for all of them.
+        layout: the name of a layout; empty to recognise it.
+        speaker_regex: finds the speaker in a path, where there is a pattern.
+    """
+
+    name: str
+    root: str
+    pattern: str = ""
+    layout: str = ""
+    speaker_regex: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """An utterance whose file nobody has looked into yet.
+
+    Attributes:
+        path: the file, relative to the corpus.
+        utterance: the id, unique within the corpus.
+        speaker: the speaker's id, unique within the corpus.
+        gender: `f`, `m`, or empty where the corpus does not say.
+        split: the corpus's own split, or empty.
+    """
+
+    path: str
+    utterance: str
+    speaker: str
+    gender: str = ""
+    split: str = ""
+
+
+class Layout(Protocol):
+    """A module of this package."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802
+        """What `--corpus_format` calls it."""
+
+    def recognises(self, corpus: Corpus, first_paths: Sequence[str]) -> bool:
+        """Whether a corpus, of which some paths are given, looks like this layout's."""
+
+    def candidates(self, corpus: Corpus) -> Iterator[Candidate | Rejected]:
+        """Yields every utterance, and every file that can't be placed, with the reason."""
+
+
+def parse_corpora(
+    arguments: Sequence[str], layout: str = "", speaker_regex: str = ""
+) -> tuple[Corpus, ...]:
+    """Makes corpora of the folders and glob patterns of a command line.
+
+    Raises:
+        ValueError: no such folder, two corpora of one name, or a pattern without a speaker.
+    """
+    corpora: dict[str, Corpus] = {}
+    for argument in arguments:
+        corpus = _parse_corpus(argument, layout, speaker_regex)
+        if corpus.name in corpora:
+            raise ValueError(
+                f"--corpus: both {corpora[corpus.name].root} and {corpus.root} would be called"
+                f" {corpus.name!r}: rename one of the folders"
+            )
+        corpora[corpus.name] = corpus
+    return tuple(corpora.values())
+
+
+def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
+    root, pattern = argument, ""
+    if re.search(r"[*?[]", argument) and not os.path.exists(argument):
+        parts = argument.split("/")
+        wild = next(index for index, part in enumerate(parts) if re.search(r"[*?[]", part))
+        root, pattern = "/".join(parts[:wild]) or ".", "/".join(parts[wild:])
+        if argument.startswith("/"):
+            root = "/" + root.lstrip("/.")
+        _check_speaker_regex(argument, speaker_regex)
+    if not is_remote(root) and not os.path.isdir(root):
+        raise ValueError(f"--corpus={argument}: there is no folder {root}")
+    name = os.path.basename(root.rstrip("/") if is_remote(root) else os.path.abspath(root))
+    return Corpus(name or "corpus", root, pattern, layout, speaker_regex)
+
+
+def _check_speaker_regex(argument: str, speaker_regex: str) -> None:
+    if not speaker_regex:
+        raise ValueError(
+            f"--corpus={argument}: a pattern needs --speaker_regex, to find the speaker in a path,"
+            " such as '([^/]+)/[^/]*$' for the folder's name"
+        )
+    try:
+        groups = re.compile(speaker_regex).groups
+    except re.error as error:
+        raise ValueError(f"--speaker_regex={speaker_regex}: {error}") from None
+    if groups != 1:
+        raise ValueError(f"--speaker_regex={speaker_regex}: put the speaker, alone, in parentheses")
+
+
+def audio_paths(corpus: Corpus) -> Iterator[str]:
+    """Yields the path of each audio file, relative to the corpus, in any order.
+
+    What has no audio's suffix belongs to a corpus too (transcripts, a licence), and is passed over.
+    A link to a folder is yielded itself, for the catalogue to reject.
+    """
+    if is_remote(corpus.root):
+        paths = _remote_paths(corpus)
+    elif corpus.pattern:
+        paths = glob.iglob(corpus.pattern, root_dir=corpus.root, recursive=True)
+    else:
+        paths = _local_paths(corpus.root)
+    for path in paths:
+        if path.endswith("/") or os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:
+            yield path
+
+
+def _remote_paths(corpus: Corpus) -> Iterator[str]:
+    prefix = corpus.root.rstrip("/") + "/"
+    (match,) = FileSystems.match([prefix + (corpus.pattern or "**")])
+    for metadata in match.metadata_list:
+        yield metadata.path[len(prefix) :]
+
+
+def _local_paths(root: str) -> Iterator[str]:
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                yield os.path.relpath(os.path.join(folder, name), root) + "/"
+        for name in sorted(names):
+            yield os.path.relpath(os.path.join(folder, name), root)

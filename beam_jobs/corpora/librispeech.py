@@ -1,0 +1,55 @@
+"""LibriSpeech and LibriTTS: `[SUBSET/]SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac`.
+
+Source: https://www.openslr.org/12, README.TXT; `SPEAKERS.TXT` beside the subsets has the genders.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths
+from beam_jobs.rejected import Rejected
+
+NAME = "librispeech"
+
+_PATH = re.compile(
+    r"(?:(?P<subset>(?:train|dev|test)-[^/]+)/)?(?P<speaker>\d+)/(?P<chapter>\d+)/"
+    r"(?P<utterance>(?P=speaker)[-_](?P=chapter)[-_][^/]*)\.[^./]+$"
+)
+_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+
+
+def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+    """Whether all paths look like LibriSpeech's."""
+    del corpus
+    return bool(first_paths) and all(_PATH.search(path) for path in first_paths)
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
+    """Yields every utterance, under LibriSpeech's own ids."""
+    genders = _read_genders(corpus.root)
+    for path in audio_paths(corpus):
+        # The corpus may be one subset, whose name then is not in the paths.
+        match = _PATH.search(f"{corpus.name}/{path}")
+        if not match:
+            yield Rejected(
+                files.join(corpus.root, path), "not SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER"
+            )
+            continue
+        speaker = match["speaker"]
+        split = _SPLITS[match["subset"].split("-")[0]] if match["subset"] else ""
+        yield Candidate(path, match["utterance"], speaker, genders.get(speaker, ""), split)
+
+
+def _read_genders(root: str) -> dict[str, str]:
+    genders = {}
+    for folder in (root, os.path.dirname(root.rstrip("/"))):
+        path = files.join(folder, "SPEAKERS.TXT")
+        if files.exists(path):
+            for line in files.read_text(path).splitlines():
+                fields = [field.strip() for field in line.split("|")]
+                if not line.startswith(";") and len(fields) > 1:
+                    genders[fields[0]] = fields[1].lower()
+            break
+    return genders

@@ -1,0 +1,30 @@
+"""A glob pattern, and a regular expression that finds the speaker in a path."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths
+from beam_jobs.rejected import Rejected
+
+NAME = "pattern"
+
+
+def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+    """Whether `--corpus` gives a pattern."""
+    del first_paths
+    return bool(corpus.pattern)
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
+    """Yields every utterance; its id is its path without the suffix."""
+    speaker_regex = re.compile(corpus.speaker_regex)
+    for path in audio_paths(corpus):
+        match = speaker_regex.search(path)
+        if match and match[1]:
+            yield Candidate(path, os.path.splitext(path)[0], match[1])
+        else:
+            yield Rejected(
+                files.join(corpus.root, path), "--speaker_regex does not find a speaker in the path"
+            )

@@ -1,0 +1,26 @@
+"""A folder for each speaker, with the speaker's files anywhere in it: `SPEAKER/.../FILE.wav`."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths
+from beam_jobs.rejected import Rejected
+
+NAME = "speaker_folders"
+
+
+def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+    """Always: what no other layout claims is taken for this one."""
+    del corpus, first_paths
+    return True
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
+    """Yields every utterance; its id is its path without the suffix."""
+    for path in audio_paths(corpus):
+        speaker, separator, _ = path.partition("/")
+        if separator:
+            yield Candidate(path, os.path.splitext(path)[0], speaker)
+        else:
+            yield Rejected(files.join(corpus.root, path), "not in the folder of a speaker")

@@ -1,0 +1,35 @@
+"""Loudness by ITU-R BS.1770, as pyloudnorm measures it."""
+
+import functools
+import math
+
+import numpy as np
+import pyloudnorm
+
+from beam_jobs.audio import Samples
+
+# BS.1770 measures blocks of this length, and nothing shorter than one.
+_BLOCK_S = 0.4
+
+
+def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
+    """Measures the loudness of a signal.
+
+    Args:
+        samples: float32 [samples], full scale at 1.
+        sample_rate: in Hz.
+
+    Returns:
+        LUFS; minus infinity for what is under the gate of -70 LUFS.
+    """
+    missing = math.ceil(_BLOCK_S * sample_rate) + 1 - len(samples)
+    if missing > 0:
+        # Repeated rather than padded: silence would count as a part of the block.
+        samples = np.pad(samples, (0, missing), mode="wrap")
+    with np.errstate(divide="ignore"):
+        return float(_meter(sample_rate).integrated_loudness(samples))
+
+
+@functools.cache
+def _meter(sample_rate: int) -> pyloudnorm.Meter:
+    return pyloudnorm.Meter(sample_rate, block_size=_BLOCK_S)

@@ -1,0 +1,305 @@
+"""Plans: from the catalogue, the configuration and a seed to the recipes of every shard.
+
+Nothing here depends on the runner, the number of workers or the order of arrival, and a shard's
+recipes need no other shard's: the plan of a million mixtures is the plan of the shard at hand.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from beam_jobs.catalogue import Catalogue
+from beam_jobs.pairing import Indices, Pairing
+from beam_jobs.random_keys import keyed_generator
+from beam_jobs.splits import apportion, split_by_corpus, split_by_shares
+from schemas.dataset import SPLITS, Shard, Split
+from schemas.recipe import LevelKind, Recipe, Source, Utterance
+from schemas.recipe_config import RecipeConfig, Uniform
+
+# The RMS level of the first source where levels are relative; far enough from full scale.
+_REFERENCE_RMS_DBFS = -25.0
+
+# So many mixtures of a dozen seconds and two speakers are a shard of the 100 to 200 MB that
+# TensorFlow's guides advise; and no split has more shards than a file system lists with ease.
+_MIXTURES_PER_SHARD = 128
+_MIN_SHARDS, _MAX_SHARDS = 8, 10_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What a plan is made from, besides the catalogue.
+
+    Attributes:
+        config: what recipes are drawn from.
+        seed: any number.
+        shares: the share of the speakers in each split; empty to keep the corpus's own splits.
+        num_mixtures: in all splits together; 0 to use every utterance once.
+        num_shards: of each split; 0 to choose by the number of mixtures.
+    """
+
+    config: RecipeConfig
+    seed: int
+    shares: Mapping[Split, float]
+    num_mixtures: int
+    num_shards: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _SplitPlan:
+    """One split: rows of the catalogue, who meets whom, and how often."""
+
+    rows: Indices
+    pairing: Pairing
+    num_mixtures: int
+    num_shards: int
+
+
+class NothingToDoError(ValueError):
+    """The input leaves nothing to do; the message says what to change."""
+
+
+class Plan:
+    """The recipes of a dataset, shard by shard.
+
+    Attributes:
+        speaker_splits: the split of each speaker.
+    """
+
+    def __init__(self, catalogue: Catalogue, options: PlanOptions) -> None:
+        """Divides the speakers, and says how many mixtures and shards each split has.
+
+        Raises:
+            NothingToDoError: no usable utterance, or in no split speakers enough for a mixture.
+        """
+        self._catalogue = catalogue
+        self._options = options
+        group_size = options.config.num_speakers
+        if not len(catalogue):
+            raise NothingToDoError("no usable utterance in the corpus: see rejected.jsonl")
+        if options.shares:
+            self.speaker_splits = split_by_shares(
+                catalogue.speaker_names, options.shares, min_speakers=group_size
+            )
+        else:
+            self.speaker_splits = split_by_corpus(catalogue.speaker_splits())
+        rows = self._rows_by_split()
+        pairings: dict[Split, Pairing] = {}
+        for split in SPLITS:
+            speakers = catalogue.speakers[rows[split]]
+            if len(np.unique(speakers)) >= group_size:
+                key = (options.seed, split)
+                pairings[split] = Pairing(speakers, group_size=group_size, key=key)
+        if not pairings:
+            raise NothingToDoError(
+                f"{len(catalogue.speaker_names)} speakers are too few for mixtures of {group_size}:"
+                " add speakers to the corpus, or lower num_speakers in the recipe"
+            )
+        counts: Mapping[Split, int] = {
+            split: pairing.groups_per_round for split, pairing in pairings.items()
+        }
+        if options.num_mixtures:
+            weights = options.shares or {split: float(len(rows[split])) for split in SPLITS}
+            placed = {split: weights[split] if split in pairings else 0.0 for split in SPLITS}
+            counts = apportion(options.num_mixtures, placed)
+        self._splits = {
+            split: _SplitPlan(
+                rows[split], pairings[split], counts[split], self._num_shards(counts[split])
+            )
+            for split in pairings
+            if counts[split]
+        }
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """All shards of all splits."""
+        return tuple(
+            Shard(split, index, plan.num_shards)
+            for split, plan in self._splits.items()
+            for index in range(plan.num_shards)
+        )
+
+    @property
+    def num_mixtures(self) -> int:
+        """In all splits together."""
+        return sum(plan.num_mixtures for plan in self._splits.values())
+
+    def left_out(self) -> dict[Split, int]:
+        """The splits that were asked for but have no mixtures, and their number of speakers."""
+        counts = {split: 0 for split in SPLITS if self._options.shares.get(split)}
+        for split in self.speaker_splits.values():
+            counts[split] = counts.get(split, 0) + 1
+        return {split: count for split, count in counts.items() if split not in self._splits}
+
+    def mixture_range(self, shard: Shard) -> tuple[int, int]:
+        """The numbers of a shard's first mixture, and of the one after its last."""
+        total = self._splits[shard.split].num_mixtures  # type: ignore[index]
+        return total * shard.index // shard.count, total * (shard.index + 1) // shard.count
+
+    def mixtures(self, shard: Shard) -> Iterator[tuple[str, list[int]]]:
+        """Yields the id of each mixture of a shard, and the rows of its utterances, in order."""
+        plan = self._splits[shard.split]  # type: ignore[index]
+        start, stop = self.mixture_range(shard)
+        for number, group in enumerate(plan.pairing.groups(start, stop), start):
+            yield f"{shard.split}-{number:09d}", plan.rows[group].tolist()
+
+    def recipe(self, mixture_id: str, split: str, rows: Sequence[int]) -> Recipe:
+        """Draws the recipe of one mixture."""
+        utterances = [self._catalogue[row] for row in rows]
+        return draw_recipe(self._options.config, self._options.seed, mixture_id, split, utterances)
+
+    def replace_utterances(
+        self, mixture_id: str, split: str, rows: Sequence[int], unusable: Container[int]
+    ) -> list[int]:
+        """Replaces the utterances of a mixture that turned out unusable.
+
+        What takes their place depends on the seed, the mixture and on which are unusable; it is
+        of another speaker than the rest in any case.
+
+        Raises:
+            NothingToDoError: the split has no other utterance.
+        """
+        candidates = self._splits[split].rows  # type: ignore[index]
+        speakers = self._catalogue.speakers
+        replaced = list(rows)
+        spares = iter(
+            keyed_generator(self._options.seed, mixture_id, "spares").permutation(candidates)
+        )
+        for index, row in enumerate(rows):
+            if row not in unusable:
+                continue
+            others = {speakers[other] for other in replaced[:index] + replaced[index + 1 :]}
+            for spare in spares:
+                if int(spare) not in unusable and speakers[spare] not in others:
+                    replaced[index] = int(spare)
+                    break
+            else:
+                raise NothingToDoError(
+                    f"{split}: not enough utterances that can be decoded: see rejected.jsonl"
+                )
+        return replaced
+
+    def _rows_by_split(self) -> dict[Split, Indices]:
+        names = self._catalogue.speaker_names
+        codes = np.array(
+            [
+                SPLITS.index(self.speaker_splits[name]) if name in self.speaker_splits else -1
+                for name in names
+            ]
+        )
+        row_codes = codes[self._catalogue.speakers]
+        rows = {
+            split: np.flatnonzero(row_codes == code).astype(np.int32)
+            for code, split in enumerate(SPLITS)
+        }
+        if not self._options.shares:
+            # An utterance that its corpus places elsewhere than its speaker stands nowhere.
+            for split in SPLITS:
+                rows[split] = rows[split][self._catalogue.in_split(rows[split], split)]
+        return rows
+
+    def _num_shards(self, num_mixtures: int) -> int:
+        wanted = self._options.num_shards or min(
+            max(-(-num_mixtures // _MIXTURES_PER_SHARD), _MIN_SHARDS), _MAX_SHARDS
+        )
+        return min(wanted, num_mixtures)
+
+
+def draw_recipe(
+    config: RecipeConfig,
+    seed: int,
+    mixture_id: str,
+    split: str,
+    utterances: Sequence[Utterance],
+) -> Recipe:
+    """Draws everything that a configuration leaves to chance.
+
+    Args:
+        config: what to draw from.
+        seed: of the job.
+        mixture_id: with the seed, what the random numbers belong to.
+        split: train, validation or test.
+        utterances: of different speakers.
+    """
+    generator = keyed_generator(seed, mixture_id)
+    rate = config.sample_rate
+    gaps_s = [0.0] + [_draw(config.offset_s, generator) for _ in utterances[1:]]
+    # Whole samples, so that a recipe says to the sample what is rendered.
+    offsets_s = [round(gap_s * rate) / rate for gap_s in itertools.accumulate(gaps_s)]
+    level_kind, levels = _draw_levels(config, len(utterances), generator)
+    sources = tuple(
+        Source(
+            utterance=utterance.id,
+            corpus=utterance.corpus,
+            path=utterance.path,
+            speaker=utterance.speaker,
+            gender=utterance.gender,
+            start=utterance.start,
+            stop=utterance.stop,
+            file_sample_rate=utterance.sample_rate,
+            offset_s=offset_s,
+            level_kind=level_kind,
+            level=level,
+        )
+        for utterance, offset_s, level in zip(utterances, offsets_s, levels, strict=True)
+    )
+    ends_s = [source.offset_s + source.duration_s for source in sources]
+    # Where the first source ends of those that are still there when the last one has started.
+    overlap_end_s = min(end_s for end_s in ends_s if end_s > offsets_s[-1])
+    window_s = (0.0, max(ends_s))
+    if config.length == "min":
+        window_s = (0.0, overlap_end_s)
+    elif config.length != "max":
+        window_s = _draw_crop(config.length, max(ends_s), offsets_s[-1], overlap_end_s, generator)
+        window_s = (round(window_s[0] * rate) / rate, window_s[1])
+    return Recipe(
+        id=mixture_id,
+        split=split,
+        sample_rate=rate,
+        duration_s=max(round((window_s[1] - window_s[0]) * rate), 1) / rate,
+        channels=config.channels,
+        sources=tuple(_cut(source, *window_s) for source in sources),
+    )
+
+
+def _draw_levels(
+    config: RecipeConfig, count: int, generator: np.random.Generator
+) -> tuple[LevelKind, list[float]]:
+    levels = [round(_draw(config.level, generator), 4) for _ in range(count)]
+    if config.level_kind == "relative_db":
+        return "rms_dbfs", [
+            _REFERENCE_RMS_DBFS,
+            *(_REFERENCE_RMS_DBFS - level for level in levels[1:]),
+        ]
+    return config.level_kind, levels
+
+
+def _draw_crop(
+    length_s: float,
+    end_s: float,
+    overlap_start_s: float,
+    overlap_end_s: float,
+    generator: np.random.Generator,
+) -> tuple[float, float]:
+    """A stretch that has as much of the overlap as it can, and of the mixture what it can."""
+    last_start_s = max(end_s - length_s, 0.0)
+    bounds_s = sorted((overlap_start_s, overlap_end_s - length_s))
+    low_s, high_s = (min(max(bound_s, 0.0), last_start_s) for bound_s in bounds_s)
+    start_s = low_s + (high_s - low_s) * generator.random()
+    return start_s, start_s + length_s
+
+
+def _cut(source: Source, start_s: float, stop_s: float) -> Source:
+    """What is left of a source in a stretch of its mixture; times count from there on."""
+    rate = source.file_sample_rate
+    skipped = round(max(start_s - source.offset_s, 0.0) * rate)
+    kept = round((stop_s - source.offset_s) * rate)
+    start = min(source.start + skipped, source.stop)
+    stop = max(min(source.stop, source.start + kept), start)
+    offset_s = max(source.offset_s - start_s, 0.0) if stop > start else 0.0
+    return dataclasses.replace(source, start=start, stop=stop, offset_s=offset_s)
+
+
+def _draw(uniform: Uniform, generator: np.random.Generator) -> float:
+    return uniform.low + (uniform.high - uniform.low) * generator.random()

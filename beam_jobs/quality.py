@@ -1,0 +1,258 @@
+"""What a dataset turned out to be, measured while it is rendered."""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from beam_jobs.loudness import integrated_loudness_lufs
+from beam_jobs.rejected import Rejected
+from beam_jobs.rendering import Mixture
+from schemas.dataset import Shard, ShardInfo
+from schemas.recipe import Recipe
+
+_VERSION = 1
+
+# Title, unit, and how finely values are counted.
+HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
+    "duration_s": ("Length of the mixtures", "s", 0.1),
+    "overlap_ratio": ("Share of a mixture in which at least two sources overlap", "", 0.01),
+    "offset_s": ("A source starts so long after the one before it", "s", 0.05),
+    "level_difference_db": ("Loudest source over softest, RMS", "dB", 0.25),
+    "loudness_lufs": ("Loudness of the sources, of a sample", "LUFS", 0.25),
+    "common_gain_db": ("Gain that prevents clipping", "dB", 0.1),
+    "silence_ratio": ("Share of a mixture that is silent", "", 0.01),
+}
+
+# Loudness takes as long as the rest of a mixture; one in so many tells as much.
+_LOUDNESS_EVERY = 32
+
+_FRAME_S = 0.02
+_SILENCE_PCM = 33  # -60 dBFS
+_MAX_PCM = 32767
+
+
+@dataclasses.dataclass(slots=True)
+class Histogram:
+    """Counts of values, added up without ever knowing their range.
+
+    Attributes:
+        counts: by the number of the bin, which begins at that many steps.
+        total: the sum of the values.
+        low: the least value.
+        high: the greatest value.
+    """
+
+    counts: Counter[int] = dataclasses.field(default_factory=Counter)
+    total: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, value: float, step: float) -> None:
+        """Counts a value."""
+        self.counts[math.floor(value / step + 1e-9)] += 1
+        self.total += value
+        self.low = min(self.low, value)
+        self.high = max(self.high, value)
+
+    def merge(self, other: "Histogram") -> None:
+        """Adds the counts of another histogram."""
+        self.counts.update(other.counts)
+        self.total += other.total
+        self.low = min(self.low, other.low)
+        self.high = max(self.high, other.high)
+
+    def to_document(self, title: str, unit: str, step: float, max_bins: int = 40) -> dict[str, Any]:
+        """The histogram as `quality.json` has it, with no more bins than can be looked at."""
+        num = sum(self.counts.values())
+        if not num:
+            return {
+                "title": title,
+                "unit": unit,
+                "edges": [],
+                "counts": [],
+                "num": 0,
+            } | dict.fromkeys(("mean", "min", "max"))
+        first, last = min(self.counts), max(self.counts)
+        width = next(
+            width
+            for width in (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+            if last // width - first // width < max_bins
+        )
+        bins: Counter[int] = Counter()
+        for number, count in self.counts.items():
+            bins[number // width] += count
+        numbers = range(first // width, last // width + 1)
+        return {
+            "title": title,
+            "unit": unit,
+            "edges": [round(number * width * step, 6) for number in (*numbers, numbers.stop)],
+            "counts": [bins[number] for number in numbers],
+            "num": num,
+            "mean": round(self.total / num, 4),
+            "min": round(self.low, 4),
+            "max": round(self.high, 4),
+        }
+
+
+@dataclasses.dataclass(slots=True)
+class Quality:
+    """What one shard of a dataset turned out to be, or several together.
+
+    Attributes:
+        infos: what each shard holds.
+        samples: in all mixtures of each split.
+        uses: how often each row of the catalogue is used, in each split.
+        histograms: by the names of `HISTOGRAMS`.
+        max_sum_error: the greatest difference of a mixture from the sum of its sources.
+        clipped_samples: at the greatest or least value.
+        silent_sources: sources with nothing in their mixture.
+        rejected: files that could not be decoded.
+    """
+
+    infos: list[ShardInfo] = dataclasses.field(default_factory=list)
+    samples: Counter[str] = dataclasses.field(default_factory=Counter)
+    uses: dict[str, Counter[int]] = dataclasses.field(default_factory=dict)
+    histograms: dict[str, Histogram] = dataclasses.field(
+        default_factory=lambda: {name: Histogram() for name in HISTOGRAMS}
+    )
+    max_sum_error: int = 0
+    clipped_samples: int = 0
+    silent_sources: int = 0
+    rejected: set[Rejected] = dataclasses.field(default_factory=set)
+
+    def count_uses(self, split: str, rows: Iterable[int]) -> None:
+        """Counts the utterances of a mixture, which are rows of the catalogue."""
+        self.uses.setdefault(split, Counter()).update(rows)
+
+    def measure(self, mixture: Mixture) -> None:
+        """Measures a mixture."""
+        recipe = mixture.recipe
+        self.samples[recipe.split] += recipe.num_samples
+        self._count("duration_s", recipe.duration_s)
+        self._count("overlap_ratio", overlap_ratio(recipe))
+        for earlier, later in itertools.pairwise(source.offset_s for source in recipe.sources):
+            self._count("offset_s", later - earlier)
+        self._count("common_gain_db", recipe.common_gain_db)
+        self._count("silence_ratio", _silence_ratio(mixture))
+
+        exact = np.sum(mixture.sources, axis=0, dtype=np.int32)
+        exact -= mixture.mixture
+        self.max_sum_error = max(self.max_sum_error, int(exact.max()), -int(exact.min()))
+        for signal in (mixture.sources, mixture.mixture):
+            if max(signal.max(), -int(signal.min())) >= _MAX_PCM:
+                self.clipped_samples += int((np.abs(signal.astype(np.int32)) >= _MAX_PCM).sum())
+
+        levels_db = [_rms_dbfs(mixture, index) for index in range(len(recipe.sources))]
+        heard_db = [level_db for level_db in levels_db if level_db is not None]
+        self.silent_sources += len(levels_db) - len(heard_db)
+        if len(heard_db) > 1:
+            self._count("level_difference_db", max(heard_db) - min(heard_db))
+        if _is_in_sample(recipe.id):
+            for index, level_db in enumerate(levels_db):
+                if level_db is not None:
+                    lufs = integrated_loudness_lufs(_placed(mixture, index), recipe.sample_rate)
+                    if math.isfinite(lufs):
+                        self._count("loudness_lufs", lufs)
+
+    def merge(self, other: "Quality") -> None:
+        """Adds what was measured elsewhere."""
+        self.infos += other.infos
+        self.samples.update(other.samples)
+        for split, uses in other.uses.items():
+            self.uses.setdefault(split, Counter()).update(uses)
+        for name, histogram in other.histograms.items():
+            self.histograms[name].merge(histogram)
+        self.max_sum_error = max(self.max_sum_error, other.max_sum_error)
+        self.clipped_samples += other.clipped_samples
+        self.silent_sources += other.silent_sources
+        self.rejected |= other.rejected
+
+    def to_json(self) -> str:
+        """The record that a finished shard leaves for a job that is started again."""
+        return json.dumps({"version": _VERSION} | dataclasses.asdict(self), default=list)
+
+    def _count(self, name: str, value: float) -> None:
+        self.histograms[name].add(value, HISTOGRAMS[name][2])
+
+
+def parse_quality(text: str) -> Quality:
+    """Reads what `Quality.to_json` writes."""
+    document = json.loads(text)
+    return Quality(
+        infos=[
+            ShardInfo(**(info | {"shard": Shard(**info["shard"])})) for info in document["infos"]
+        ],
+        samples=Counter(document["samples"]),
+        uses={split: _integer_keys(uses) for split, uses in document["uses"].items()},
+        histograms={
+            name: Histogram(**(histogram | {"counts": _integer_keys(histogram["counts"])}))
+            for name, histogram in document["histograms"].items()
+        },
+        max_sum_error=document["max_sum_error"],
+        clipped_samples=document["clipped_samples"],
+        silent_sources=document["silent_sources"],
+        rejected={Rejected(**rejected) for rejected in document["rejected"]},
+    )
+
+
+def overlap_ratio(recipe: Recipe) -> float:
+    """The share of a mixture in which at least two sources are placed."""
+    changes = sorted(
+        change
+        for source in recipe.sources
+        for change in ((source.offset_s, 1), (source.offset_s + source.duration_s, -1))
+    )
+    overlap_s = active = 0.0
+    for (start_s, change), (stop_s, _) in itertools.pairwise(changes):
+        active += change
+        if active > 1:
+            overlap_s += min(stop_s, recipe.duration_s) - start_s
+    return overlap_s / recipe.duration_s
+
+
+def _integer_keys(counts: Mapping[str, int]) -> Counter[int]:
+    return Counter({int(key): count for key, count in counts.items()})
+
+
+def _placed(mixture: Mixture, index: int) -> Any:
+    source = mixture.recipe.sources[index]
+    start = round(source.offset_s * mixture.recipe.sample_rate)
+    stop = start + math.ceil(source.duration_s * mixture.recipe.sample_rate)
+    return mixture.sources[index, start:stop].astype(np.float32) / (_MAX_PCM + 1)
+
+
+def _rms_dbfs(mixture: Mixture, index: int) -> float | None:
+    """The level of a source where it is placed; None where there is nothing."""
+    samples = _placed(mixture, index)
+    power = float(np.vdot(samples, samples)) / len(samples) if len(samples) else 0.0
+    return 10 * math.log10(power) if power else None
+
+
+def _silence_ratio(mixture: Mixture) -> float:
+    frame = max(round(_FRAME_S * mixture.recipe.sample_rate), 1)
+    num_frames = len(mixture.mixture) // frame
+    if not num_frames:
+        return 0.0
+    frames = mixture.mixture[: num_frames * frame].reshape(num_frames, frame)
+    silent = (frames.max(axis=1) < _SILENCE_PCM) & (frames.min(axis=1) > -_SILENCE_PCM)
+    return float(silent.mean())
+
+
+def _is_in_sample(mixture_id: str) -> bool:
+    return int(mixture_id.rpartition("-")[2]) % _LOUDNESS_EVERY == 0
+
+
+def use_document(uses: Sequence[int]) -> dict[str, Any]:
+    """How evenly something is used, as `quality.json` has it."""
+    histogram = Counter(uses)
+    return {
+        "min": min(histogram, default=0),
+        "max": max(histogram, default=0),
+        "histogram": {str(use): histogram[use] for use in sorted(histogram)},
+    }

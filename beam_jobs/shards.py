@@ -1,0 +1,191 @@
+"""Rendering the shards of a dataset: one element of the pipeline is one shard.
+
+Audio never passes from one step of the pipeline to the next; what passes is the name of a shard,
+and what was measured of it.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO, cast
+
+import apache_beam as beam
+import google_crc32c
+from apache_beam.metrics import Metrics
+
+from beam_jobs import files
+from beam_jobs.catalogue import open_catalogue
+from beam_jobs.planning import Plan, PlanOptions
+from beam_jobs.quality import Quality, parse_quality
+from beam_jobs.rejected import Rejected
+from beam_jobs.rendering import Mixture, Scratch, UnusableSourceError, encode_mixture, render
+from schemas import dataset
+from schemas.dataset import Shard, ShardInfo
+from schemas.tfrecord import write_record
+
+# What a job leaves for the same job started again; gone when the dataset is complete.
+PROGRESS = "progress"
+
+# TensorFlow's own; higher levels take several times as long for a percent.
+_GZIP_LEVEL = 6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a worker needs to know to render a shard.
+
+    Attributes:
+        folder: the dataset's.
+        dataset_name: what the names of files begin with.
+        compression: empty, or GZIP.
+        corpus_roots: the folder of each corpus, by its name.
+        plan_options: what the plan is made from, besides the catalogue.
+        recipes_only: whether to write the recipes and leave the audio.
+    """
+
+    folder: str
+    dataset_name: str
+    compression: str
+    corpus_roots: Mapping[str, str]
+    plan_options: PlanOptions
+    recipes_only: bool
+
+    def open_plan(self) -> Plan:
+        """Makes the plan of the dataset, from its catalogue."""
+        catalogue = open_catalogue(files.join(self.folder, dataset.CATALOGUE))
+        return Plan(catalogue, self.plan_options)
+
+    def quality_path(self, shard: Shard) -> str:
+        """Where the measurements of a shard are; a shard that has them is finished."""
+        return files.join(self.folder, PROGRESS, f"{shard}.json")
+
+
+class RenderShards(beam.DoFn):
+    """Writes each shard that is not there yet. Input: `Shard`. Output: its `Quality`."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+        self._plan: Plan | None = None
+        self._scratch = Scratch()
+        self._shards_rendered = Metrics.counter("mixtures", "shards_rendered")
+        self._shards_skipped = Metrics.counter("mixtures", "shards_skipped")
+        self._mixtures_rendered = Metrics.counter("mixtures", "mixtures_rendered")
+        self._shard_bytes = Metrics.distribution("mixtures", "shard_bytes")
+
+    def process(self, shard: Shard) -> Iterator[Quality]:
+        """Writes one shard."""
+        path = self._rendering.quality_path(shard)
+        if files.exists(path):
+            self._shards_skipped.inc()
+            yield parse_quality(files.read_text(path))
+            return
+        if self._plan is None:
+            self._plan = self._rendering.open_plan()
+        quality = render_shard(shard, self._plan, self._rendering, self._scratch)
+        self._shards_rendered.inc()
+        for info in quality.infos:
+            self._mixtures_rendered.inc(info.num_mixtures)
+            self._shard_bytes.update(info.num_bytes)
+        yield quality
+
+
+def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratch) -> Quality:
+    """Writes the recipes and the records of a shard, and then what was measured of them."""
+    quality = Quality()
+    with contextlib.ExitStack() as stack:
+        recipes = stack.enter_context(
+            files.write_atomically(files.join(rendering.folder, shard.recipes))
+        )
+        if rendering.recipes_only:
+            for mixture_id, rows in plan.mixtures(shard):
+                _write_line(recipes, plan.recipe(mixture_id, shard.split, rows).to_json())
+                quality.count_uses(shard.split, rows)
+        else:
+            path = files.join(rendering.folder, shard.tfrecord(rendering.dataset_name))
+            file = _ChecksummedFile(stack.enter_context(files.write_atomically(path)))
+            with _compressed(file, rendering.compression) as records:
+                num_mixtures = 0
+                for mixture_id, rows in plan.mixtures(shard):
+                    mixture, used = render_usable(
+                        mixture_id, shard.split, rows, plan, rendering, scratch, quality.rejected
+                    )
+                    write_record(records, encode_mixture(mixture))
+                    _write_line(recipes, mixture.recipe.to_json())
+                    quality.count_uses(shard.split, used)
+                    quality.measure(mixture)
+                    num_mixtures += 1
+            quality.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
+    files.write_text(rendering.quality_path(shard), quality.to_json())
+    return quality
+
+
+def render_usable(
+    mixture_id: str,
+    split: str,
+    rows: list[int],
+    plan: Plan,
+    rendering: Rendering,
+    scratch: Scratch,
+    rejected: set[Rejected],
+) -> tuple[Mixture, list[int]]:
+    """Renders a mixture, with other utterances in place of those that can't be used.
+
+    Args:
+        mixture_id: its id.
+        split: its split.
+        rows: of the catalogue, the utterances that are planned for it.
+        plan: where others are found.
+        rendering: where the corpora are.
+        scratch: where the audio is put.
+        rejected: the files that can't be used are added to it.
+
+    Returns:
+        The mixture, and the rows that are in it.
+
+    Raises:
+        NothingToDoError: there are no utterances left.
+    """
+    unusable: set[int] = set()
+    used = rows
+    while True:
+        try:
+            recipe = plan.recipe(mixture_id, split, used)
+            return render(recipe, rendering.corpus_roots, scratch), used
+        except UnusableSourceError as error:
+            path = files.join(rendering.corpus_roots[error.source.corpus], error.source.path)
+            rejected.add(Rejected(path, error.reason))
+            unusable.add(used[error.index])
+            used = plan.replace_utterances(mixture_id, split, rows, unusable)
+
+
+def _write_line(file: BinaryIO, line: str) -> None:
+    file.write(line.encode() + b"\n")
+
+
+class _ChecksummedFile:
+    """A file that knows the length and the checksum of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._crc = 0
+        self.num_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self._crc = google_crc32c.extend(self._crc, data)
+        self.num_bytes += len(data)
+        return self._file.write(data)
+
+    @property
+    def crc32c(self) -> str:
+        return f"{self._crc:08x}"
+
+
+@contextlib.contextmanager
+def _compressed(file: _ChecksummedFile, compression: str) -> Iterator[BinaryIO]:
+    if compression == "GZIP":
+        # No name and no time in the header: they would make two shards of the same content differ.
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast(BinaryIO, file), mtime=0) as compressed:
+            yield cast(BinaryIO, compressed)
+    else:
+        yield cast(BinaryIO, file)
