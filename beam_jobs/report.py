@@ -242,7 +242,7 @@ def _draw_spectrogram(
     # A palette takes one byte a pixel: each part has an equal share of the 256 colours.
     num_shades = 256 // len(parts)
     pixels = dominant * num_shades + np.round(level * (num_shades - 1)).astype(int)
-    image = Image.fromarray(pixels[::-1].astype(np.uint8), mode="P")
+    image = Image.fromarray(pixels[::-1].astype(np.uint8))
     image.putpalette(np.concatenate([_shades(colour, num_shades) for _, colour in parts]).tobytes())
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
@@ -292,7 +292,7 @@ def _draw_histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
     axes.bar(edges[:-1], counts, widths * 0.92, align="edge", color=_BAR_COLOUR)
     axes.margins(x=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(length=0, pad=6, colors=_INK_COLOUR, labelsize=12)
     axes.grid(axis="y", color=_RULE_COLOUR, linewidth=0.8)

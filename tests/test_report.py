@@ -28,8 +28,10 @@ def voice(pitch_hz, pauses_s, duration_s, sample_rate):
     return (4000 * wave).astype(np.int16)
 
 
-def example(*, sample_rate=16000, channels=1, noise=False, speakers=("anna", "bert")):
-    duration_s, offset_s = 3.0, 1.0
+def example(
+    *, sample_rate=16000, channels=1, noise=False, speakers=("anna", "bert"), duration_s=3.0
+):
+    offset_s = 1.0
     sources = np.zeros((2, round(duration_s * sample_rate), channels), np.int16)
     first = voice(110, [(0.8, 1.2)], 2.0, sample_rate)
     second = voice(230, [], duration_s - offset_s, sample_rate)
@@ -45,7 +47,7 @@ def example(*, sample_rate=16000, channels=1, noise=False, speakers=("anna", "be
         noise=hiss if noise else None,
         speakers=speakers,
         offsets_s=(0.0, offset_s),
-        durations_s=(2.0, 2.0),
+        durations_s=(2.0, duration_s - offset_s),
         gains_db=(0.0, -3.0),
     )
 
@@ -288,7 +290,9 @@ def test_an_example_of_one_sample_is_shown(level):
 
 def test_the_page_works_in_a_browser(browser, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(render_report(quality(), [example(), example(noise=True)]), "utf-8")
+    path.write_text(
+        render_report(quality(), [example(duration_s=15.0), example(noise=True)]), "utf-8"
+    )
     browser.get(path.as_uri())
     soon = WebDriverWait(browser, 20)
 
@@ -302,7 +306,7 @@ def test_the_page_works_in_a_browser(browser, tmp_path):
 
     first, second = browser.find_elements(By.TAG_NAME, "audio")[:2]
     soon.until(lambda _: first.get_property("readyState") >= 1)
-    assert first.get_property("duration") == pytest.approx(3.0, abs=0.2)
+    assert first.get_property("duration") == pytest.approx(15.0, abs=0.2)
 
     playhead = browser.find_element(By.CSS_SELECTOR, ".playhead")
     start = playhead.location["x"]
@@ -310,6 +314,7 @@ def test_the_page_works_in_a_browser(browser, tmp_path):
     soon.until(lambda _: playhead.location["x"] > start + 10)
     second.send_keys(Keys.SPACE)
     soon.until(lambda _: first.get_property("paused") and not second.get_property("paused"))
+    assert not first.get_property("ended")
 
     requests = "return performance.getEntriesByType('resource').map(entry => entry.name)"
     assert all(name.startswith("data:") for name in browser.execute_script(requests))
@@ -318,7 +323,7 @@ def test_the_page_works_in_a_browser(browser, tmp_path):
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_nothing_sticks_out_of_the_window(browser, tmp_path, width):
-    long_name = "a-very-long-name-without-a-blank" * 8
+    long_name = "a_long_name_without_a_blank" * 8
     shown = example(speakers=(long_name, "bert"))
     path = tmp_path / "report.html"
     path.write_text(render_report(quality(name=long_name, command=long_name), [shown]), "utf-8")
