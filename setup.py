@@ -51,6 +51,7 @@ setup(
         "jsonschema",
         "matplotlib",
         "numpy",
+        "pillow",
         "pyarrow",
         "pyloudnorm",
         "scipy",
