@@ -45,9 +45,10 @@ def write_text(path: str, text: str) -> None:
 
 
 @contextlib.contextmanager
-def open_file(path: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading its bytes as they are, whatever its suffix."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+def open_file(path: str, *, compressed: bool = False) -> Iterator[BinaryIO]:
+    """Opens a file for reading, whatever its suffix; of a compressed one, what it was made from."""
+    compression = CompressionTypes.GZIP if compressed else CompressionTypes.UNCOMPRESSED
+    with FileSystems.open(path, compression_type=compression) as file:
         yield file
 
 

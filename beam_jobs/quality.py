@@ -107,7 +107,7 @@ class Quality:
     Attributes:
         infos: what each shard holds.
         samples: in all mixtures of each split.
-        uses: how often each row of the catalogue is used, in each split.
+        uses: the rows of the catalogue that the mixtures of each split are made of.
         histograms: by the names of `HISTOGRAMS`.
         max_sum_error: the greatest difference of a mixture from the sum of its sources.
         clipped_samples: at the greatest or least value.
@@ -117,7 +117,7 @@ class Quality:
 
     infos: list[ShardInfo] = dataclasses.field(default_factory=list)
     samples: Counter[str] = dataclasses.field(default_factory=Counter)
-    uses: dict[str, Counter[int]] = dataclasses.field(default_factory=dict)
+    uses: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     histograms: dict[str, Histogram] = dataclasses.field(
         default_factory=lambda: {name: Histogram() for name in HISTOGRAMS}
     )
@@ -128,7 +128,7 @@ class Quality:
 
     def count_uses(self, split: str, rows: Iterable[int]) -> None:
         """Counts the utterances of a mixture, which are rows of the catalogue."""
-        self.uses.setdefault(split, Counter()).update(rows)
+        self.uses.setdefault(split, []).extend(rows)
 
     def measure(self, mixture: Mixture) -> None:
         """Measures a mixture."""
@@ -165,7 +165,7 @@ class Quality:
         self.infos += other.infos
         self.samples.update(other.samples)
         for split, uses in other.uses.items():
-            self.uses.setdefault(split, Counter()).update(uses)
+            self.uses.setdefault(split, []).extend(uses)
         for name, histogram in other.histograms.items():
             self.histograms[name].merge(histogram)
         self.max_sum_error = max(self.max_sum_error, other.max_sum_error)
@@ -189,7 +189,7 @@ def parse_quality(text: str) -> Quality:
             ShardInfo(**(info | {"shard": Shard(**info["shard"])})) for info in document["infos"]
         ],
         samples=Counter(document["samples"]),
-        uses={split: _integer_keys(uses) for split, uses in document["uses"].items()},
+        uses=document["uses"],
         histograms={
             name: Histogram(**(histogram | {"counts": _integer_keys(histogram["counts"])}))
             for name, histogram in document["histograms"].items()

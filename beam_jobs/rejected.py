@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
+
+from beam_jobs import files
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -19,3 +22,17 @@ class Rejected:
     def to_json(self) -> str:
         """The line, without its end."""
         return json.dumps({"path": self.path, "reason": self.reason}, ensure_ascii=False)
+
+
+def write_rejected(path: str, rejected: Iterable[Rejected]) -> None:
+    """Writes `rejected.jsonl`."""
+    with files.write_atomically(path) as file:
+        for one in rejected:
+            file.write(one.to_json().encode() + b"\n")
+
+
+def read_rejected(path: str) -> list[Rejected]:
+    """Reads `rejected.jsonl`; where there is none, nothing was rejected."""
+    if not files.exists(path):
+        return []
+    return [Rejected(**json.loads(line)) for line in files.read_text(path).split("\n") if line]

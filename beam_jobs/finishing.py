@@ -1,0 +1,278 @@
+"""Finishing a dataset: its descriptions, its report, and last of all `COMPLETED`."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+from apache_beam.io.filesystems import FileSystems
+
+from beam_jobs import files
+from beam_jobs.catalogue import Catalogue, open_catalogue
+from beam_jobs.planning import Plan
+from beam_jobs.quality import HISTOGRAMS, Quality, use_document
+from beam_jobs.rejected import Rejected, read_rejected, write_rejected
+from beam_jobs.shards import PROGRESS, Rendering
+from schemas import dataset
+from schemas.dataset import SPLITS, Dataset, ShardInfo
+from schemas.recipe import parse_recipe
+from schemas.recipe_config import RecipeConfig, Uniform
+from schemas.tfrecord import decode_example, read_records
+
+_NUM_EXAMPLES = 12
+
+Uses = dict[str, npt.NDArray[np.int64]]
+
+
+class MergeQualities(beam.CombineFn):
+    """Adds up what was measured of all shards.
+
+    The uses are added up into an array for each split, by row of the catalogue: a number for each
+    utterance is little, where a dictionary of millions of them is not.
+    """
+
+    def create_accumulator(self) -> tuple[Quality, Uses]:
+        """Nothing yet."""
+        return Quality(), {}
+
+    def add_input(
+        self, accumulator: tuple[Quality, Uses], quality: Quality
+    ) -> tuple[Quality, Uses]:
+        """Adds one shard."""
+        uses = {split: np.bincount(rows) for split, rows in quality.uses.items()}
+        quality.uses = {}
+        return self.merge_accumulators([accumulator, (quality, uses)])
+
+    def merge_accumulators(
+        self, accumulators: Sequence[tuple[Quality, Uses]]
+    ) -> tuple[Quality, Uses]:
+        """Adds several shards."""
+        merged, merged_uses = self.create_accumulator()
+        for quality, uses in accumulators:
+            merged.merge(quality)
+            for split, counts in uses.items():
+                before = merged_uses.get(split, np.zeros(0, np.int64))
+                total = np.zeros(max(len(before), len(counts)), np.int64)
+                total[: len(before)] += before
+                total[: len(counts)] += counts
+                merged_uses[split] = total
+        return merged, merged_uses
+
+    def extract_output(self, accumulator: tuple[Quality, Uses]) -> tuple[Quality, Uses]:
+        """The sums."""
+        return accumulator
+
+
+class FinishDataset(beam.DoFn):
+    """Writes everything that is not a shard. Input: the merged quality. Output: its document."""
+
+    def __init__(self, rendering: Rendering, *, version: str, command: Sequence[str]) -> None:
+        self._rendering = rendering
+        self._version = version
+        self._command = shlex.join(command)
+
+    def process(self, element: tuple[Quality, Uses]) -> Iterator[dict[str, Any]]:
+        """Finishes the dataset."""
+        quality, uses = element
+        rendering = self._rendering
+        config = rendering.plan_options.config
+        described = Dataset(
+            rendering.dataset_name,
+            config.sample_rate,
+            config.num_speakers,
+            cast(Literal["", "GZIP"], rendering.compression),
+            tuple(sorted(quality.infos, key=_shard_order)),
+        )
+        catalogue = open_catalogue(files.join(rendering.folder, dataset.CATALOGUE))
+        rejected_path = files.join(rendering.folder, dataset.REJECTED)
+        rejected = sorted(quality.rejected | set(read_rejected(rejected_path)))
+        missing = rendering.open_plan().num_mixtures - sum(
+            info.num_mixtures for info in quality.infos
+        )
+        document = quality_document(
+            quality, uses, described, config, catalogue, rejected, missing, self._command
+        )
+        report = _render_report(document, _read_examples(rendering.folder, described))
+
+        def write(name: str, text: str) -> None:
+            files.write_text(files.join(rendering.folder, name), text)
+
+        write_rejected(rejected_path, rejected)
+        write(dataset.DATASET, described.to_json())
+        write(dataset.FEATURES, _json(dataset.features_document(config.num_speakers)))
+        write(
+            dataset.DATASET_INFO,
+            _json(dataset.dataset_info_document(described, self._version, config.description)),
+        )
+        write(dataset.QUALITY, _json(document))
+        write(dataset.REPORT, report)
+        write(dataset.COMPLETED, described.fingerprint + "\n")
+        FileSystems.delete([files.join(rendering.folder, PROGRESS)])
+        yield document
+
+
+def quality_document(
+    quality: Quality,
+    uses: Uses,
+    described: Dataset,
+    config: RecipeConfig,
+    catalogue: Catalogue,
+    rejected: Sequence[Rejected],
+    missing_mixtures: int,
+    command: str,
+) -> dict[str, Any]:
+    """The content of `quality.json`.
+
+    Args:
+        quality: of all shards.
+        uses: how often each row of the catalogue is used, in each split.
+        described: the dataset.
+        config: what its recipes were drawn from.
+        catalogue: the utterances.
+        rejected: the files that could not be used.
+        missing_mixtures: how many of those planned are not there.
+        command: what the dataset was built with.
+    """
+    splits = [split for split in SPLITS if described.split_shards(split)]
+    speaker_uses = {
+        split: np.bincount(
+            catalogue.speakers[: len(uses[split])],
+            weights=uses[split],
+            minlength=len(catalogue.speaker_names),
+        ).astype(np.int64)
+        for split in splits
+    }
+    used = np.array([speaker_uses[split] > 0 for split in splits])
+    reasons = Counter(_without_details(one.reason) for one in rejected)
+    return {
+        "version": 1,
+        "name": described.name,
+        "description": config.description,
+        "command": command,
+        "sample_rate": described.sample_rate,
+        "num_speakers": described.num_sources,
+        "splits": {
+            split: _split_document(
+                described.split_shards(split),
+                quality.samples[split] / described.sample_rate / 3600,
+                num_speakers=int((speaker_uses[split] > 0).sum()),
+                num_utterances=int((uses[split] > 0).sum()),
+            )
+            for split in splits
+        },
+        "use": {
+            split: {
+                "utterances": use_document(uses[split][uses[split] > 0].tolist()),
+                "speakers": use_document(speaker_uses[split][speaker_uses[split] > 0].tolist()),
+            }
+            for split in splits
+        },
+        "histograms": {
+            name: quality.histograms[name].to_document(*HISTOGRAMS[name]) for name in HISTOGRAMS
+        },
+        "checks": {
+            "max_sum_error": quality.max_sum_error,
+            "speakers_in_two_splits": int((used.sum(axis=0) > 1).sum()),
+            "clipped_samples": quality.clipped_samples,
+            "missing_mixtures": missing_mixtures,
+            "silent_sources": quality.silent_sources,
+        },
+        "rejected": {"total": len(rejected), "by_reason": dict(reasons.most_common())},
+        "asked": _asked_documents(quality, config),
+    }
+
+
+def _split_document(
+    shards: Sequence[ShardInfo], mixture_hours: float, num_speakers: int, num_utterances: int
+) -> dict[str, Any]:
+    return {
+        "num_mixtures": sum(info.num_mixtures for info in shards),
+        "num_shards": len(shards),
+        "num_bytes": sum(info.num_bytes for info in shards),
+        "mixture_hours": round(mixture_hours, 4),
+        "num_speakers": num_speakers,
+        "num_utterances": num_utterances,
+    }
+
+
+def _asked_documents(quality: Quality, config: RecipeConfig) -> list[dict[str, str]]:
+    """What the configuration asks for beside what came of it, where both are numbers."""
+    asked: list[tuple[str, Uniform, str, str]] = []
+    if config.num_speakers > 1 and config.length == "max":
+        asked.append(("Shift of a source", config.offset_s, "offset_s", "s"))
+    if config.level_kind == "loudness_lufs":
+        asked.append(("Loudness of a source", config.level, "loudness_lufs", "LUFS"))
+    if config.level_kind == "relative_db" and config.num_speakers == 2:
+        asked.append(("Level over the other", config.level, "level_difference_db", "dB"))
+    documents = []
+    for title, uniform, name, unit in asked:
+        histogram = quality.histograms[name].to_document(*HISTOGRAMS[name])
+        if histogram["num"]:
+            documents.append(
+                {
+                    "title": title,
+                    "asked": f"{uniform.low:g} to {uniform.high:g} {unit}",
+                    "achieved": f"{histogram['min']:.2f} to {histogram['max']:.2f} {unit},"
+                    f" mean {histogram['mean']:.2f}",
+                }
+            )
+    return documents
+
+
+def _without_details(reason: str) -> str:
+    """A reason without the numbers and names of one file, so that it can be counted."""
+    return reason.partition(":")[0]
+
+
+def _read_examples(folder: str, described: Dataset) -> list[Any]:
+    """A dozen mixtures, the first ones of shards of all splits."""
+    from beam_jobs.report import Example  # noqa: PLC0415
+
+    shards = [described.split_shards(split) for split in SPLITS]
+    in_turn = [
+        split_shards[index]
+        for index in range(_NUM_EXAMPLES)
+        for split_shards in shards
+        if index < len(split_shards)
+    ]
+    examples = []
+    for info in in_turn[:_NUM_EXAMPLES]:
+        path = files.join(folder, info.shard.tfrecord(described.name))
+        with files.open_file(path, compressed=bool(described.compression)) as file:
+            features = cast(Mapping[str, Any], decode_example(next(read_records(file))))
+        recipe = parse_recipe(features["recipe"][0], path)
+        sources = np.frombuffer(features["sources"][0], np.int16)
+        examples.append(
+            Example(
+                id=recipe.id,
+                split=recipe.split,
+                sample_rate=recipe.sample_rate,
+                mixture=np.frombuffer(features["mixture"][0], np.int16)[:, np.newaxis],
+                sources=sources.reshape(len(recipe.sources), -1, 1),
+                noise=None,
+                speakers=tuple(source.speaker for source in recipe.sources),
+                offsets_s=tuple(source.offset_s for source in recipe.sources),
+                durations_s=tuple(source.duration_s for source in recipe.sources),
+                gains_db=tuple(features["gains_db"]),
+            )
+        )
+    return examples
+
+
+def _render_report(document: Mapping[str, Any], examples: list[Any]) -> str:
+    # Matplotlib takes half a second to import: only the worker that draws pays for it.
+    from beam_jobs.report import render_report  # noqa: PLC0415
+
+    return render_report(document, examples)
+
+
+def _shard_order(info: ShardInfo) -> tuple[int, int]:
+    return dataset.SPLITS.index(cast(dataset.Split, info.shard.split)), info.shard.index
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
