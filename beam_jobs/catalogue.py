@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import numpy as np
@@ -24,10 +24,12 @@ from beam_jobs import files
 from beam_jobs.audio import UnusableAudioError, read_header
 from beam_jobs.corpora import find_candidates
 from beam_jobs.corpora.layout import Candidate, Corpus
-from beam_jobs.rejected import Rejected
+from beam_jobs.rejected import Rejected, write_rejected
+from schemas import dataset
 from schemas.recipe import Utterance
 
-REJECTED = "rejected"
+# What a job leaves for the same job started again; gone when the dataset is complete.
+PROGRESS = "progress"
 
 # Shorter than this is no speech; a file of one sample is what it is meant for.
 MIN_DURATION_S = 0.1
@@ -52,39 +54,48 @@ _SCHEMA = pa.schema(
 )
 
 
-class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[Rejected]]):
-    """Reads the headers of all corpora and writes the catalogue, in parts.
+class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[str]]):
+    """Reads the headers of all corpora and writes the catalogue.
 
-    Input: `Corpus`. Output: `Rejected` for each file that can't be used; the parts of the catalogue
-    are in the folder when the pipeline has ended.
+    Input: `Corpus`. Output: the path of the catalogue, once it is there. What can't be used is in
+    `rejected.jsonl` before.
     """
 
     def __init__(self, *, folder: str, prefix_names: bool) -> None:
+        """Makes the transform.
+
+        Args:
+            folder: the dataset's.
+            prefix_names: whether to put the name of its corpus before each id, which is unique
+                within one corpus only.
+        """
         self._folder = folder
         self._prefix_names = prefix_names
 
-    def expand(self, corpora: PCollection[Corpus]) -> PCollection[Rejected]:
-        """Reads, writes, rejects."""
+    def expand(self, corpora: PCollection[Corpus]) -> PCollection[str]:
+        """Reads in parallel, sorts by ranges of a hash, joins the ranges."""
         found = (
             corpora
             | "FindUtterances" >> beam.FlatMap(_find)
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
             >> beam.FlatMap(_catalogue, prefix_names=self._prefix_names).with_outputs(
-                REJECTED, main="utterances"
+                "rejected", main="utterances"
             )
         )
         duplicates = (
             found.utterances
             | "SortById" >> beam.Map(lambda utterance: (_part(utterance.id), utterance))
             | "GroupIntoParts" >> beam.GroupByKey()
-            | "WriteParts" >> beam.FlatMapTuple(_write_part, folder=self._folder)
+            | "WriteParts" >> beam.FlatMap(_write_part, folder=self._folder)
         )
-        rejected: PCollection[Rejected] = (
-            found[REJECTED],
-            duplicates,
-        ) | "AllRejected" >> beam.Flatten()
-        return rejected
+        rejected = (found["rejected"], duplicates) | "AllRejected" >> beam.Flatten()
+        catalogue: PCollection[str] = (
+            corpora.pipeline
+            | "Once" >> beam.Create([self._folder])
+            | "JoinParts" >> beam.Map(_join_parts, rejected=beam.pvalue.AsIter(rejected))
+        )
+        return catalogue
 
 
 def _find(corpus: Corpus) -> Iterator[tuple[Corpus, Candidate | Rejected]]:
@@ -94,7 +105,7 @@ def _find(corpus: Corpus) -> Iterator[tuple[Corpus, Candidate | Rejected]]:
 
 def _catalogue(
     found: tuple[Corpus, Candidate | Rejected], prefix_names: bool
-) -> Iterator[Utterance | TaggedOutput[str, Rejected]]:
+) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
     corpus, candidate = found
     utterance = (
         candidate
@@ -102,7 +113,7 @@ def _catalogue(
         else catalogue_utterance(corpus, candidate, prefix_names=prefix_names)
     )
     if isinstance(utterance, Rejected):
-        yield TaggedOutput(REJECTED, utterance)
+        yield TaggedOutput("rejected", utterance)
     else:
         yield utterance
 
@@ -167,10 +178,12 @@ def _part(utterance_id: str) -> int:
 
 
 def _part_path(folder: str, part: int) -> str:
-    return files.join(folder, f"catalogue-{part:02d}.arrow")
+    return files.join(folder, PROGRESS, f"catalogue-{part:02d}.arrow")
 
 
-def _write_part(part: int, utterances: Iterable[Utterance], folder: str) -> Iterator[Rejected]:
+def _write_part(keyed: tuple[int, Iterable[Utterance]], folder: str) -> Iterator[Rejected]:
+    """Writes one part, and yields what has an id that was there before."""
+    part, utterances = keyed
     unique: dict[str, Utterance] = {}
     duplicates = []
     for utterance in sorted(utterances, key=lambda one: (_order(one.id), one.id, one.path)):
@@ -194,13 +207,14 @@ def write_table(path: str, tables: Iterable[pa.Table]) -> None:
             writer.write_table(table)
 
 
-def join_parts(folder: str, path: str) -> None:
-    """Makes the catalogue of the parts that `CatalogueUtterances` wrote.
-
-    A part that no utterance fell into is not there.
-    """
+def _join_parts(folder: str, rejected: Iterable[Rejected]) -> str:
+    """Makes the catalogue of its parts, when all that was rejected on the way is known."""
+    write_rejected(files.join(folder, dataset.REJECTED), sorted(rejected))
+    # No utterance may have fallen into a part: then there is none.
     parts = (_part_path(folder, part) for part in range(_NUM_PARTS))
+    path = files.join(folder, dataset.CATALOGUE)
     write_table(path, (_read_table(part) for part in parts if files.exists(part)))
+    return path
 
 
 def _read_table(path: str) -> pa.Table:

@@ -1,6 +1,8 @@
 """Files on any file system that Beam knows: written under a temporary name, then renamed."""
 
 import contextlib
+import glob
+import os
 import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -34,7 +36,7 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
         FileSystems.rename([temporary], [path])
     except BaseException:
         with contextlib.suppress(OSError):
-            FileSystems.delete([temporary])
+            FileSystems.delete([glob.escape(temporary)])
         raise
 
 
@@ -63,10 +65,21 @@ def exists(path: str) -> bool:
     return bool(FileSystems.exists(path))
 
 
-def list_paths(pattern: str) -> list[str]:
-    """The paths that match a glob pattern, sorted."""
-    (match,) = FileSystems.match([pattern])
+def list_paths(folder: str, pattern: str) -> list[str]:
+    """The files in a folder whose path in it matches a glob pattern, sorted."""
+    (match,) = FileSystems.match([join(glob.escape(folder), pattern)])
     return sorted(metadata.path for metadata in match.metadata_list)
+
+
+def remove(folder: str, pattern: str) -> None:
+    """Removes the files in a folder whose path in it matches a glob pattern."""
+    # Beam takes what it shall delete for patterns too, and fails where they match nothing.
+    if paths := list_paths(folder, pattern):
+        FileSystems.delete([glob.escape(path) for path in paths])
+    subfolder = join(folder, os.path.dirname(pattern))
+    if subfolder != join(folder, "") and not is_remote(folder):
+        with contextlib.suppress(OSError):
+            os.rmdir(subfolder)
 
 
 def is_remote(path: str) -> bool:

@@ -1,5 +1,6 @@
 """Finishing a dataset: its descriptions, its report, and last of all `COMPLETED`."""
 
+import dataclasses
 import json
 import shlex
 from collections import Counter
@@ -9,14 +10,13 @@ from typing import Any, Literal, cast
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import files
 from beam_jobs.catalogue import Catalogue, open_catalogue
-from beam_jobs.planning import Plan
+from beam_jobs.dataset_folder import remove_leftovers
 from beam_jobs.quality import HISTOGRAMS, Quality, use_document
 from beam_jobs.rejected import Rejected, read_rejected, write_rejected
-from beam_jobs.shards import PROGRESS, Rendering
+from beam_jobs.shards import Rendering
 from schemas import dataset
 from schemas.dataset import SPLITS, Dataset, ShardInfo
 from schemas.recipe import parse_recipe
@@ -40,12 +40,12 @@ class MergeQualities(beam.CombineFn):
         return Quality(), {}
 
     def add_input(
-        self, accumulator: tuple[Quality, Uses], quality: Quality
+        self, mutable_accumulator: tuple[Quality, Uses], element: Quality
     ) -> tuple[Quality, Uses]:
         """Adds one shard."""
-        uses = {split: np.bincount(rows) for split, rows in quality.uses.items()}
-        quality.uses = {}
-        return self.merge_accumulators([accumulator, (quality, uses)])
+        uses = {split: np.bincount(rows) for split, rows in element.uses.items()}
+        without_uses = dataclasses.replace(element, uses={})
+        return self.merge_accumulators([mutable_accumulator, (without_uses, uses)])
 
     def merge_accumulators(
         self, accumulators: Sequence[tuple[Quality, Uses]]
@@ -111,7 +111,7 @@ class FinishDataset(beam.DoFn):
         write(dataset.QUALITY, _json(document))
         write(dataset.REPORT, report)
         write(dataset.COMPLETED, described.fingerprint + "\n")
-        FileSystems.delete([files.join(rendering.folder, PROGRESS)])
+        remove_leftovers(rendering.folder)
         yield document
 
 

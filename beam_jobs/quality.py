@@ -175,10 +175,17 @@ class Quality:
 
     def to_json(self) -> str:
         """The record that a finished shard leaves for a job that is started again."""
-        return json.dumps({"version": _VERSION} | dataclasses.asdict(self), default=list)
+        return json.dumps({"version": _VERSION} | _fields(self), default=_fields)
 
     def _count(self, name: str, value: float) -> None:
         self.histograms[name].add(value, HISTOGRAMS[name][2])
+
+
+def _fields(record: Any) -> Any:
+    # Not dataclasses.asdict: it takes the items of a Counter for things to count.
+    if isinstance(record, set):
+        return sorted(record)
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def parse_quality(text: str) -> Quality:

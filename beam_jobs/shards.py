@@ -12,20 +12,18 @@ from typing import BinaryIO, cast
 
 import apache_beam as beam
 import google_crc32c
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 
 from beam_jobs import files
-from beam_jobs.catalogue import open_catalogue
+from beam_jobs.catalogue import PROGRESS, open_catalogue
 from beam_jobs.planning import Plan, PlanOptions
 from beam_jobs.quality import Quality, parse_quality
 from beam_jobs.rejected import Rejected
 from beam_jobs.rendering import Mixture, Scratch, UnusableSourceError, encode_mixture, render
 from schemas import dataset
 from schemas.dataset import Shard, ShardInfo
+from schemas.recipe import Recipe
 from schemas.tfrecord import write_record
-
-# What a job leaves for the same job started again; gone when the dataset is complete.
-PROGRESS = "progress"
 
 # TensorFlow's own; higher levels take several times as long for a percent.
 _GZIP_LEVEL = 6
@@ -41,7 +39,6 @@ class Rendering:
         compression: empty, or GZIP.
         corpus_roots: the folder of each corpus, by its name.
         plan_options: what the plan is made from, besides the catalogue.
-        recipes_only: whether to write the recipes and leave the audio.
     """
 
     folder: str
@@ -49,7 +46,6 @@ class Rendering:
     compression: str
     corpus_roots: Mapping[str, str]
     plan_options: PlanOptions
-    recipes_only: bool
 
     def open_plan(self) -> Plan:
         """Makes the plan of the dataset, from its catalogue."""
@@ -73,16 +69,16 @@ class RenderShards(beam.DoFn):
         self._mixtures_rendered = Metrics.counter("mixtures", "mixtures_rendered")
         self._shard_bytes = Metrics.distribution("mixtures", "shard_bytes")
 
-    def process(self, shard: Shard) -> Iterator[Quality]:
+    def process(self, element: Shard) -> Iterator[Quality]:
         """Writes one shard."""
-        path = self._rendering.quality_path(shard)
+        path = self._rendering.quality_path(element)
         if files.exists(path):
             self._shards_skipped.inc()
             yield parse_quality(files.read_text(path))
             return
         if self._plan is None:
             self._plan = self._rendering.open_plan()
-        quality = render_shard(shard, self._plan, self._rendering, self._scratch)
+        quality = render_shard(element, self._plan, self._rendering, self._scratch)
         self._shards_rendered.inc()
         for info in quality.infos:
             self._mixtures_rendered.inc(info.num_mixtures)
@@ -90,32 +86,47 @@ class RenderShards(beam.DoFn):
         yield quality
 
 
+class WriteRecipes(beam.DoFn):
+    """Writes the recipes of each shard, and no audio. Input: `Shard`. Output: how many."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+        self._plan: Plan | None = None
+
+    def process(self, element: Shard) -> Iterator[int]:
+        """Writes the recipes of one shard."""
+        if self._plan is None:
+            self._plan = self._rendering.open_plan()
+        num_mixtures = 0
+        path = files.join(self._rendering.folder, element.recipes)
+        with files.write_atomically(path) as recipes:
+            for mixture_id, rows in self._plan.mixtures(element):
+                _write_line(recipes, self._plan.recipe(mixture_id, element.split, rows))
+                num_mixtures += 1
+        yield num_mixtures
+
+
 def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratch) -> Quality:
     """Writes the recipes and the records of a shard, and then what was measured of them."""
     quality = Quality()
-    with contextlib.ExitStack() as stack:
-        recipes = stack.enter_context(
-            files.write_atomically(files.join(rendering.folder, shard.recipes))
-        )
-        if rendering.recipes_only:
+    path = files.join(rendering.folder, shard.tfrecord(rendering.dataset_name))
+    with (
+        files.write_atomically(files.join(rendering.folder, shard.recipes)) as recipes,
+        files.write_atomically(path) as shard_file,
+    ):
+        file = _ChecksummedFile(shard_file)
+        num_mixtures = 0
+        with _compressed(file, rendering.compression) as records:
             for mixture_id, rows in plan.mixtures(shard):
-                _write_line(recipes, plan.recipe(mixture_id, shard.split, rows).to_json())
-                quality.count_uses(shard.split, rows)
-        else:
-            path = files.join(rendering.folder, shard.tfrecord(rendering.dataset_name))
-            file = _ChecksummedFile(stack.enter_context(files.write_atomically(path)))
-            with _compressed(file, rendering.compression) as records:
-                num_mixtures = 0
-                for mixture_id, rows in plan.mixtures(shard):
-                    mixture, used = render_usable(
-                        mixture_id, shard.split, rows, plan, rendering, scratch, quality.rejected
-                    )
-                    write_record(records, encode_mixture(mixture))
-                    _write_line(recipes, mixture.recipe.to_json())
-                    quality.count_uses(shard.split, used)
-                    quality.measure(mixture)
-                    num_mixtures += 1
-            quality.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
+                mixture, used = render_usable(
+                    mixture_id, shard.split, rows, plan, rendering, scratch, quality.rejected
+                )
+                write_record(records, encode_mixture(mixture))
+                _write_line(recipes, mixture.recipe)
+                quality.count_uses(shard.split, used)
+                quality.measure(mixture)
+                num_mixtures += 1
+    quality.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
     files.write_text(rendering.quality_path(shard), quality.to_json())
     return quality
 
@@ -159,8 +170,8 @@ def render_usable(
             used = plan.replace_utterances(mixture_id, split, rows, unusable)
 
 
-def _write_line(file: BinaryIO, line: str) -> None:
-    file.write(line.encode() + b"\n")
+def _write_line(file: BinaryIO, recipe: Recipe) -> None:
+    file.write(recipe.to_json().encode() + b"\n")
 
 
 class _ChecksummedFile:

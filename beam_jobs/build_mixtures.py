@@ -1,0 +1,330 @@
+"""Builds a dataset of speaker mixtures from raw speech.
+
+python -m beam_jobs.build_mixtures --corpus CORPUS --output FOLDER [options] [any Beam option]
+"""
+
+import argparse
+import importlib.metadata
+import json
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from os.path import abspath
+
+import apache_beam as beam
+import soundfile
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import PCollection
+
+from beam_jobs import dataset_folder, files
+from beam_jobs.catalogue import CatalogueUtterances
+from beam_jobs.corpora import LAYOUTS
+from beam_jobs.corpora.layout import Corpus, parse_corpora
+from beam_jobs.failures import root_cause
+from beam_jobs.finishing import FinishDataset, MergeQualities
+from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.planning import NothingToDoError, PlanOptions
+from beam_jobs.presets import load_recipe_config, preset_names
+from beam_jobs.progress import show_progress
+from beam_jobs.rejected import read_rejected
+from beam_jobs.shards import Rendering, RenderShards, WriteRecipes
+from beam_jobs.splits import parse_shares
+from schemas import dataset
+from schemas.dataset import Shard
+from schemas.mixture_job import MixtureJob
+
+DONE, FAILED, SOME_REJECTED = 0, 1, 3
+
+_DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this job."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_jobs.build_mixtures",
+        description="Builds a dataset of speaker mixtures that TensorFlow Datasets reads.",
+        epilog="Any other option is Beam's, such as --runner=FlinkRunner. Without one the job runs"
+        " here, on all cores. Exit status: 0 done, 3 done but some files were rejected, 1 failed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        required=True,
+        metavar="FOLDER|PATTERN",
+        help="clean speech: a folder, or a glob pattern in quotes (** is any number of folders);"
+        " may be given several times",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="the folder of the dataset, for tfds.builder_from_directory; .../NAME/1.0.0 gives it"
+        " a name and a version",
+    )
+    parser.add_argument(
+        "--corpus_format",
+        default="",
+        choices=[layout.NAME for layout in LAYOUTS],
+        help="the layout of the corpora (default: recognised)",
+    )
+    parser.add_argument(
+        "--speaker_regex",
+        default="",
+        metavar="REGEX",
+        help="for a glob pattern: finds the speaker, as its only group, in a path relative to the"
+        " pattern's fixed part, such as '([^/]+)/[^/]*$' for the name of the folder",
+    )
+    parser.add_argument(
+        "--recipe",
+        default="overlay",
+        metavar="NAME|FILE",
+        help=f"what mixtures are drawn from: {', '.join(preset_names())}, or a JSON file like"
+        " theirs (default: overlay)",
+    )
+    parser.add_argument(
+        "--num_mixtures",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="mixtures in all splits together; utterances repeat where there are too few"
+        " (default: as many as use each utterance once)",
+    )
+    parser.add_argument(
+        "--num_shards",
+        type=_positive,
+        default=0,
+        metavar="S",
+        help="shards of each split (default: one for 128 mixtures, at least 8)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="K",
+        help="the same seed gives the same bytes (default: 0)",
+    )
+    parser.add_argument(
+        "--sample_rate",
+        type=_positive,
+        metavar="HZ",
+        help="of the mixtures, in Hz (default: the recipe's, 16000 in those that ship)",
+    )
+    parser.add_argument(
+        "--length",
+        type=_length,
+        metavar="min|max|SECONDS",
+        help="min ends with the source that ends first, max keeps everything, a number of seconds"
+        " crops or pads to it (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--splits",
+        default=_DEFAULT_SPLITS,
+        metavar="SHARES|corpus",
+        help="shares of the speakers, or 'corpus' for the corpus's own splits (default:"
+        f" {_DEFAULT_SPLITS})",
+    )
+    parser.add_argument(
+        "--gzip",
+        action="store_true",
+        help="compress the shards; TensorFlow Datasets does not read them then, training does",
+    )
+    parser.add_argument(
+        "--recipes_only",
+        action="store_true",
+        help="write the recipes of all mixtures, and no audio",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="remove the dataset that is in the output folder first",
+    )
+    return parser
+
+
+def build_mixtures(
+    root: beam.Pipeline,
+    corpora: Sequence[Corpus],
+    rendering: Rendering,
+    *,
+    recipes_only: bool,
+    version: str,
+    command: Sequence[str],
+) -> None:
+    """Adds the steps of this job to a pipeline.
+
+    Args:
+        root: the pipeline.
+        corpora: where the utterances are.
+        rendering: what they become.
+        recipes_only: whether to write the recipes and leave the audio.
+        version: of the dataset.
+        command: for the report.
+    """
+    catalogue_path = files.join(rendering.folder, dataset.CATALOGUE)
+    catalogue: PCollection[str]
+    if files.exists(catalogue_path):
+        catalogue = root | "Catalogue" >> beam.Create([catalogue_path])
+    else:
+        catalogue = (
+            root
+            | "Corpora" >> beam.Create(corpora)
+            | "CatalogueUtterances"
+            >> CatalogueUtterances(folder=rendering.folder, prefix_names=len(corpora) > 1)
+        )
+    shards = (
+        catalogue
+        | "PlanShards" >> beam.FlatMap(_plan_shards, rendering)
+        | "SpreadShards" >> beam.Reshuffle()
+    )
+    if recipes_only:
+        shards | "WriteRecipes" >> beam.ParDo(WriteRecipes(rendering))
+        return
+    (
+        shards
+        | "RenderShards" >> beam.ParDo(RenderShards(rendering))
+        | "MergeQualities" >> beam.CombineGlobally(MergeQualities())  # type: ignore[no-untyped-call]
+        | "FinishDataset" >> beam.ParDo(FinishDataset(rendering, version=version, command=command))
+    )
+
+
+def _plan_shards(catalogue_path: str, rendering: Rendering) -> Iterator[Shard]:
+    try:
+        yield from rendering.open_plan().shards
+    except NothingToDoError:
+        # When the corpus has been mended, the next run must look at it again.
+        FileSystems.delete([catalogue_path])
+        raise
+
+
+def run(argv: Sequence[str]) -> int:
+    """Follows a command line and returns the exit status.
+
+    Raises:
+        ValueError: it can't be followed; the message says what to change.
+        OSError: the output folder can't be written.
+    """
+    arguments, beam_options = parse_options(build_parser(), argv)
+    corpora = parse_corpora(arguments.corpus, arguments.corpus_format, arguments.speaker_regex)
+    folder = arguments.output if files.is_remote(arguments.output) else abspath(arguments.output)
+    job = _job(arguments, corpora)
+    name, version = dataset.dataset_name(folder)
+    rendering = Rendering(
+        folder=folder,
+        dataset_name=name,
+        compression=job.compression,
+        corpus_roots={corpus.name: corpus.root for corpus in corpora},
+        plan_options=PlanOptions(
+            config=job.config,
+            seed=job.seed,
+            shares={} if job.splits == "corpus" else parse_shares(job.splits),
+            num_mixtures=job.num_mixtures,
+            num_shards=job.num_shards,
+        ),
+    )
+    if arguments.overwrite:
+        dataset_folder.remove_dataset(folder)
+    dataset_folder.claim(folder, job)
+    if not dataset_folder.is_complete(folder):
+        pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+        build_mixtures(
+            pipeline,
+            corpora,
+            rendering,
+            recipes_only=arguments.recipes_only,
+            version=version,
+            command=argv,
+        )
+        with show_progress(rendering):
+            pipeline.run().wait_until_finish()
+    return _say_result(rendering, recipes_only=arguments.recipes_only)
+
+
+def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob:
+    return MixtureJob(
+        corpora=tuple(
+            " ".join(
+                filter(None, (corpus.name, corpus.pattern, corpus.layout, corpus.speaker_regex))
+            )
+            for corpus in corpora
+        ),
+        config=load_recipe_config(
+            arguments.recipe, sample_rate=arguments.sample_rate, length=arguments.length
+        ),
+        seed=arguments.seed,
+        splits=arguments.splits,
+        num_mixtures=arguments.num_mixtures,
+        num_shards=arguments.num_shards,
+        compression="GZIP" if arguments.gzip else "",
+        versions=(
+            *(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "soxr")),
+            f"libsndfile {soundfile.__libsndfile_version__}",
+        ),
+    )
+
+
+def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
+    rejected = read_rejected(files.join(rendering.folder, dataset.REJECTED))
+    plan = rendering.open_plan()
+    for split, num_speakers in plan.left_out().items():
+        print(f"left out: {split}, whose {num_speakers} speakers are too few for a mixture")
+    if recipes_only:
+        done = f"{plan.num_mixtures} recipes in {files.join(rendering.folder, 'recipes')}"
+    else:
+        quality = json.loads(files.read_text(files.join(rendering.folder, dataset.QUALITY)))
+        splits = quality["splits"].values()
+        done = (
+            f"{sum(split['num_mixtures'] for split in splits)} mixtures,"
+            f" {sum(split['mixture_hours'] for split in splits):.2f} h,"
+            f" {sum(split['num_shards'] for split in splits)} shards in {rendering.folder};"
+            f" look at {files.join(rendering.folder, dataset.REPORT)}"
+        )
+    if rejected:
+        path = files.join(rendering.folder, dataset.REJECTED)
+        print(f"done: {done}; {len(rejected)} files could not be used: see {path}")
+        return SOME_REJECTED
+    print(f"done: {done}")
+    return DONE
+
+
+def main(argv: Sequence[str]) -> int:
+    """Follows a command line; whatever happens, the last line says how it ended."""
+    try:
+        return run(argv)
+    except KeyboardInterrupt:
+        message = "interrupted; start the same command again and it goes on from here"
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except Exception as error:
+        kind, message = root_cause(error)
+        if kind != NothingToDoError.__name__:
+            traceback.print_exc()
+            message = (
+                f"{kind}: {message}; what is finished is kept: start the same command again and it"
+                " goes on from here"
+            )
+    print(f"build_mixtures: {message}", file=sys.stderr)
+    return FAILED
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _length(text: str) -> str | float:
+    if text in ("min", "max"):
+        return text
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is neither min, max nor a number of seconds")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

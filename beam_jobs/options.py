@@ -1,0 +1,60 @@
+"""The command line: a job's own options, and any of Beam's."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
+
+_LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
+
+
+class UsageError(ValueError):
+    """The command line can't be followed; the message says what to change."""
+
+
+def parse_options(
+    parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, PipelineOptions]:
+    """Divides a command line into the options of the job and those of Beam.
+
+    Raises:
+        UsageError: an option that neither of them has.
+    """
+    own, rest = parser.parse_known_args(argv)
+    # Beam itself passes over what it does not know, and a misspelt option would be without effect.
+    beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in (PipelineOptions, *PipelineOptions.__subclasses__()):
+        add_arguments = options.__dict__.get("_add_argparse_args")
+        if add_arguments:
+            add_arguments.__get__(None, options)(beam_parser)
+    _, unknown = beam_parser.parse_known_args(rest)
+    if unknown:
+        names = [*parser._option_string_actions, *beam_parser._option_string_actions]
+        name = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f": did you mean {near[0]}?" if near else ": see --help"
+        raise UsageError(f"unknown option {name}{hint}")
+    return own, PipelineOptions(_with_all_cores(rest))
+
+
+def _with_all_cores(arguments: Sequence[str]) -> list[str]:
+    """Beam's arguments, with the number of local workers where the user leaves it open."""
+    defaults = {"--direct_running_mode": "multi_threading", "--direct_num_workers": "0"}
+    given = {argument.split("=")[0] for argument in arguments}
+    return [
+        *arguments,
+        *(f"{name}={value}" for name, value in defaults.items() if name not in given),
+    ]
+
+
+def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
+    """The runner to make a pipeline with.
+
+    Beam's DirectRunner is a choice between others, made by what it can download; here it always
+    is the one that needs nothing.
+    """
+    runner = options.get_all_options()["runner"]
+    return FnApiRunner() if runner is None or runner in _LOCAL_RUNNERS else str(runner)

@@ -1,0 +1,108 @@
+"""How far a job is, for whoever looks at the terminal or at the log."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from beam_jobs import files
+from beam_jobs.catalogue import PROGRESS
+from beam_jobs.planning import NothingToDoError
+from beam_jobs.quality import parse_quality
+from beam_jobs.shards import Rendering
+from schemas import dataset
+
+_TERMINAL_INTERVAL_S = 0.5
+_LOG_INTERVAL_S = 10.0
+
+
+@contextlib.contextmanager
+def show_progress(rendering: Rendering) -> Iterator[None]:
+    """Shows, while the block runs, what the shards that are finished leave behind.
+
+    It looks at the files and asks no runner, so it is the same with all of them.
+    """
+    stopped = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(rendering, stopped), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        watcher.join()
+
+
+def _watch(rendering: Rendering, stopped: threading.Event) -> None:
+    interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
+    while not files.exists(files.join(rendering.folder, dataset.CATALOGUE)):
+        if stopped.wait(interval_s):
+            return
+    try:
+        plan = rendering.open_plan()
+    except NothingToDoError:
+        return
+    shards = plan.shards
+    done = _Done(rendering)
+    done.look()
+    bar = tqdm(
+        total=plan.num_mixtures,
+        initial=done.num_mixtures,
+        unit=" mixtures",
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
+    initial, started_s = done.num_mixtures, time.monotonic()
+    with bar:
+        finished = False
+        while not finished:
+            finished = stopped.wait(interval_s)
+            done.look()
+            note = f"{done.num_shards}/{len(shards)} shards, {done.hours:.2f} h of audio"
+            if bar.disable:
+                elapsed_s = time.monotonic() - started_s
+                line = tqdm.format_meter(
+                    done.num_mixtures,
+                    plan.num_mixtures,
+                    elapsed_s,
+                    initial=initial,
+                    unit=" mixtures",
+                    postfix=note,
+                    bar_format="{percentage:3.0f}% {n_fmt}/{total_fmt} mixtures{postfix},"
+                    " {rate_fmt}, {remaining} left",
+                )
+                print(line, file=sys.stderr, flush=True)
+            else:
+                bar.set_postfix_str(note, refresh=False)
+                bar.update(done.num_mixtures - bar.n)
+                bar.refresh()
+
+
+class _Done:
+    """What is finished, as far as it was looked at."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._folder = files.join(rendering.folder, PROGRESS)
+        self._sample_rate = rendering.plan_options.config.sample_rate
+        self._seen: set[str] = set()
+        self.num_mixtures = 0
+        self.hours = 0.0
+
+    @property
+    def num_shards(self) -> int:
+        return len(self._seen)
+
+    def look(self) -> None:
+        for path in files.list_paths(self._folder, "*-of-?????.json"):
+            if path in self._seen:
+                continue
+            try:
+                quality = parse_quality(files.read_text(path))
+            except FileNotFoundError:
+                # The dataset is complete, and what was on the way to it is being removed.
+                return
+            self._seen.add(path)
+            self.num_mixtures += sum(info.num_mixtures for info in quality.infos)
+            self.hours += quality.samples.total() / self._sample_rate / 3600
