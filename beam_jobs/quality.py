@@ -141,24 +141,19 @@ class Quality:
         self._count("common_gain_db", recipe.common_gain_db)
         self._count("silence_ratio", _silence_ratio(mixture))
 
-        exact = np.sum(mixture.sources, axis=0, dtype=np.int32)
-        exact -= mixture.mixture
-        self.max_sum_error = max(self.max_sum_error, int(exact.max()), -int(exact.min()))
+        self.max_sum_error = max(self.max_sum_error, _sum_error(mixture))
         for signal in (mixture.sources, mixture.mixture):
             if max(signal.max(), -int(signal.min())) >= _MAX_PCM:
                 self.clipped_samples += int((np.abs(signal.astype(np.int32)) >= _MAX_PCM).sum())
-
-        levels_db = [_rms_dbfs(mixture, index) for index in range(len(recipe.sources))]
-        heard_db = [level_db for level_db in levels_db if level_db is not None]
-        self.silent_sources += len(levels_db) - len(heard_db)
-        if len(heard_db) > 1:
-            self._count("level_difference_db", max(heard_db) - min(heard_db))
-        if _is_in_sample(recipe.id):
-            for index, level_db in enumerate(levels_db):
-                if level_db is not None:
-                    lufs = integrated_loudness_lufs(_placed(mixture, index), recipe.sample_rate)
-                    if math.isfinite(lufs):
-                        self._count("loudness_lufs", lufs)
+        heard_dbfs = [level for level in mixture.levels_dbfs if math.isfinite(level)]
+        self.silent_sources += len(mixture.levels_dbfs) - len(heard_dbfs)
+        if len(heard_dbfs) > 1:
+            self._count("level_difference_db", max(heard_dbfs) - min(heard_dbfs))
+        if int(recipe.id.rpartition("-")[2]) % _LOUDNESS_EVERY == 0:
+            for index in range(len(recipe.sources)):
+                loudness_lufs = _loudness_lufs(mixture, index)
+                if math.isfinite(loudness_lufs):
+                    self._count("loudness_lufs", loudness_lufs)
 
     def merge(self, other: "Quality") -> None:
         """Adds what was measured elsewhere."""
@@ -227,18 +222,25 @@ def _integer_keys(counts: Mapping[str, int]) -> Counter[int]:
     return Counter({int(key): count for key, count in counts.items()})
 
 
-def _placed(mixture: Mixture, index: int) -> Any:
-    source = mixture.recipe.sources[index]
-    start = round(source.offset_s * mixture.recipe.sample_rate)
-    stop = start + math.ceil(source.duration_s * mixture.recipe.sample_rate)
-    return mixture.sources[index, start:stop].astype(np.float32) / (_MAX_PCM + 1)
+def _sum_error(mixture: Mixture) -> int:
+    """The greatest difference of a mixture from the sum of its sources, in steps of its PCM."""
+    # Pair by pair: NumPy widens two arrays while it adds them, and a whole stack before.
+    exact = mixture.sources[0].astype(np.int32)
+    for source in mixture.sources[1:]:
+        np.add(exact, source, out=exact)
+    if np.array_equal(exact, mixture.mixture):
+        return 0
+    return int(np.abs(exact - mixture.mixture).max())
 
 
-def _rms_dbfs(mixture: Mixture, index: int) -> float | None:
-    """The level of a source where it is placed; None where there is nothing."""
-    samples = _placed(mixture, index)
-    power = float(np.vdot(samples, samples)) / len(samples) if len(samples) else 0.0
-    return 10 * math.log10(power) if power else None
+def _loudness_lufs(mixture: Mixture, index: int) -> float:
+    """The loudness of a source where it is placed."""
+    source, rate = mixture.recipe.sources[index], mixture.recipe.sample_rate
+    start = round(source.offset_s * rate)
+    placed = mixture.sources[index, start : start + math.ceil(source.duration_s * rate)]
+    if not len(placed):
+        return -math.inf
+    return integrated_loudness_lufs(placed.astype(np.float32) / (_MAX_PCM + 1), rate)
 
 
 def _silence_ratio(mixture: Mixture) -> float:
@@ -249,10 +251,6 @@ def _silence_ratio(mixture: Mixture) -> float:
     frames = mixture.mixture[: num_frames * frame].reshape(num_frames, frame)
     silent = (frames.max(axis=1) < _SILENCE_PCM) & (frames.min(axis=1) > -_SILENCE_PCM)
     return float(silent.mean())
-
-
-def _is_in_sample(mixture_id: str) -> bool:
-    return int(mixture_id.rpartition("-")[2]) % _LOUDNESS_EVERY == 0
 
 
 def use_document(uses: Sequence[int]) -> dict[str, Any]:

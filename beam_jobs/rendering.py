@@ -21,8 +21,8 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _FULL_SCALE = 32768
 _MAX_PCM = 32767
-# -90 dBFS: what a 16-bit file can just hold is no speech.
-_SILENCE = 10 ** (-90 / 20)
+# What a 16-bit file can just hold is no speech.
+_SILENCE_DBFS = -90.0
 
 
 class UnusableSourceError(Exception):
@@ -71,12 +71,15 @@ class Mixture:
         mixture: int16 [samples], the sum of the sources to the last bit.
         sources: int16 [sources, samples], each as it sounds in the mixture.
         gains_db: all that was applied to the samples of each source's file.
+        levels_dbfs: the RMS level of each source where it is placed; minus infinity where there is
+            nothing of it.
     """
 
     recipe: Recipe
     mixture: Pcm
     sources: Pcm
     gains_db: tuple[float, ...]
+    levels_dbfs: tuple[float, ...]
 
 
 def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) -> Mixture:
@@ -91,35 +94,41 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         UnusableSourceError: a file can't be read, or has no sound in it.
     """
     shape = (len(recipe.sources), recipe.num_samples)
-    sources: Samples = scratch.array("sources", shape, np.float32)
-    gains = []
+    # All audio below is float32 in steps of 16-bit PCM.
+    sources = scratch.array("sources", shape, np.float32)
+    gains_db, levels_dbfs, peaks = [], [], []
     for index, source in enumerate(recipe.sources):
         try:
             samples = _read_source(source, recipe, corpus_roots)
-            gains.append(_gain(source, samples, recipe.sample_rate))
+            level_dbfs = _level_dbfs(samples)
+            gains_db.append(_gain_db(source, samples, level_dbfs, recipe.sample_rate))
         except UnusableAudioError as error:
             raise UnusableSourceError(index, source, str(error)) from None
         start = round(source.offset_s * recipe.sample_rate)
         stop = min(start + len(samples), recipe.num_samples)
+        gain = np.float32(_FULL_SCALE * 10 ** (gains_db[-1] / 20))
         sources[index, :start] = 0
-        np.multiply(samples[: stop - start], np.float32(gains[-1]), out=sources[index, start:stop])
+        placed = np.multiply(samples[: stop - start], gain, out=sources[index, start:stop])
         sources[index, stop:] = 0
+        levels_dbfs.append(level_dbfs + gains_db[-1])
+        peaks.append(_peak(placed))
 
-    mixture: Samples = scratch.array("mixture", shape[1:], np.float32)
-    np.sum(sources, axis=0, out=mixture)
-    common_gain = _common_gain(sources, mixture)
-    np.multiply(sources, np.float32(common_gain * _FULL_SCALE), out=sources)
+    mixture = np.sum(sources, axis=0, out=scratch.array("mixture", shape[1:], np.float32))
+    common_gain = _common_gain(max(_peak(mixture), *peaks), len(sources))
+    if common_gain < 1:
+        np.multiply(sources, np.float32(common_gain), out=sources)
     np.rint(sources, out=sources)
-    pcm: Pcm = scratch.array("sources_pcm", shape, np.int16)
+    pcm = scratch.array("sources_pcm", shape, np.int16)
     np.copyto(pcm, sources, casting="unsafe")
-    mixture_pcm: Pcm = scratch.array("mixture_pcm", shape[1:], np.int16)
+    mixture_pcm = scratch.array("mixture_pcm", shape[1:], np.int16)
     np.sum(pcm, axis=0, dtype=np.int16, out=mixture_pcm)
-    common_gain_db = _decibels(common_gain)
+    common_gain_db = round(20 * math.log10(common_gain), 6)
     return Mixture(
-        dataclasses.replace(recipe, common_gain_db=round(common_gain_db, 6)),
-        mixture_pcm,
-        pcm,
-        tuple(_decibels(gain) + common_gain_db for gain in gains),
+        recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
+        mixture=mixture_pcm,
+        sources=pcm,
+        gains_db=tuple(gain_db + common_gain_db for gain_db in gains_db),
+        levels_dbfs=tuple(level_dbfs + common_gain_db for level_dbfs in levels_dbfs),
     )
 
 
@@ -148,42 +157,37 @@ def _read_source(source: Source, recipe: Recipe, corpus_roots: Mapping[str, str]
     return samples
 
 
-def _gain(source: Source, samples: Samples, sample_rate: int) -> float:
-    """The factor that gives a source its level.
+def _level_dbfs(samples: Samples) -> float:
+    power = float(np.vdot(samples, samples)) / max(len(samples), 1)
+    return 10 * math.log10(power) if power else -math.inf
+
+
+def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: int) -> float:
+    """The gain that gives a source its level.
 
     Raises:
         UnusableAudioError: there is nothing but silence.
     """
     if not len(samples):
-        return 1.0
-    if max(samples.max(), -samples.min()) < _SILENCE:
+        return 0.0
+    if level_dbfs < _SILENCE_DBFS:
         raise UnusableAudioError("silence")
     if source.level_kind == "gain_db":
-        return _amplitude(source.level)
+        return source.level
     if source.level_kind == "rms_dbfs":
-        level_db = 10 * math.log10(float(np.vdot(samples, samples)) / len(samples))
-    else:
-        level_db = integrated_loudness_lufs(samples, sample_rate)
-        if math.isinf(level_db):
-            raise UnusableAudioError("too quiet for its loudness to be measured")
-    return _amplitude(source.level - level_db)
+        return source.level - level_dbfs
+    loudness_lufs = integrated_loudness_lufs(samples, sample_rate)
+    if math.isinf(loudness_lufs):
+        raise UnusableAudioError("too quiet for its loudness to be measured")
+    return source.level - loudness_lufs
 
 
-def _common_gain(sources: Samples, mixture: Samples) -> float:
+def _peak(samples: Samples) -> float:
+    return float(max(samples.max(initial=0), -samples.min(initial=0)))
+
+
+def _common_gain(peak: float, num_sources: int) -> float:
     """The factor, 1 or less, with which neither the mixture nor a source clips."""
-    peak = max(
-        abs(float(extreme))
-        for signal in (sources, mixture)
-        for extreme in (signal.min(), signal.max())
-    )
     # Each source may be rounded up by a half, and the mixture by all of them.
-    limit = (_MAX_PCM - len(sources) / 2) / _FULL_SCALE
+    limit = _MAX_PCM - num_sources / 2
     return min(1.0, limit / peak) if peak else 1.0
-
-
-def _decibels(factor: float) -> float:
-    return 20 * math.log10(factor)
-
-
-def _amplitude(level_db: float) -> float:
-    return float(10 ** (level_db / 20))

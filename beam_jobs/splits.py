@@ -79,7 +79,7 @@ def apportion(total: int, shares: Mapping[Split, float]) -> dict[Split, int]:
     whole = sum(shares.values())
     exact = {split: total * share / whole for split, share in shares.items()}
     counts = {split: int(value) for split, value in exact.items()}
-    by_remainder = sorted(SPLITS, key=lambda split: counts[split] - exact[split])
+    by_remainder = sorted(shares, key=lambda split: counts[split] - exact[split])
     for split in by_remainder[: total - sum(counts.values())]:
         counts[split] += 1
     return counts
