@@ -2,9 +2,9 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
-import pyloudnorm
 
 from beam_jobs.audio import Samples
 
@@ -31,5 +31,8 @@ def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
 
 
 @functools.cache
-def _meter(sample_rate: int) -> pyloudnorm.Meter:
+def _meter(sample_rate: int) -> Any:
+    # Here, because it imports SciPy's filters: half a second that a job without loudness saves.
+    import pyloudnorm  # noqa: PLC0415
+
     return pyloudnorm.Meter(sample_rate, block_size=_BLOCK_S)

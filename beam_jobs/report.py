@@ -1,6 +1,7 @@
 """The quality report that a person looks at: one HTML page that needs nothing beside it."""
 
 import base64
+import concurrent.futures
 import dataclasses
 import io
 import re
@@ -109,6 +110,9 @@ def render_report(quality: Mapping[str, Any], examples: Sequence[Example]) -> st
         "short": _format_short,
         "summary": _summarise,
     }
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # Encoding for the players takes most of the time, and lets go of the interpreter.
+        views = list(pool.map(_view_example, examples))
     page = environment.get_template("report.html").render(
         quality=quality,
         histogram_charts={
@@ -120,7 +124,7 @@ def render_report(quality: Mapping[str, Any], examples: Sequence[Example]) -> st
             split: {kind: _draw_uses(uses["histogram"]) for kind, uses in kinds.items()}
             for split, kinds in quality["use"].items()
         },
-        examples=[_view_example(example) for example in examples],
+        examples=views,
     )
     # A file name that is not UTF-8 arrives with surrogates, which no file can hold.
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
