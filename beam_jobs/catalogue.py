@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import apache_beam as beam
 import numpy as np
@@ -233,41 +233,49 @@ class Catalogue:
 
     def __init__(self, table: pa.Table) -> None:
         """Makes a catalogue of a table that `write_table` wrote."""
-        self._columns = [table.column(field.name) for field in _SCHEMA]
+        self._table = table
+        self._batches = table.to_batches()
+        self._ends = np.cumsum([len(batch) for batch in self._batches])
         speakers = table.column("speaker").combine_chunks().dictionary_encode()
         self.speaker_names: Sequence[str] = speakers.dictionary.to_pylist()
         self.speakers: npt.NDArray[np.int32] = speakers.indices.to_numpy()
         """int32 [utterances]: where each utterance's speaker is in `speaker_names`."""
-        self._splits = table.column("split")
 
     def __len__(self) -> int:
         return len(self.speakers)
 
-    def __getitem__(self, row: int) -> Utterance:
-        return Utterance(*(column[row].as_py() for column in self._columns))
+    def utterances(self, rows: npt.NDArray[np.int32]) -> list[Utterance]:
+        """The utterances in some rows, int32 [rows]."""
+        # Batch by batch: Arrow would join all of them, and copy the catalogue, to take a few rows.
+        numbers = np.searchsorted(self._ends, rows, side="right")
+        found: dict[int, Utterance] = {}
+        for number in np.unique(numbers):
+            batch_rows = rows[numbers == number]
+            batch = self._batches[number]
+            taken = batch.take(pa.array(batch_rows - (self._ends[number] - len(batch))))
+            columns = (column.to_pylist() for column in taken.columns)
+            found |= zip(batch_rows.tolist(), map(Utterance, *columns), strict=True)
+        return [found[row] for row in rows.tolist()]
 
     def speaker_splits(self) -> Mapping[str, frozenset[str]]:
         """The corpus's own splits that each speaker stands in."""
-        pairs = pa.table({"speaker": self._columns[3], "split": self._splits}).group_by(
-            ["speaker", "split"]
-        )
+        pairs = self._table.group_by(["speaker", "split"]).aggregate([])
         splits: dict[str, frozenset[str]] = {}
-        for row in pairs.aggregate([]).to_pylist():
+        for row in pairs.to_pylist():
             splits[row["speaker"]] = splits.get(row["speaker"], frozenset()) | {row["split"]}
         return splits
 
     def in_split(self, rows: npt.NDArray[np.int32], split: str) -> npt.NDArray[np.bool_]:
         """Whether the corpus has each of some rows in a split, or in none."""
-        own = pc.is_in(self._splits.take(pa.array(rows)), pa.array([split, ""]))
+        own = pc.is_in(self._table["split"].take(pa.array(rows)), pa.array([split, ""]))
         return own.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def total_hours(self) -> float:
         """The length of all utterances together."""
-        start, stop, sample_rate = (self._column(name) for name in ("start", "stop", "sample_rate"))
-        return float(((stop - start) / sample_rate).sum() / 3600)
-
-    def _column(self, name: str) -> npt.NDArray[Any]:
-        return self._columns[_SCHEMA.get_field_index(name)].to_numpy()  # type: ignore[no-any-return]
+        start, stop, rate = (
+            self._table[name].to_numpy() for name in ("start", "stop", "sample_rate")
+        )
+        return float(((stop - start) / rate).sum() / 3600)
 
 
 def open_catalogue(path: str) -> Catalogue:

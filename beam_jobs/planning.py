@@ -6,13 +6,13 @@ recipes need no other shard's: the plan of a million mixtures is the plan of the
 
 import dataclasses
 import itertools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 
 import numpy as np
 
 from beam_jobs.catalogue import Catalogue
 from beam_jobs.pairing import Indices, Pairing
-from beam_jobs.random_keys import keyed_generator
+from beam_jobs.random_keys import keyed_generator, keyed_uniforms
 from beam_jobs.splits import apportion, split_by_corpus, split_by_shares
 from schemas.dataset import SPLITS, Shard, Split
 from schemas.recipe import LevelKind, Recipe, Source, Utterance
@@ -25,6 +25,9 @@ _REFERENCE_RMS_DBFS = -25.0
 # TensorFlow's guides advise; and no split has more shards than a file system lists with ease.
 _MIXTURES_PER_SHARD = 128
 _MIN_SHARDS, _MAX_SHARDS = 8, 10_000
+
+# Enough that looking them up in the catalogue costs little each, few enough to be no memory.
+_DRAFTS_AT_ONCE = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +57,23 @@ class _SplitPlan:
     pairing: Pairing
     num_mixtures: int
     num_shards: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Draft:
+    """A mixture before chance has had its say: who is in it.
+
+    Attributes:
+        id: of the mixture.
+        split: train, validation or test.
+        rows: of the catalogue, the utterances.
+        utterances: of different speakers.
+    """
+
+    id: str
+    split: str
+    rows: tuple[int, ...]
+    utterances: tuple[Utterance, ...]
 
 
 class NothingToDoError(ValueError):
@@ -137,48 +157,54 @@ class Plan:
         total = self._splits[shard.split].num_mixtures  # type: ignore[index]
         return total * shard.index // shard.count, total * (shard.index + 1) // shard.count
 
-    def mixtures(self, shard: Shard) -> Iterator[tuple[str, list[int]]]:
-        """Yields the id of each mixture of a shard, and the rows of its utterances, in order."""
+    def drafts(self, shard: Shard) -> Iterator[Draft]:
+        """Yields the mixtures of a shard, in order."""
         plan = self._splits[shard.split]  # type: ignore[index]
         start, stop = self.mixture_range(shard)
-        for number, group in enumerate(plan.pairing.groups(start, stop), start):
-            yield f"{shard.split}-{number:09d}", plan.rows[group].tolist()
+        for first in range(start, stop, _DRAFTS_AT_ONCE):
+            groups = plan.pairing.groups(first, min(first + _DRAFTS_AT_ONCE, stop))
+            rows = plan.rows[np.array(list(groups))]
+            utterances = iter(self._catalogue.utterances(rows.reshape(-1)))
+            for number, group in enumerate(rows.tolist(), first):
+                members = tuple(itertools.islice(utterances, len(group)))
+                yield Draft(f"{shard.split}-{number:09d}", shard.split, tuple(group), members)
 
-    def recipe(self, mixture_id: str, split: str, rows: Sequence[int]) -> Recipe:
-        """Draws the recipe of one mixture."""
-        utterances = [self._catalogue[row] for row in rows]
-        return draw_recipe(self._options.config, self._options.seed, mixture_id, split, utterances)
+    def recipe(self, draft: Draft) -> Recipe:
+        """Draws the recipe of a mixture."""
+        return draw_recipe(self._options.config, self._options.seed, draft)
 
-    def replace_utterances(
-        self, mixture_id: str, split: str, rows: Sequence[int], unusable: Container[int]
-    ) -> list[int]:
+    def redraft(self, draft: Draft, unusable: Container[int]) -> Draft:
         """Replaces the utterances of a mixture that turned out unusable.
 
         What takes their place depends on the seed, the mixture and on which are unusable; it is
         of another speaker than the rest in any case.
 
+        Args:
+            draft: as planned.
+            unusable: rows of the catalogue.
+
         Raises:
             NothingToDoError: the split has no other utterance.
         """
-        candidates = self._splits[split].rows  # type: ignore[index]
         speakers = self._catalogue.speakers
-        replaced = list(rows)
-        spares = iter(
-            keyed_generator(self._options.seed, mixture_id, "spares").permutation(candidates)
-        )
-        for index, row in enumerate(rows):
+        generator = keyed_generator(self._options.seed, draft.id, "spares")
+        spares = iter(generator.permutation(self._splits[draft.split].rows).tolist())  # type: ignore[index]
+        rows = list(draft.rows)
+        for index, row in enumerate(draft.rows):
             if row not in unusable:
                 continue
-            others = {speakers[other] for other in replaced[:index] + replaced[index + 1 :]}
-            for spare in spares:
-                if int(spare) not in unusable and speakers[spare] not in others:
-                    replaced[index] = int(spare)
-                    break
-            else:
+            others = {speakers[other] for other in rows[:index] + rows[index + 1 :]}
+            fitting = (
+                spare for spare in spares if spare not in unusable and speakers[spare] not in others
+            )
+            spare = next(fitting, None)
+            if spare is None:
                 raise NothingToDoError(
-                    f"{split}: not enough utterances that can be decoded: see rejected.jsonl"
+                    f"{draft.split}: too few utterances can be decoded: see rejected.jsonl"
                 )
-        return replaced
+            rows[index] = spare
+        utterances = tuple(self._catalogue.utterances(np.array(rows)))
+        return dataclasses.replace(draft, rows=tuple(rows), utterances=utterances)
 
     def _rows_by_split(self) -> dict[Split, Indices]:
         names = self._catalogue.speaker_names
@@ -206,67 +232,50 @@ class Plan:
         return min(wanted, num_mixtures)
 
 
-def draw_recipe(
-    config: RecipeConfig,
-    seed: int,
-    mixture_id: str,
-    split: str,
-    utterances: Sequence[Utterance],
-) -> Recipe:
+def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
     """Draws everything that a configuration leaves to chance.
 
     Args:
         config: what to draw from.
-        seed: of the job.
-        mixture_id: with the seed, what the random numbers belong to.
-        split: train, validation or test.
-        utterances: of different speakers.
+        seed: of the job; with the id of the mixture it is what the random numbers belong to.
+        draft: who is in the mixture.
     """
-    generator = keyed_generator(seed, mixture_id)
     rate = config.sample_rate
-    gaps_s = [0.0] + [_draw(config.offset_s, generator) for _ in utterances[1:]]
+    uniforms = keyed_uniforms(seed, draft.id)
+    gaps_s = [0.0] + [_draw(config.offset_s, uniforms) for _ in draft.utterances[1:]]
     # Whole samples, so that a recipe says to the sample what is rendered.
     offsets_s = [round(gap_s * rate) / rate for gap_s in itertools.accumulate(gaps_s)]
-    level_kind, levels = _draw_levels(config, len(utterances), generator)
-    sources = tuple(
-        Source(
-            utterance=utterance.id,
-            corpus=utterance.corpus,
-            path=utterance.path,
-            speaker=utterance.speaker,
-            gender=utterance.gender,
-            start=utterance.start,
-            stop=utterance.stop,
-            file_sample_rate=utterance.sample_rate,
-            offset_s=offset_s,
-            level_kind=level_kind,
-            level=level,
-        )
-        for utterance, offset_s, level in zip(utterances, offsets_s, levels, strict=True)
-    )
-    ends_s = [source.offset_s + source.duration_s for source in sources]
+    level_kind, levels = _draw_levels(config, len(draft.utterances), uniforms)
+    ends_s = [
+        offset_s + utterance.duration_s
+        for offset_s, utterance in zip(offsets_s, draft.utterances, strict=True)
+    ]
     # Where the first source ends of those that are still there when the last one has started.
     overlap_end_s = min(end_s for end_s in ends_s if end_s > offsets_s[-1])
-    window_s = (0.0, max(ends_s))
+    start_s, stop_s = 0.0, max(ends_s)
     if config.length == "min":
-        window_s = (0.0, overlap_end_s)
+        stop_s = overlap_end_s
     elif config.length != "max":
-        window_s = _draw_crop(config.length, max(ends_s), offsets_s[-1], overlap_end_s, generator)
-        window_s = (round(window_s[0] * rate) / rate, window_s[1])
+        start_s = _draw_crop(config.length, stop_s, offsets_s[-1], overlap_end_s, uniforms)
+        start_s = round(start_s * rate) / rate
+        stop_s = start_s + config.length
     return Recipe(
-        id=mixture_id,
-        split=split,
+        id=draft.id,
+        split=draft.split,
         sample_rate=rate,
-        duration_s=max(round((window_s[1] - window_s[0]) * rate), 1) / rate,
+        duration_s=max(round((stop_s - start_s) * rate), 1) / rate,
         channels=config.channels,
-        sources=tuple(_cut(source, *window_s) for source in sources),
+        sources=tuple(
+            _place(utterance, offset_s, start_s, stop_s, level_kind, level)
+            for utterance, offset_s, level in zip(draft.utterances, offsets_s, levels, strict=True)
+        ),
     )
 
 
 def _draw_levels(
-    config: RecipeConfig, count: int, generator: np.random.Generator
+    config: RecipeConfig, count: int, uniforms: Iterator[float]
 ) -> tuple[LevelKind, list[float]]:
-    levels = [round(_draw(config.level, generator), 4) for _ in range(count)]
+    levels = [round(_draw(config.level, uniforms), 4) for _ in range(count)]
     if config.level_kind == "relative_db":
         return "rms_dbfs", [
             _REFERENCE_RMS_DBFS,
@@ -280,26 +289,42 @@ def _draw_crop(
     end_s: float,
     overlap_start_s: float,
     overlap_end_s: float,
-    generator: np.random.Generator,
-) -> tuple[float, float]:
-    """A stretch that has as much of the overlap as it can, and of the mixture what it can."""
+    uniforms: Iterator[float],
+) -> float:
+    """Where a crop starts that has as much of the overlap, and of the mixture, as it can."""
     last_start_s = max(end_s - length_s, 0.0)
     bounds_s = sorted((overlap_start_s, overlap_end_s - length_s))
     low_s, high_s = (min(max(bound_s, 0.0), last_start_s) for bound_s in bounds_s)
-    start_s = low_s + (high_s - low_s) * generator.random()
-    return start_s, start_s + length_s
+    return _draw(Uniform(low_s, high_s), uniforms)
 
 
-def _cut(source: Source, start_s: float, stop_s: float) -> Source:
-    """What is left of a source in a stretch of its mixture; times count from there on."""
-    rate = source.file_sample_rate
-    skipped = round(max(start_s - source.offset_s, 0.0) * rate)
-    kept = round((stop_s - source.offset_s) * rate)
-    start = min(source.start + skipped, source.stop)
-    stop = max(min(source.stop, source.start + kept), start)
-    offset_s = max(source.offset_s - start_s, 0.0) if stop > start else 0.0
-    return dataclasses.replace(source, start=start, stop=stop, offset_s=offset_s)
+def _place(
+    utterance: Utterance,
+    offset_s: float,
+    start_s: float,
+    stop_s: float,
+    level_kind: LevelKind,
+    level: float,
+) -> Source:
+    """Places an utterance in a mixture of which only the stretch from start to stop is kept."""
+    rate = utterance.sample_rate
+    skipped = round(max(start_s - offset_s, 0.0) * rate)
+    start = min(utterance.start + skipped, utterance.stop)
+    stop = max(min(utterance.start + round((stop_s - offset_s) * rate), utterance.stop), start)
+    return Source(
+        utterance=utterance.id,
+        corpus=utterance.corpus,
+        path=utterance.path,
+        speaker=utterance.speaker,
+        gender=utterance.gender,
+        start=start,
+        stop=stop,
+        file_sample_rate=rate,
+        offset_s=max(offset_s - start_s, 0.0) if stop > start else 0.0,
+        level_kind=level_kind,
+        level=level,
+    )
 
 
-def _draw(uniform: Uniform, generator: np.random.Generator) -> float:
-    return uniform.low + (uniform.high - uniform.low) * generator.random()
+def _draw(uniform: Uniform, uniforms: Iterator[float]) -> float:
+    return uniform.low + (uniform.high - uniform.low) * next(uniforms)

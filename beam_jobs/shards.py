@@ -16,7 +16,7 @@ from apache_beam.metrics.metric import Metrics
 
 from beam_jobs import files
 from beam_jobs.catalogue import PROGRESS, open_catalogue
-from beam_jobs.planning import Plan, PlanOptions
+from beam_jobs.planning import Draft, Plan, PlanOptions
 from beam_jobs.quality import Quality, parse_quality
 from beam_jobs.rejected import Rejected
 from beam_jobs.rendering import Mixture, Scratch, UnusableSourceError, encode_mixture, render
@@ -100,8 +100,8 @@ class WriteRecipes(beam.DoFn):
         num_mixtures = 0
         path = files.join(self._rendering.folder, element.recipes)
         with files.write_atomically(path) as recipes:
-            for mixture_id, rows in self._plan.mixtures(element):
-                _write_line(recipes, self._plan.recipe(mixture_id, element.split, rows))
+            for draft in self._plan.drafts(element):
+                _write_line(recipes, self._plan.recipe(draft))
                 num_mixtures += 1
         yield num_mixtures
 
@@ -117,13 +117,11 @@ def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratc
         file = _ChecksummedFile(shard_file)
         num_mixtures = 0
         with _compressed(file, rendering.compression) as records:
-            for mixture_id, rows in plan.mixtures(shard):
-                mixture, used = render_usable(
-                    mixture_id, shard.split, rows, plan, rendering, scratch, quality.rejected
-                )
+            for draft in plan.drafts(shard):
+                mixture, rows = render_usable(draft, plan, rendering, scratch, quality.rejected)
                 write_record(records, encode_mixture(mixture))
                 _write_line(recipes, mixture.recipe)
-                quality.count_uses(shard.split, used)
+                quality.count_uses(shard.split, rows)
                 quality.measure(mixture)
                 num_mixtures += 1
     quality.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
@@ -132,42 +130,33 @@ def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratc
 
 
 def render_usable(
-    mixture_id: str,
-    split: str,
-    rows: list[int],
-    plan: Plan,
-    rendering: Rendering,
-    scratch: Scratch,
-    rejected: set[Rejected],
-) -> tuple[Mixture, list[int]]:
+    draft: Draft, plan: Plan, rendering: Rendering, scratch: Scratch, rejected: set[Rejected]
+) -> tuple[Mixture, tuple[int, ...]]:
     """Renders a mixture, with other utterances in place of those that can't be used.
 
     Args:
-        mixture_id: its id.
-        split: its split.
-        rows: of the catalogue, the utterances that are planned for it.
+        draft: who is in it.
         plan: where others are found.
         rendering: where the corpora are.
         scratch: where the audio is put.
         rejected: the files that can't be used are added to it.
 
     Returns:
-        The mixture, and the rows that are in it.
+        The mixture, and the rows of the catalogue that are in it.
 
     Raises:
         NothingToDoError: there are no utterances left.
     """
     unusable: set[int] = set()
-    used = rows
+    usable = draft
     while True:
         try:
-            recipe = plan.recipe(mixture_id, split, used)
-            return render(recipe, rendering.corpus_roots, scratch), used
+            return render(plan.recipe(usable), rendering.corpus_roots, scratch), usable.rows
         except UnusableSourceError as error:
             path = files.join(rendering.corpus_roots[error.source.corpus], error.source.path)
             rejected.add(Rejected(path, error.reason))
-            unusable.add(used[error.index])
-            used = plan.replace_utterances(mixture_id, split, rows, unusable)
+            unusable.add(usable.rows[error.index])
+            usable = plan.redraft(draft, unusable)
 
 
 def _write_line(file: BinaryIO, recipe: Recipe) -> None:

@@ -12,6 +12,8 @@ from schemas.validation import load_document
 
 VERSION = 1
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
 
 
@@ -122,7 +124,7 @@ class Recipe:
         document["sources"] = [
             {name: getattr(source, name) for name in Source.__slots__} for source in self.sources
         ]
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return _ENCODER.encode(document)
 
 
 def parse_recipe(line: str | bytes, origin: str) -> Recipe:
