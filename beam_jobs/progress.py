@@ -36,37 +36,38 @@ def show_progress(rendering: Rendering) -> Iterator[None]:
 
 
 def _watch(rendering: Rendering, stopped: threading.Event) -> None:
-    interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
     while not files.exists(files.join(rendering.folder, dataset.CATALOGUE)):
-        if stopped.wait(interval_s):
+        if stopped.wait(_TERMINAL_INTERVAL_S):
             return
     try:
         plan = rendering.open_plan()
     except NothingToDoError:
         return
-    shards = plan.shards
     done = _Done(rendering)
     done.look()
+    on_terminal = sys.stderr.isatty()
+    initial, started_s = done.num_mixtures, time.monotonic()
     bar = tqdm(
         total=plan.num_mixtures,
-        initial=done.num_mixtures,
+        initial=initial,
         unit=" mixtures",
-        disable=not sys.stderr.isatty(),
+        disable=not on_terminal,
         dynamic_ncols=True,
     )
-    initial, started_s = done.num_mixtures, time.monotonic()
+    num_shards = len(plan.shards)
+    is_last_look = False
     with bar:
-        finished = False
-        while not finished:
-            finished = stopped.wait(interval_s)
+        while done.num_shards < num_shards and not is_last_look:
+            is_last_look = stopped.wait(_TERMINAL_INTERVAL_S if on_terminal else _LOG_INTERVAL_S)
             done.look()
-            note = f"{done.num_shards}/{len(shards)} shards, {done.hours:.2f} h of audio"
-            if bar.disable:
-                elapsed_s = time.monotonic() - started_s
+            note = f"{done.num_shards}/{num_shards} shards, {done.hours:.2f} h of audio"
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(done.num_mixtures - bar.n)
+            if not on_terminal:
                 line = tqdm.format_meter(
                     done.num_mixtures,
                     plan.num_mixtures,
-                    elapsed_s,
+                    time.monotonic() - started_s,
                     initial=initial,
                     unit=" mixtures",
                     postfix=note,
@@ -74,10 +75,6 @@ def _watch(rendering: Rendering, stopped: threading.Event) -> None:
                     " {rate_fmt}, {remaining} left",
                 )
                 print(line, file=sys.stderr, flush=True)
-            else:
-                bar.set_postfix_str(note, refresh=False)
-                bar.update(done.num_mixtures - bar.n)
-                bar.refresh()
 
 
 class _Done:
