@@ -40,7 +40,7 @@ def _watch(rendering: Rendering, stopped: threading.Event) -> None:
         if stopped.wait(_TERMINAL_INTERVAL_S):
             return
     try:
-        plan = rendering.open_plan()
+        num_mixtures, num_shards = _totals(rendering)
     except NothingToDoError:
         return
     done = _Done(rendering)
@@ -48,13 +48,12 @@ def _watch(rendering: Rendering, stopped: threading.Event) -> None:
     on_terminal = sys.stderr.isatty()
     initial, started_s = done.num_mixtures, time.monotonic()
     bar = tqdm(
-        total=plan.num_mixtures,
+        total=num_mixtures,
         initial=initial,
         unit=" mixtures",
         disable=not on_terminal,
         dynamic_ncols=True,
     )
-    num_shards = len(plan.shards)
     is_last_look = False
     with bar:
         while done.num_shards < num_shards and not is_last_look:
@@ -66,7 +65,7 @@ def _watch(rendering: Rendering, stopped: threading.Event) -> None:
             if not on_terminal:
                 line = tqdm.format_meter(
                     done.num_mixtures,
-                    plan.num_mixtures,
+                    num_mixtures,
                     time.monotonic() - started_s,
                     initial=initial,
                     unit=" mixtures",
@@ -75,6 +74,11 @@ def _watch(rendering: Rendering, stopped: threading.Event) -> None:
                     " {rate_fmt}, {remaining} left",
                 )
                 print(line, file=sys.stderr, flush=True)
+
+
+def _totals(rendering: Rendering) -> tuple[int, int]:
+    plan = rendering.open_plan()
+    return plan.num_mixtures, len(plan.shards)
 
 
 class _Done:

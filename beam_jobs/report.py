@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import dataclasses
 import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -110,7 +111,7 @@ def render_report(quality: Mapping[str, Any], examples: Sequence[Example]) -> st
         "short": _format_short,
         "summary": _summarise,
     }
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         # Encoding for the players takes most of the time, and lets go of the interpreter.
         views = list(pool.map(_view_example, examples))
     page = environment.get_template("report.html").render(

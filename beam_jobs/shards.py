@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import apache_beam as beam
 import google_crc32c
 from apache_beam.metrics.metric import Metrics
+from apache_beam.utils.shared import Shared
 
 from beam_jobs import files
 from beam_jobs.catalogue import PROGRESS, open_catalogue
@@ -63,6 +64,8 @@ class RenderShards(beam.DoFn):
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
         self._plan: Plan | None = None
+        # All threads of a process use the same one.
+        self._shared_plan = Shared()
         self._scratch = Scratch()
         self._shards_rendered = Metrics.counter("mixtures", "shards_rendered")
         self._shards_skipped = Metrics.counter("mixtures", "shards_skipped")
@@ -77,7 +80,7 @@ class RenderShards(beam.DoFn):
             yield parse_quality(files.read_text(path))
             return
         if self._plan is None:
-            self._plan = self._rendering.open_plan()
+            self._plan = self._shared_plan.acquire(self._rendering.open_plan)
         quality = render_shard(element, self._plan, self._rendering, self._scratch)
         self._shards_rendered.inc()
         for info in quality.infos:
