@@ -37,7 +37,7 @@ MIN_DURATION_S = 0.1
 # Few enough files for a small corpus, small enough ranges to be sorted in memory for a large one.
 _NUM_PARTS = 16
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("corpus", pa.string()),
@@ -194,15 +194,15 @@ def _write_part(keyed: tuple[int, Iterable[Utterance]], folder: str) -> Iterator
     rows = [dataclasses.astuple(utterance) for utterance in unique.values()]
     columns = [
         pa.array(column, field.type)
-        for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
+        for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
     ]
-    write_table(_part_path(folder, part), [pa.table(columns, schema=_SCHEMA)])
+    write_table(_part_path(folder, part), [pa.table(columns, schema=SCHEMA)])
     yield from duplicates
 
 
 def write_table(path: str, tables: Iterable[pa.Table]) -> None:
     """Writes tables of utterances as one Arrow file, one after the other."""
-    with files.write_atomically(path) as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+    with files.write_atomically(path) as file, pa.ipc.new_file(file, SCHEMA) as writer:
         for table in tables:
             writer.write_table(table)
 
