@@ -123,7 +123,7 @@ def audio_paths(corpus: Corpus) -> Iterator[str]:
     """Yields the path of each audio file, relative to the corpus, in any order.
 
     What has no audio's suffix belongs to a corpus too (transcripts, a licence), and is passed over.
-    A link to a folder is yielded itself, for the catalogue to reject.
+    A folder that is a link or can't be read is yielded itself, for the catalogue to reject.
     """
     if is_remote(corpus.root):
         paths = _remote_paths(corpus)
@@ -140,14 +140,19 @@ def _remote_paths(corpus: Corpus) -> Iterator[str]:
     prefix = corpus.root.rstrip("/") + "/"
     (match,) = FileSystems.match([prefix + (corpus.pattern or "**")])
     for metadata in match.metadata_list:
-        yield metadata.path[len(prefix) :]
+        # A name that ends in a slash stands for a folder in Cloud Storage's web page.
+        if not metadata.path.endswith("/"):
+            yield metadata.path[len(prefix) :]
 
 
 def _local_paths(root: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
+    unreadable: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=unreadable.append):
         folders.sort()
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):
                 yield os.path.relpath(os.path.join(folder, name), root) + "/"
         for name in sorted(names):
             yield os.path.relpath(os.path.join(folder, name), root)
+    for error in unreadable:
+        yield os.path.relpath(error.filename, root) + "/"
