@@ -1,6 +1,7 @@
 """How far a job is, for whoever looks at the terminal or at the log."""
 
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -85,25 +86,29 @@ class _Done:
     """What is finished, as far as it was looked at."""
 
     def __init__(self, rendering: Rendering) -> None:
-        self._folder = files.join(rendering.folder, PROGRESS)
+        self._folder = rendering.folder
         self._sample_rate = rendering.plan_options.config.sample_rate
         self._seen: set[str] = set()
+        self.num_shards = 0
         self.num_mixtures = 0
         self.hours = 0.0
 
-    @property
-    def num_shards(self) -> int:
-        return len(self._seen)
-
     def look(self) -> None:
-        for path in files.list_paths(self._folder, "*-of-?????.json"):
-            if path in self._seen:
-                continue
-            try:
+        # When the dataset is complete, what was on the way to it is removed.
+        with contextlib.suppress(FileNotFoundError):
+            self._look_at_shards()
+        if files.exists(files.join(self._folder, dataset.COMPLETED)):
+            quality = json.loads(files.read_text(files.join(self._folder, dataset.QUALITY)))
+            splits = quality["splits"].values()
+            self.num_shards = sum(split["num_shards"] for split in splits)
+            self.num_mixtures = sum(split["num_mixtures"] for split in splits)
+            self.hours = sum(split["mixture_hours"] for split in splits)
+
+    def _look_at_shards(self) -> None:
+        for path in files.list_paths(files.join(self._folder, PROGRESS), "*-of-?????.json"):
+            if path not in self._seen:
                 quality = parse_quality(files.read_text(path))
-            except FileNotFoundError:
-                # The dataset is complete, and what was on the way to it is being removed.
-                return
-            self._seen.add(path)
-            self.num_mixtures += sum(info.num_mixtures for info in quality.infos)
-            self.hours += quality.samples.total() / self._sample_rate / 3600
+                self._seen.add(path)
+                self.num_shards += 1
+                self.num_mixtures += sum(info.num_mixtures for info in quality.infos)
+                self.hours += quality.samples.total() / self._sample_rate / 3600
