@@ -1,0 +1,56 @@
+# Every target sets up what it needs; a second run finds it done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+UV := .venv/bin/uv
+DEMO := demo/output
+
+.PHONY: help demo test lint bench lock clean
+
+help:  ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
+
+demo: .venv/synced  ## Speak a corpus, build mixtures from it, and read them with TensorFlow Datasets
+	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/speech
+	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures
+	@TF_CPP_MIN_LOG_LEVEL=2 $(PYTHON) -m demo.read_with_tfds $(DEMO)/mixtures
+	@echo "The quality report: file://$(CURDIR)/$(DEMO)/mixtures/report.html"
+
+test: .venv/synced  ## Run all tests
+	@deploy/install_test_tools.sh
+	@$(PYTHON) -m pytest
+
+lint: .venv/synced  ## Check style and types
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+bench: .venv/synced  ## Measure speed and memory
+	@for script in $(sort $(wildcard bench/*.py)); do echo "$$script"; $(PYTHON) "$$script"; done
+
+lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
+	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \
+	    --output-file requirements.lock
+
+clean:  ## Remove the virtual environment, and what the demo made
+	rm -rf .venv $(DEMO)
+
+# A version manager's command may be on the PATH and fail when it is called, so each one is tried.
+.venv/bin/python:
+	@for python in python3.11 python3.10 python3; do \
+	    $$python -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' \
+	        2> /dev/null && break; \
+	done || { echo "Python 3.10 or 3.11 is missing here, or its venv module is (Debian:" \
+	    "apt-get install python3 python3-venv)" >&2; exit 1; }; \
+	$$python -m venv .venv
+
+# pip takes ten minutes where uv takes one.
+.venv/synced: requirements.lock setup.py | .venv/bin/python
+	@echo "installing the packages of requirements.lock into .venv"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@$(UV) pip sync --quiet --python $(PYTHON) requirements.lock
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""What `make demo` shows: a corpus out of nothing, and its dataset read back."""

@@ -1,0 +1,30 @@
+"""Reads a mixture dataset with TensorFlow Datasets, and nothing of this project.
+
+python -m demo.read_with_tfds FOLDER
+"""
+
+import sys
+
+import absl.logging
+import numpy as np
+import tensorflow_datasets as tfds
+
+
+def main(folder: str) -> None:
+    """Prints what is in a dataset, and whether its first mixture is the sum of its sources."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    builder = tfds.builder_from_directory(folder)
+    sizes = ", ".join(f"{split} {info.num_examples}" for split, info in builder.info.splits.items())
+    print(f"TensorFlow Datasets reads {builder.info.full_name}: {sizes}")
+
+    example = next(iter(tfds.as_numpy(builder.as_dataset(split="train"))))
+    for name, value in example.items():
+        array = np.asarray(value)
+        shown = f"{array.dtype} {list(array.shape)}" if array.size > 8 else str(array.tolist())
+        print(f"  {name:<12} {shown if len(shown) <= 75 else shown[:72] + '...'}")
+    is_sum = np.array_equal(example["mixture"], example["sources"].sum(axis=0))
+    print(f"mixture == sum(sources): {is_sum}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
