@@ -88,6 +88,9 @@ def choose_voices(num_voices: int) -> list[Voice]:
 class Synthesizer:
     """The espeak-ng library, of which there is one in a process.
 
+    It carries the phase of its flutter and noise from one sentence to the next: the same samples
+    come from the same sentences in the same order, in a process that has spoken nothing before.
+
     Attributes:
         sample_rate: of what it speaks, in Hz.
     """
@@ -99,21 +102,21 @@ class Synthesizer:
         )
         if self.sample_rate <= 0:
             raise RuntimeError("espeak-ng does not start: install espeakng-loader again")
+        # Breath is noise, and seeded with the time.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._spoken: list[NDArray[np.int16]] = []
         # ctypes does not keep a callback alive that only the library knows.
         self._callback = _SynthCallback(self._keep)
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, voice: Voice, sentence: str) -> NDArray[np.int16]:
-        """Returns a sentence `[samples]`, the same ones each time."""
+        """Returns a sentence, `[samples]`."""
         self._spoken.clear()
         text = sentence.encode()
         parameters = ((_RATE, voice.words_per_minute), (_VOLUME, 60), (_PITCH, voice.pitch))
         results = [
             self._library.espeak_SetVoiceByName(f"{voice.accent}+{voice.timbre}".encode()),
             *(self._library.espeak_SetParameter(*parameter, 0) for parameter in parameters),
-            # Breath is noise.
-            self._library.espeak_ng_SetRandSeed(ctypes.c_long(1)),
             self._library.espeak_Synth(text, len(text) + 1, 0, 0, 0, _UTF8, None, None),
         ]
         if any(result != _OK for result in results):
