@@ -1,6 +1,6 @@
-"""Speaks a small corpus with espeak-ng: `SPEAKER/SENTENCE.wav`, a different voice in each folder.
+"""Speaks a small corpus with espeak-ng: `SPEAKER/UTTERANCE.wav`, a different voice in each folder.
 
-python -m demo.speak_corpus --output FOLDER [--num_voices 40] [--num_sentences 5]
+python -m demo.speak_corpus --output FOLDER [--num_voices 40] [--num_utterances 5]
 """
 
 import argparse
@@ -88,8 +88,8 @@ def choose_voices(num_voices: int) -> list[Voice]:
 class Synthesizer:
     """The espeak-ng library, of which there is one in a process.
 
-    It carries the phase of its flutter and noise from one sentence to the next: the same samples
-    come from the same sentences in the same order, in a process that has spoken nothing before.
+    It carries the phase of its flutter and noise from one text to the next: the same samples
+    come from the same texts in the same order, in a process that has spoken nothing before.
 
     Attributes:
         sample_rate: of what it speaks, in Hz.
@@ -109,15 +109,15 @@ class Synthesizer:
         self._callback = _SynthCallback(self._keep)
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def speak(self, voice: Voice, sentence: str) -> NDArray[np.int16]:
-        """Returns a sentence, `[samples]`."""
+    def speak(self, voice: Voice, text: str) -> NDArray[np.int16]:
+        """Returns an utterance, `[samples]`."""
         self._spoken.clear()
-        text = sentence.encode()
+        characters = text.encode()
         parameters = ((_RATE, voice.words_per_minute), (_VOLUME, 60), (_PITCH, voice.pitch))
         results = [
             self._library.espeak_SetVoiceByName(f"{voice.accent}+{voice.timbre}".encode()),
             *(self._library.espeak_SetParameter(*parameter, 0) for parameter in parameters),
-            self._library.espeak_Synth(text, len(text) + 1, 0, 0, 0, _UTF8, None, None),
+            self._library.espeak_Synth(characters, len(characters) + 1, 0, 0, 0, _UTF8, None, None),
         ]
         if any(result != _OK for result in results):
             raise RuntimeError(f"espeak-ng can't speak as {voice}: {results}")
@@ -129,16 +129,17 @@ class Synthesizer:
         return 0
 
 
-def speak_corpus(folder: Path, *, num_voices: int, num_sentences: int) -> float:
-    """Writes a 16-bit WAV file for each sentence of each voice; returns their seconds."""
+def speak_corpus(folder: Path, *, num_voices: int, num_utterances: int) -> float:
+    """Writes 16-bit WAV files, of two sentences each, for each voice; returns their seconds."""
     synthesizer = Synthesizer()
     num_samples = 0
     for index, voice in enumerate(choose_voices(num_voices)):
         (folder / voice.name).mkdir(parents=True, exist_ok=True)
-        for step in range(num_sentences):
-            number = (index + step) % len(SENTENCES)
-            samples = synthesizer.speak(voice, SENTENCES[number])
-            path = folder / voice.name / f"sentence-{number:02}.wav"
+        for number in range(num_utterances):
+            first = index + 2 * number
+            text = " ".join(SENTENCES[n % len(SENTENCES)] for n in (first, first + 1))
+            samples = synthesizer.speak(voice, text)
+            path = folder / voice.name / f"{number:02}.wav"
             soundfile.write(path, samples, synthesizer.sample_rate, subtype="PCM_16")
             num_samples += len(samples)
     return num_samples / synthesizer.sample_rate
@@ -152,24 +153,19 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder of the corpus")
     parser.add_argument("--num_voices", type=int, default=40, help="speakers (default: 40)")
     parser.add_argument(
-        "--num_sentences",
-        type=int,
-        default=5,
-        choices=range(1, len(SENTENCES) + 1),
-        metavar="N",
-        help=f"sentences of each, 1 to {len(SENTENCES)} (default: 5)",
+        "--num_utterances", type=int, default=5, help="utterances of each speaker (default: 5)"
     )
     arguments = parser.parse_args(argv)
     try:
         duration_s = speak_corpus(
             arguments.output,
             num_voices=arguments.num_voices,
-            num_sentences=arguments.num_sentences,
+            num_utterances=arguments.num_utterances,
         )
     except (ValueError, OSError) as error:
         parser.exit(1, f"speak_corpus: {error}\n")
     print(
-        f"spoke {arguments.num_voices * arguments.num_sentences} sentences in"
+        f"spoke {arguments.num_voices * arguments.num_utterances} utterances in"
         f" {arguments.num_voices} voices, {duration_s / 60:.1f} minutes, in {arguments.output}"
     )
 
