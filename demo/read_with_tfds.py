@@ -3,16 +3,16 @@
 python -m demo.read_with_tfds FOLDER
 """
 
+import logging
 import sys
 
-import absl.logging
 import numpy as np
 import tensorflow_datasets as tfds
 
 
 def main(folder: str) -> None:
     """Prints what is in a dataset, and whether its first mixture is the sum of its sources."""
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
     builder = tfds.builder_from_directory(folder)
     sizes = ", ".join(f"{split} {info.num_examples}" for split, info in builder.info.splits.items())
     print(f"TensorFlow Datasets reads {builder.info.full_name}: {sizes}")
