@@ -33,7 +33,7 @@ bench: .venv/synced  ## Measure speed and memory
 
 lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \
-	    --output-file requirements.lock
+	    -o requirements.lock
 
 clean:  ## Remove the virtual environment, and what the demo made
 	rm -rf .venv $(DEMO)
