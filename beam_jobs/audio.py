@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -12,6 +13,16 @@ import soundfile
 from beam_jobs.files import is_remote, open_file
 
 Samples = npt.NDArray[np.float32]
+
+# What libsndfile says of a header that does not say (SF_COUNT_MAX).
+_UNKNOWN_LENGTH = 2**63 - 1
+
+_MIN_SAMPLE_RATE = 1000
+
+# libsndfile makes do with what there is of a WAV file that was cut off, and says so in its log. Who
+# writes into a pipe can't know the length, and puts down the greatest that there is.
+_CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_LENGTH_OF_A_PIPE = 0x7FFF0000
 
 
 class UnusableAudioError(ValueError):
@@ -37,11 +48,21 @@ def read_header(path: str) -> AudioHeader:
     """Reads a header, and no samples.
 
     Raises:
-        UnusableAudioError: not audio that libsndfile knows, unreadable, or no audio in it.
+        UnusableAudioError: not audio that libsndfile knows, unreadable, no audio in it, or a header
+            that can't be true.
     """
     with _open(path) as file:
         if not file.frames:
             raise UnusableAudioError("no audio in the file")
+        if file.frames == _UNKNOWN_LENGTH:
+            raise UnusableAudioError("no length in its header: encode it again")
+        if file.samplerate < _MIN_SAMPLE_RATE:
+            raise UnusableAudioError(f"sample rate of less than {_MIN_SAMPLE_RATE} Hz")
+        cut_off = _CUT_OFF.search(file.extra_info)
+        if cut_off and int(cut_off[2]) < int(cut_off[1]) < _LENGTH_OF_A_PIPE:
+            raise UnusableAudioError(
+                f"ends early: {cut_off[2]} bytes of the {cut_off[1]} that its header promises"
+            )
         return AudioHeader(file.samplerate, file.frames, file.channels)
 
 

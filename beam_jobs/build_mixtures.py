@@ -170,7 +170,7 @@ def build_mixtures(
             root
             | "Corpora" >> beam.Create(corpora)
             | "CatalogueUtterances"
-            >> CatalogueUtterances(folder=rendering.folder, prefix_names=len(corpora) > 1)
+            >> CatalogueUtterances(folder=rendering.folder, corpus_roots=rendering.corpus_roots)
         )
     shards = (
         catalogue

@@ -61,16 +61,16 @@ class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[str]]
     `rejected.jsonl` before.
     """
 
-    def __init__(self, *, folder: str, prefix_names: bool) -> None:
+    def __init__(self, *, folder: str, corpus_roots: Mapping[str, str]) -> None:
         """Makes the transform.
 
         Args:
             folder: the dataset's.
-            prefix_names: whether to put the name of its corpus before each id, which is unique
-                within one corpus only.
+            corpus_roots: the folder of each corpus, by its name. Where there are several, the name
+                stands before each id, which is unique within one corpus only.
         """
         self._folder = folder
-        self._prefix_names = prefix_names
+        self._corpus_roots = corpus_roots
 
     def expand(self, corpora: PCollection[Corpus]) -> PCollection[str]:
         """Reads in parallel, sorts by ranges of a hash, joins the ranges."""
@@ -79,21 +79,29 @@ class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[str]]
             | "FindUtterances" >> beam.FlatMap(_find)
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
-            >> beam.FlatMap(_catalogue, prefix_names=self._prefix_names).with_outputs(
+            >> beam.FlatMap(_catalogue, prefix_names=len(self._corpus_roots) > 1).with_outputs(
                 "rejected", main="utterances"
             )
         )
-        duplicates = (
+        written = (
             found.utterances
             | "SortById" >> beam.Map(lambda utterance: (_part(utterance.id), utterance))
             | "GroupIntoParts" >> beam.GroupByKey()
-            | "WriteParts" >> beam.FlatMap(_write_part, folder=self._folder)
+            | "WriteParts"
+            >> beam.FlatMap(
+                _write_part, folder=self._folder, corpus_roots=self._corpus_roots
+            ).with_outputs("rejected", main="parts")
         )
-        rejected = (found["rejected"], duplicates) | "AllRejected" >> beam.Flatten()
+        rejected = (found["rejected"], written["rejected"]) | "AllRejected" >> beam.Flatten()
         catalogue: PCollection[str] = (
             corpora.pipeline
             | "Once" >> beam.Create([self._folder])
-            | "JoinParts" >> beam.Map(_join_parts, rejected=beam.pvalue.AsIter(rejected))
+            | "JoinParts"
+            >> beam.Map(
+                _join_parts,
+                parts=beam.pvalue.AsIter(written.parts),
+                rejected=beam.pvalue.AsIter(rejected),
+            )
         )
         return catalogue
 
@@ -113,7 +121,8 @@ def _catalogue(
         else catalogue_utterance(corpus, candidate, prefix_names=prefix_names)
     )
     if isinstance(utterance, Rejected):
-        yield TaggedOutput("rejected", utterance)
+        printable = dataclasses.replace(utterance, path=_printable(utterance.path))
+        yield TaggedOutput("rejected", printable)
     else:
         yield utterance
 
@@ -137,7 +146,7 @@ def catalogue_utterance(
         if duration_s < MIN_DURATION_S:
             raise UnusableAudioError(f"shorter than {MIN_DURATION_S} s")
     except UnusableAudioError as error:
-        return Rejected(_printable(path), str(error))
+        return Rejected(path, str(error))
     prefix = f"{corpus.name}/" if prefix_names else ""
     return Utterance(
         id=prefix + candidate.utterance,
@@ -159,10 +168,14 @@ def _check_path(corpus: Corpus, path: str) -> None:
     if files.is_remote(corpus.root):
         return
     root = os.path.realpath(corpus.root)
-    if os.path.realpath(os.path.join(root, path)) != os.path.join(root, path.rstrip("/")):
+    file = os.path.join(root, path.rstrip("/"))
+    if os.path.realpath(file) != file:
         raise UnusableAudioError(
             "a link, or a path that leaves the corpus: copy what it points to into the corpus"
         )
+    # Opening a pipe would wait forever for someone to write into it.
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise UnusableAudioError("not a file")
 
 
 def _printable(path: str) -> str:
@@ -177,27 +190,26 @@ def _part(utterance_id: str) -> int:
     return _order(utterance_id)[0] * _NUM_PARTS // 256
 
 
-def _part_path(folder: str, part: int) -> str:
-    return files.join(folder, PROGRESS, f"catalogue-{part:02d}.arrow")
-
-
-def _write_part(keyed: tuple[int, Iterable[Utterance]], folder: str) -> Iterator[Rejected]:
-    """Writes one part, and yields what has an id that was there before."""
+def _write_part(
+    keyed: tuple[int, Iterable[Utterance]], folder: str, corpus_roots: Mapping[str, str]
+) -> Iterator[str | TaggedOutput[Literal["rejected"], Rejected]]:
+    """Writes one part, and yields its path, and what has an id that was there before."""
     part, utterances = keyed
     unique: dict[str, Utterance] = {}
-    duplicates = []
     for utterance in sorted(utterances, key=lambda one: (_order(one.id), one.id, one.path)):
         first = unique.setdefault(utterance.id, utterance)
         if first is not utterance:
-            reason = f"its utterance id {utterance.id!r} is that of {first.path} too"
-            duplicates.append(Rejected(f"{utterance.corpus}/{utterance.path}", reason))
+            path = files.join(corpus_roots[utterance.corpus], utterance.path)
+            reason = f"duplicate utterance id: {utterance.id!r} is {first.path} too"
+            yield TaggedOutput("rejected", Rejected(path, reason))
     rows = [dataclasses.astuple(utterance) for utterance in unique.values()]
     columns = [
         pa.array(column, field.type)
         for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
     ]
-    write_table(_part_path(folder, part), [pa.table(columns, schema=SCHEMA)])
-    yield from duplicates
+    path = files.join(folder, PROGRESS, f"catalogue-{part:02d}.arrow")
+    write_table(path, [pa.table(columns, schema=SCHEMA)])
+    yield path
 
 
 def write_table(path: str, tables: Iterable[pa.Table]) -> None:
@@ -207,13 +219,11 @@ def write_table(path: str, tables: Iterable[pa.Table]) -> None:
             writer.write_table(table)
 
 
-def _join_parts(folder: str, rejected: Iterable[Rejected]) -> str:
+def _join_parts(folder: str, parts: Iterable[str], rejected: Iterable[Rejected]) -> str:
     """Makes the catalogue of its parts, when all that was rejected on the way is known."""
     write_rejected(files.join(folder, dataset.REJECTED), sorted(rejected))
-    # No utterance may have fallen into a part: then there is none.
-    parts = (_part_path(folder, part) for part in range(_NUM_PARTS))
     path = files.join(folder, dataset.CATALOGUE)
-    write_table(path, (_read_table(part) for part in parts if files.exists(part)))
+    write_table(path, map(_read_table, sorted(parts)))
     return path
 
 

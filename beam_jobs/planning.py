@@ -113,8 +113,9 @@ class Plan:
                 pairings[split] = Pairing(speakers, group_size=group_size, key=key)
         if not pairings:
             raise NothingToDoError(
-                f"{len(catalogue.speaker_names)} speakers are too few for mixtures of {group_size}:"
-                " add speakers to the corpus, or lower num_speakers in the recipe"
+                f"no split has the {group_size} speakers of a mixture, all together have"
+                f" {len(catalogue.speaker_names)}: add speakers to the corpus, change --splits, or"
+                " lower num_speakers in the recipe"
             )
         counts: Mapping[Split, int] = {
             split: pairing.groups_per_round for split, pairing in pairings.items()
@@ -256,9 +257,10 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
     if config.length == "min":
         stop_s = overlap_end_s
     elif config.length != "max":
-        start_s = _draw_crop(config.length, stop_s, offsets_s[-1], overlap_end_s, uniforms)
+        length_s = round(config.length * rate) / rate
+        start_s = _draw_crop(length_s, stop_s, offsets_s[-1], overlap_end_s, uniforms)
         start_s = round(start_s * rate) / rate
-        stop_s = start_s + config.length
+        stop_s = start_s + length_s
     return Recipe(
         id=draft.id,
         split=draft.split,

@@ -23,6 +23,8 @@ _FULL_SCALE = 32768
 _MAX_PCM = 32767
 # What a 16-bit file can just hold is no speech.
 _SILENCE_DBFS = -90.0
+# Louder than 16-bit samples that a float file holds unscaled.
+_ABSURD_DBFS = 120.0
 
 
 class UnusableSourceError(Exception):
@@ -166,12 +168,14 @@ def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: i
     """The gain that gives a source its level.
 
     Raises:
-        UnusableAudioError: there is nothing but silence.
+        UnusableAudioError: there is nothing but silence, or more than any sound has.
     """
     if not len(samples):
         return 0.0
     if level_dbfs < _SILENCE_DBFS:
         raise UnusableAudioError("silence")
+    if level_dbfs > _ABSURD_DBFS:
+        raise UnusableAudioError("samples far beyond full scale")
     if source.level_kind == "gain_db":
         return source.level
     if source.level_kind == "rms_dbfs":

@@ -24,7 +24,7 @@ def parse_shares(text: str) -> Mapping[Split, float]:
         raise ValueError(
             f"--splits={text}: say 'corpus', or shares such as train=0.8,validation=0.1,test=0.1"
         ) from None
-    if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
+    if not (min(shares.values()) >= 0 and abs(sum(shares.values()) - 1) < 1e-6):
         raise ValueError(f"--splits={text}: the shares must add up to 1")
     return shares
 

@@ -3,7 +3,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from selenium import webdriver
+from small_datasets import write_corpus, write_recipe
+
+# Generated cases share the machine with whole pipelines: a deadline would measure those.
+settings.register_profile("suite", deadline=None, max_examples=50)
+settings.load_profile("suite")
 
 CHROMIUM_FLAGS = (
     "--headless",
@@ -34,3 +40,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     chrome = webdriver.Chrome(options, service)
     yield chrome
     chrome.quit()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Eight speakers with three short utterances each."""
+    return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """What mixtures of such short utterances are drawn from."""
+    return write_recipe(tmp_path / "recipe.json")

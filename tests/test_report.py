@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -265,7 +265,6 @@ def test_a_silent_source_is_heard_nowhere():
     assert active_stretches(np.zeros((0, 1), np.int16), 16000) == []
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(-32768, 32767), min_size=1, max_size=3000),
     st.integers(100, 2000),
