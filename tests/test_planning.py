@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_datasets import RECIPE, REPOSITORY
 
-from beam_jobs.catalogue import _SCHEMA, Catalogue, open_catalogue, write_table
+from beam_jobs.catalogue import SCHEMA, Catalogue, open_catalogue, write_table
 from beam_jobs.planning import NothingToDoError, Plan, PlanOptions, draw_recipe
 from beam_jobs.presets import load_recipe_config, preset_names
 from beam_jobs.quality import overlap_ratio
@@ -43,7 +43,7 @@ def utterance(speaker, number, *, duration_s=1.0, sample_rate=8000, split=""):
 
 def table(utterances):
     rows = [dataclasses.asdict(one) for one in utterances]
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def a_table(num_speakers=20, num_utterances=4):
