@@ -1,0 +1,1 @@
+"""From TFRecords to a model that separates: input, architectures, losses, training, evaluation."""
