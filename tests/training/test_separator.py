@@ -1,0 +1,129 @@
+import importlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import spleeter.model
+import tensorflow as tf
+
+import training.architectures
+from schemas.configuration import Configuration
+from schemas.validation import InvalidDocumentError
+from training.separator import build_separator
+from training.spectrogram import inverse_stft, stft
+
+MakeConfiguration = Callable[..., Configuration]
+
+SMALL = {
+    "unet_8k": {"T": 64, "model": {"type": "unet.unet"}},
+    "softmax_unet_8k": {"T": 64, "model": {"type": "unet.softmax_unet"}},
+    "blstm_8k": {"T": 64, "model": {"type": "blstm.blstm", "params": {"lstm_units": 8}}},
+    "joint_blstm_8k": {"T": 64, "model": {"type": "joint.blstm", "params": {"lstm_units": 8}}},
+    "joint_tcn_mask_8k": {"T": 64, "model": {"type": "joint.tcn", "params": {"num_blocks": 2}}},
+    "joint_tasnet_8k": {"T": 64, "model": {"type": "joint.tasnet", "params": {"num_blocks": 2}}},
+}
+
+
+def noise(*shape: int) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32))
+
+
+@pytest.mark.parametrize(("frame_length", "frame_step"), [(512, 128), (512, 256), (4096, 1024)])
+def test_a_spectrogram_is_tensorflows_and_gives_the_waveform_back(
+    frame_length: int, frame_step: int
+) -> None:
+    waveform = noise(2, 4 * frame_length, 2)
+    spectrogram = stft(waveform, frame_length, frame_step)
+    expected = tf.signal.stft(
+        tf.transpose(waveform, [0, 2, 1]),
+        frame_length,
+        frame_step,
+        window_fn=lambda length, dtype: tf.signal.hann_window(length, True, dtype),
+    )
+    np.testing.assert_allclose(spectrogram, tf.transpose(expected, [0, 2, 3, 1]), atol=1e-4)
+    again = inverse_stft(spectrogram, frame_length, frame_step)
+    edge = frame_length - frame_step
+    np.testing.assert_allclose(again[:, edge:-edge], waveform[:, edge:-edge], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_architecture_separates_recordings_of_any_length(
+    configuration: MakeConfiguration, name: str
+) -> None:
+    separator = build_separator(configuration(name, **SMALL[name]))
+    for num_samples in (777, 12_000):
+        sources = separator.separate(noise(2, num_samples, 1))
+        assert sources.shape == (2, 2, num_samples, 1)
+        assert np.isfinite(sources).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "num_channels"),
+    [("unet_8k", 1), ("softmax_unet_8k", 1), ("unet_8k", 2), ("joint_tasnet_8k", 2)],
+)
+def test_mono_data_is_for_mono_and_stereo_models(
+    configuration: MakeConfiguration, name: str, num_channels: int
+) -> None:
+    config = configuration(name, n_channels=num_channels, **SMALL[name])
+    separator = build_separator(config)
+    sources = noise(3, 2, config.num_samples, 1)
+    batch = {"mixture": tf.reduce_sum(sources, axis=1), "sources": sources}
+    estimate = separator.estimate(batch, training=True)
+    reference = separator.reference(batch)
+    assert estimate.waveforms.shape == reference.waveforms.shape
+    assert estimate.waveforms.shape[-1] == num_channels
+    if estimate.magnitudes is not None:
+        assert estimate.magnitudes.shape == (3, 2, 64, config.F, num_channels)
+        assert reference.magnitudes.shape == reference.phase_sensitive.shape
+        assert reference.magnitudes.shape == estimate.magnitudes.shape
+
+
+def test_joint_networks_have_as_many_outputs_as_speakers(configuration: MakeConfiguration) -> None:
+    names = [f"speaker_{n}" for n in range(5)]
+    for name in ("joint_tcn_mask_8k", "joint_tasnet_8k"):
+        separator = build_separator(configuration(name, instrument_list=names, **SMALL[name]))
+        assert separator.separate(noise(1, 4000, 1)).shape == (1, 5, 4000, 1)
+
+
+def test_joint_masks_add_up_to_the_mixture(configuration: MakeConfiguration) -> None:
+    name = "joint_tcn_mask_8k"
+    separator = build_separator(configuration(name, **SMALL[name], mask_extension="average"))
+    waveform = noise(1, 8000, 1)
+    total = tf.reduce_sum(separator.separate(waveform), axis=1)
+    np.testing.assert_allclose(total, waveform, atol=1e-4)
+
+
+def test_joint_masks_do_not_depend_on_the_level(configuration: MakeConfiguration) -> None:
+    separator = build_separator(configuration("joint_tcn_mask_8k", **SMALL["joint_tcn_mask_8k"]))
+    waveform = noise(1, 8000, 1)
+    quiet = separator.separate(0.01 * waveform)
+    np.testing.assert_allclose(100 * quiet, separator.separate(waveform), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "model_type", ["unet.unet", "unet.softmax_unet", "blstm.blstm", "joint.tcn", "joint.tasnet"]
+)
+def test_spleeters_own_look_up_finds_our_architectures(model_type: str) -> None:
+    module, _, name = model_type.partition(".")
+    ours = importlib.import_module(f"{training.architectures.__name__}.{module}")
+    found = spleeter.model.get_model_function(model_type)  # type: ignore[no-untyped-call]
+    assert found is getattr(ours, name)
+
+
+def test_spleeters_estimator_runs_a_joint_architecture(configuration: MakeConfiguration) -> None:
+    config = configuration("joint_tcn_mask_8k", **SMALL["joint_tcn_mask_8k"])
+    with tf.Graph().as_default():
+        features = {"waveform": noise_in_graph(8000)}
+        outputs = spleeter.model.EstimatorSpecBuilder(features, config.document).outputs
+        assert outputs["speaker_2"].shape[-1] == 1
+
+
+def noise_in_graph(num_samples: int) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).normal(0, 0.1, (num_samples, 1)), tf.float32)
+
+
+def test_an_unknown_architecture_is_named_with_the_nearest(
+    configuration: MakeConfiguration,
+) -> None:
+    with pytest.raises(InvalidDocumentError, match=r"'joint.tnc' \(did you mean 'joint.tcn'\?\)"):
+        build_separator(configuration("joint_tcn_mask_8k", model={"type": "joint.tnc"}))
