@@ -27,9 +27,9 @@ from schemas.dataset import (
 )
 
 Batch = dict[str, Any]
-"""`mixture` float32 [batch, samples, channels] in -1..1, `sources` [batch, sources, samples,
-channels]; the channels are the dataset's, and one channel stands for each of the configuration's.
-"""
+"""`id` text [batch], `mixture` float32 [batch, samples, channels] in -1..1, `sources` float32
+[batch, sources, samples, channels]; the channels are the dataset's: one stands for all of the
+model's."""
 
 _BYTES_PER_SAMPLE = 2
 _FULL_SCALE = 32768.0
@@ -187,7 +187,7 @@ def remix(batch: Batch, speakers: tf.Tensor, seed: tf.Tensor) -> Batch:
         [batch_size, num_sources, 1, 1], seeds[1], -_REMIX_GAIN_DB, _REMIX_GAIN_DB
     )
     sources *= 10.0 ** (gains_db / 20)
-    return {"mixture": tf.reduce_sum(sources, axis=1) + noise, "sources": sources}
+    return batch | {"mixture": tf.reduce_sum(sources, axis=1) + noise, "sources": sources}
 
 
 def _records(paths: Any, compression: str) -> tf.data.Dataset:
@@ -210,6 +210,7 @@ def _parse(
     features = tf.io.parse_example(
         records,
         {
+            "id": tf.io.FixedLenFeature([], tf.string),
             "mixture": tf.io.FixedLenFeature([], tf.string),
             "sources": tf.io.FixedLenFeature([], tf.string),
             "speakers": tf.io.FixedLenFeature([num_sources], tf.string),
@@ -246,6 +247,7 @@ def _parse(
         for slot in tf.unstack(slots, num_sources, axis=1)
     ]
     return {
+        "id": features["id"],
         "mixture": cut(features["mixture"], start, total),
         "sources": tf.stack(sources, axis=1),
         "speakers": tf.gather(features["speakers"], slots, batch_dims=1),

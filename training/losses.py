@@ -86,6 +86,18 @@ def pairwise_si_sdr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     return 10 / np.log(10) * tf.math.log(ratio)
 
 
+def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tf.Tensor:
+    """How much better than the mixture itself the outputs are, in their best permutation.
+
+    Returns:
+        float32 [batch], in dB, the mean over the sources that are not silent.
+    """
+    separated = _pairwise_si_sdr_of_speech(estimate.waveforms, reference.waveforms)
+    mixture = reference.mixture[:, tf.newaxis]
+    unprocessed = _pairwise_si_sdr_of_speech(mixture, reference.waveforms)
+    return -best_permutation(-separated) - tf.reduce_mean(unprocessed, axis=[1, 2])
+
+
 def _pairwise_si_sdr_of_speech(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     """As `pairwise_si_sdr`; silent sources count nothing, and the others so much the more."""
     is_speech = tf.reduce_mean(sources**2, axis=[2, 3]) > _SILENCE

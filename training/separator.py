@@ -124,7 +124,8 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
         if configuration.mask_extension == "zeros":
             extension = tf.zeros_like(extension)
         masks = tf.concat([masks, tf.repeat(extension, num_missing, axis=3)], axis=3)
-        separated = tf.cast(masks, tf.complex64) * spectrogram[:, tf.newaxis]
+        mixture = spectrogram[:, tf.newaxis]
+        separated = tf.complex(masks * tf.math.real(mixture), masks * tf.math.imag(mixture))
         return inverse_stft(separated, configuration.frame_length, configuration.frame_step)
 
     def _inner(self, waveform: tf.Tensor) -> tf.Tensor:

@@ -55,6 +55,8 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
     architecture = get_architecture(configuration.model_type)
     # Spleeter's checkpoints know variables by the names that Keras gives in a new graph.
     tf.keras.backend.reset_uids()
+    # So that the state of dropout is part of a checkpoint.
+    tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.utils.set_random_seed(configuration.random_seed)
     if takes_waveforms(configuration):
         shape: tuple[int | None, ...] = (None, configuration.n_channels)
@@ -63,6 +65,8 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
         shape = (num_frames, configuration.F, configuration.n_channels)
     mixture = tf.keras.Input(shape, name="mixture")
     outputs = architecture(mixture, configuration.instrument_list, configuration.model_params)
+    # A global seed changes what the seeds of the input pipeline mean.
+    tf.random.set_seed(None)
     return tf.keras.Model(mixture, list(outputs.values()))
 
 
