@@ -74,8 +74,16 @@ class TrainingState:
     @property
     def checkpoint(self) -> tf.train.Checkpoint:
         """All of it."""
+        network = self.separator.network
+        # Keras leaves the state of dropout out of its own checkpoints.
+        dropout = [
+            layer._random_generator._generator
+            for layer in network.layers
+            if isinstance(layer, tf.keras.layers.Dropout)
+        ]
         return tf.train.Checkpoint(
-            network=self.separator.network,
+            network=network,
+            dropout=dropout,
             optimizer=self.optimizer,
             step=self.step,
             best_si_sdri_db=self.best_si_sdri_db,

@@ -79,10 +79,12 @@ def test_a_training_that_was_stopped_comes_to_the_same_weights(
     name: str,
     model: dict[str, Any],
 ) -> None:
-    config = configuration(name, **TINY, model=model, learning_rate_patience=1)
-    dataset = str(make_dataset())
-    train(config, dataset, str(tmp_path / "straight"), max_steps=6)
-    for max_steps in (2, 6):
+    config = configuration(
+        name, **TINY, model=model, learning_rate_patience=1, instrument_list=["speaker_1"]
+    )
+    dataset = str(make_dataset(num_sources=1))
+    train(config, dataset, str(tmp_path / "straight"), max_steps=4)
+    for max_steps in (2, 4):
         train(config, dataset, str(tmp_path / "stopped"), max_steps=max_steps)
     straight, stopped = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
     assert straight.keys() == stopped.keys()
@@ -178,7 +180,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(ModelDirError, match="can't save step 1.*checkpoint before it is kept"):
+        with pytest.raises(ModelDirError, match=r"can't save step 1.* is kept"):
             folder.save(state)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -55,7 +55,7 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
     architecture = get_architecture(configuration.model_type)
     # Spleeter's checkpoints know variables by the names that Keras gives in a new graph.
     tf.keras.backend.reset_uids()
-    # So that the state of dropout is part of a checkpoint.
+    # So that dropout has a state, which a checkpoint can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.utils.set_random_seed(configuration.random_seed)
     if takes_waveforms(configuration):

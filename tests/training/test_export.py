@@ -1,0 +1,129 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from schemas.bundle import Bundle, parse_bundle
+from schemas.configuration import Configuration
+from training.export import main
+from training.model_dir import Metrics, ModelDir, TrainingState
+
+MakeConfiguration = Callable[..., Configuration]
+
+FILTERS = {"conv_n_filters": [4, 4, 8, 8, 8, 8]}
+
+
+def save_model(folder: Path, configuration: Configuration) -> TrainingState:
+    """A model as training leaves it, with weights that are not those of a new one."""
+    random = np.random.default_rng(0)
+    state = TrainingState(configuration)
+    for variable in state.separator.network.variables:
+        scale = 1 + 0.2 * random.random(variable.shape)
+        variable.assign(variable * scale + 0.05 * random.random(variable.shape))
+    model_dir = ModelDir(str(folder))
+    model_dir.prepare(configuration)
+    model_dir.save_best(state, Metrics(7, 0.5, 3.25, "ab" * 32))
+    return state
+
+
+def export(model_dir: Path, output: Path) -> Bundle:
+    assert main(["--model_dir", str(model_dir), "--output", str(output)]) == 0
+    return parse_bundle((output / "bundle.json").read_bytes(), "bundle.json")
+
+
+def recording(num_samples: int, num_channels: int) -> npt.NDArray[np.float32]:
+    random = np.random.default_rng(1)
+    return random.normal(0, 0.1, (num_samples, num_channels)).astype(np.float32)
+
+
+ELSEWHERE = """
+import numpy as np, tensorflow as tf
+from spleeter.separator import Separator
+waveform = np.load("waveform.npy")
+model = tf.saved_model.load("bundle/saved_model")
+sources = model.signatures["serving_default"](waveform=tf.constant(waveform[np.newaxis]))["sources"]
+np.save("by_tensorflow.npy", sources[0])
+separator = Separator("bundle/spleeter/config.json", multiprocess=False)
+sources = separator.separate(waveform)
+np.save("by_spleeter.npy", [sources["speaker_1"], sources["speaker_2"]])
+"""
+
+
+@pytest.mark.parametrize("model_type", ["unet.unet", "unet.softmax_unet"])
+def test_stock_spleeter_and_plain_tensorflow_separate_as_we_do(
+    configuration: MakeConfiguration, tmp_path: Path, model_type: str
+) -> None:
+    config = configuration(
+        "unet_8k", n_channels=2, T=64, model={"type": model_type, "params": FILTERS}
+    )
+    state = save_model(tmp_path / "model", config)
+    bundle = export(tmp_path / "model", tmp_path / "bundle")
+    assert (bundle.aligned, bundle.num_channels) == (True, 2)
+    expected = state.separator.separate(recording(9000, 2)[np.newaxis])[0].numpy()
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+    np.save(tmp_path / "waveform.npy", recording(9000, 2))
+    # Isolated, because the current folder may hold the project.
+    subprocess.run([sys.executable, "-I", "-c", ELSEWHERE], cwd=tmp_path, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "by_spleeter.npy"), expected, atol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "by_tensorflow.npy"), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("joint_tcn_mask_8k", {"type": "joint.tcn", "params": {"num_blocks": 2}}),
+        ("joint_tasnet_8k", {"type": "joint.tasnet", "params": {"num_blocks": 2}}),
+    ],
+)
+def test_a_joint_bundle_is_the_same_from_many_threads(
+    configuration: MakeConfiguration, tmp_path: Path, name: str, model: dict[str, Any]
+) -> None:
+    state = save_model(tmp_path / "model", configuration(name, model=model))
+    bundle = export(tmp_path / "model", tmp_path / "bundle")
+    assert not bundle.aligned
+    assert bundle.source_names == ("speaker_1", "speaker_2")
+    assert bundle.provenance.steps == 7
+    assert bundle.metrics["validation_si_sdri_db"] == 3.25
+    loaded = tf.saved_model.load(str(tmp_path / "bundle/saved_model"))
+    separate = loaded.signatures["serving_default"]
+    waveforms = [recording(4000 + 500 * n, 1)[np.newaxis] for n in range(4)]
+    found: dict[int, Any] = {}
+
+    def work(number: int) -> None:
+        waveform = tf.constant(waveforms[number])
+        found[number] = [separate(waveform=waveform)["sources"].numpy() for _ in range(3)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, waveform in enumerate(waveforms):
+        expected = state.separator.separate(waveform)
+        assert expected.shape == (1, 2, waveform.shape[1], 1)
+        for sources in found[number]:
+            np.testing.assert_allclose(sources, expected, atol=1e-5)
+            np.testing.assert_array_equal(sources, found[number][0])
+
+
+def test_a_model_that_was_never_validated_is_refused(
+    configuration: MakeConfiguration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ModelDir(str(tmp_path / "model")).prepare(configuration("joint_tcn_mask_8k"))
+    assert main(["--model_dir", str(tmp_path / "model"), "--output", str(tmp_path / "b")]) == 1
+    assert "first validation" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_that_holds_no_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model_dir", str(tmp_path), "--output", str(tmp_path / "b")]) == 1
+    assert "not the folder of a model" in capsys.readouterr().err
