@@ -61,8 +61,8 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
     def reference(self, batch: Batch) -> Reference:
         """What `estimate` is measured against."""
         num_bins = self._configuration.F
-        mixture = self._spectrogram(batch["mixture"])[..., :num_bins, :]
-        sources = self._spectrogram(batch["sources"])[..., :num_bins, :]
+        mixture = self._spectrogram(batch["mixture"], num_bins)
+        sources = self._spectrogram(batch["sources"], num_bins)
         level = tf.abs(mixture)[:, tf.newaxis]
         in_phase = tf.math.real(sources * tf.math.conj(mixture)[:, tf.newaxis])
         return Reference(
@@ -92,9 +92,9 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
         waveforms = self._waveforms(spectrogram, magnitudes)
         return waveforms[:, :, length : length + num_samples]
 
-    def _spectrogram(self, waveform: tf.Tensor) -> tf.Tensor:
+    def _spectrogram(self, waveform: tf.Tensor, num_bins: int | None = None) -> tf.Tensor:
         configuration = self._configuration
-        spectrogram = stft(waveform, configuration.frame_length, configuration.frame_step)
+        spectrogram = stft(waveform, configuration.frame_length, configuration.frame_step, num_bins)
         return _in_channels(spectrogram, configuration.n_channels)
 
     def _magnitudes(self, spectrogram: tf.Tensor, *, training: bool) -> tf.Tensor:
