@@ -95,7 +95,9 @@ class Result:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit code is 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--model_dir", action="append", required=True, help="may be repeated")
     parser.add_argument("--dataset", required=True, help="the folder of a mixture dataset")
     parser.add_argument("--output", required=True, help="the folder of the report")

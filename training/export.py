@@ -28,7 +28,9 @@ _STEREO = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit code is 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--model_dir", required=True, help="the folder of a trained model")
     parser.add_argument("--output", required=True, help="the bundle, a folder that is made")
     options = parser.parse_args(arguments)

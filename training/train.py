@@ -38,7 +38,9 @@ class DivergedError(ArithmeticError):
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; the exit code is 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--config", required=True, help="Spleeter's JSON configuration")
     parser.add_argument("--dataset", required=True, help="the folder of a mixture dataset")
     parser.add_argument("--model_dir", required=True, help="where checkpoints are kept")
