@@ -19,8 +19,11 @@ import tensorflow as tf
 
 from training.separator import Estimate, Reference
 
-_SI_SDR_FLOOR = 1e-8
-"""Keeps SI-SDR within -80 to 80 dB."""
+_WORST = 1e-8
+_BEST = 1e-3
+"""SI-SDR ends softly at -80 and at 30 dB: else the examples in which hardly anybody but one speaks,
+and which are easy, would be all that counts (Wisdom et al., "Unsupervised sound separation using
+mixture invariant training", NeurIPS 2020, equation 2)."""
 
 _SILENCE = 1e-10
 """Mean square below which a source counts as silent."""
@@ -82,32 +85,36 @@ def pairwise_si_sdr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     source_energy = tf.reduce_sum(sources**2, axis=[2, 3])[:, tf.newaxis]
     # The squared cosine of the angle between the two is the share of the output that is the source.
     share = products**2 / (estimate_energy * source_energy + _SILENCE)
-    ratio = (share + _SI_SDR_FLOOR) / (1 - tf.minimum(share, 1) + _SI_SDR_FLOOR)
+    ratio = (share + _WORST) / (1 - tf.minimum(share, 1) + _BEST)
     return 10 / np.log(10) * tf.math.log(ratio)
 
 
-def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tf.Tensor:
+def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tuple[tf.Tensor, tf.Tensor]:
     """How much better than the mixture itself the outputs are, in their best permutation.
 
     Returns:
-        float32 [batch], in dB, the mean over the sources that are not silent.
+        float32 [batch], in dB; and bool [batch], whether there is anything to separate: no source
+        is silent.
     """
-    separated = _pairwise_si_sdr_of_speech(estimate.waveforms, reference.waveforms)
-    mixture = reference.mixture[:, tf.newaxis]
-    unprocessed = _pairwise_si_sdr_of_speech(mixture, reference.waveforms)
-    return -best_permutation(-separated) - tf.reduce_mean(unprocessed, axis=[1, 2])
+    separated = pairwise_si_sdr(estimate.waveforms, reference.waveforms)
+    unprocessed = pairwise_si_sdr(reference.mixture[:, tf.newaxis], reference.waveforms)
+    improvement = -best_permutation(-separated) - tf.reduce_mean(unprocessed, axis=[1, 2])
+    return improvement, tf.reduce_all(_is_speech(reference.waveforms), axis=1)
 
 
 def _pairwise_si_sdr_of_speech(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     """As `pairwise_si_sdr`; silent sources count nothing, and the others so much the more."""
-    is_speech = tf.reduce_mean(sources**2, axis=[2, 3]) > _SILENCE
-    weight = tf.cast(is_speech, tf.float32)
+    weight = tf.cast(_is_speech(sources), tf.float32)
     weight /= tf.reduce_mean(weight, axis=1, keepdims=True) + _SILENCE
     return pairwise_si_sdr(estimates, sources) * weight[:, tf.newaxis]
 
 
 def _pairwise_l1(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     return _pairwise(lambda output, source: tf.abs(output - source), estimates, sources)
+
+
+def _is_speech(sources: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(sources**2, axis=[2, 3]) > _SILENCE
 
 
 def _pairwise_squared(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:

@@ -101,18 +101,20 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
         configuration = self._configuration
         mixture = tf.abs(spectrogram)[..., : configuration.F, :]
         if configuration.is_joint:
-            return tf.stack(self.network(mixture, training=training), axis=1)
+            return self.network(mixture, training=training)
         shape = (configuration.T, configuration.F, configuration.n_channels)
         batch_size, num_frames = tf.shape(mixture)[0], tf.shape(mixture)[1]
         num_segments = -(-num_frames // configuration.T)
         missing = num_segments * configuration.T - num_frames
         mixture = tf.pad(mixture, [[0, 0], [0, missing], [0, 0], [0, 0]])
         segments = tf.reshape(mixture, (-1, *shape))
-        outputs = [
-            tf.reshape(output, (batch_size, num_segments * shape[0], *shape[1:]))
-            for output in self.network(segments, training=training)
-        ]
-        return tf.stack(outputs, axis=1)[:, :, :num_frames]
+        outputs = self.network(segments, training=training)
+        outputs = tf.reshape(outputs, (batch_size, num_segments, configuration.num_sources, *shape))
+        outputs = tf.reshape(
+            tf.transpose(outputs, [0, 2, 1, 3, 4, 5]),
+            (batch_size, configuration.num_sources, num_segments * shape[0], *shape[1:]),
+        )
+        return outputs[:, :, :num_frames]
 
     def _waveforms(self, spectrogram: tf.Tensor, magnitudes: tf.Tensor) -> tf.Tensor:
         configuration = self._configuration
@@ -145,7 +147,7 @@ class WaveformSeparator(tf.Module):  # type: ignore[misc]
     def estimate(self, batch: Batch, *, training: bool) -> Estimate:
         """Separates examples."""
         mixture = _in_channels(batch["mixture"], self._configuration.n_channels)
-        return Estimate(tf.stack(self.network(mixture, training=training), axis=1), None)
+        return Estimate(self.network(mixture, training=training), None)
 
     def reference(self, batch: Batch) -> Reference:
         """What `estimate` is measured against."""
@@ -155,7 +157,7 @@ class WaveformSeparator(tf.Module):  # type: ignore[misc]
 
     def separate(self, waveform: tf.Tensor) -> tf.Tensor:
         """As `SpectralSeparator.separate`."""
-        return tf.stack(self.network(waveform, training=False), axis=1)
+        return self.network(waveform, training=False)
 
 
 Separator = SpectralSeparator | WaveformSeparator

@@ -30,6 +30,7 @@ def stft(
     Returns:
         complex64 [..., frames, num_bins, channels].
     """
+    waveform = tf.convert_to_tensor(waveform)
     num_bins = frame_length // 2 + 1 if num_bins is None else num_bins
     row_length = _row_length(frame_length, frame_step)
     num_rows = frame_length // row_length

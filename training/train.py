@@ -181,9 +181,9 @@ class _Run:
         loss, si_sdri_db = tf.keras.metrics.Mean(), tf.keras.metrics.Mean()
         for index, batch in enumerate(validation_batches(self._dataset, configuration)):
             del batch["id"]
-            losses, improvements, waveforms = self._validation_step(batch)
+            losses, improvements, are_mixed, waveforms = self._validation_step(batch)
             loss.update_state(losses)
-            si_sdri_db.update_state(improvements)
+            si_sdri_db.update_state(improvements, are_mixed)
             if index == 0:
                 self._write_audio(step, batch["mixture"], waveforms)
         metrics = Metrics(
@@ -271,12 +271,13 @@ def build_train_step(
 
 def _build_validation_step(
     configuration: Configuration, state: TrainingState
-) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    def validation_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]:
+    def validation_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         estimate = state.separator.estimate(batch, training=False)
         reference = state.separator.reference(batch)
         losses = compute_loss(configuration.loss_type, estimate, reference)
-        return losses, si_sdr_improvement(estimate, reference), estimate.waveforms
+        improvements, are_mixed = si_sdr_improvement(estimate, reference)
+        return losses, improvements, are_mixed, estimate.waveforms
 
     return validation_step
 

@@ -154,7 +154,8 @@ def test_a_test_mixture_in_another_rate_is_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = configuration("joint_tcn_mask_8k", sample_rate=16000)
+    model = {"type": "joint.tcn", "params": {"num_blocks": 1, "num_repeats": 1}}
+    config = configuration("joint_tcn_mask_8k", sample_rate=16000, model=model)
     save_untrained(tmp_path / "model", config)
     arguments = ["--model_dir", str(tmp_path / "model"), "--dataset", str(make_dataset())]
     assert main([*arguments, "--output", str(tmp_path / "report")]) == 1

@@ -17,8 +17,6 @@ from training.model_dir import Metrics, ModelDir, TrainingState
 
 MakeConfiguration = Callable[..., Configuration]
 
-FILTERS = {"conv_n_filters": [4, 4, 8, 8, 8, 8]}
-
 
 def save_model(folder: Path, configuration: Configuration) -> TrainingState:
     """A model as training leaves it, with weights that are not those of a new one."""
@@ -44,35 +42,42 @@ def recording(num_samples: int, num_channels: int) -> npt.NDArray[np.float32]:
 
 
 ELSEWHERE = """
+import sys
 import numpy as np, tensorflow as tf
 from spleeter.separator import Separator
 waveform = np.load("waveform.npy")
-model = tf.saved_model.load("bundle/saved_model")
-sources = model.signatures["serving_default"](waveform=tf.constant(waveform[np.newaxis]))["sources"]
-np.save("by_tensorflow.npy", sources[0])
-separator = Separator("bundle/spleeter/config.json", multiprocess=False)
-sources = separator.separate(waveform)
-np.save("by_spleeter.npy", [sources["speaker_1"], sources["speaker_2"]])
+for name in sys.argv[1:]:
+    model = tf.saved_model.load(f"{name}/saved_model")
+    separate = model.signatures["serving_default"]
+    sources = separate(waveform=tf.constant(waveform[np.newaxis]))["sources"]
+    np.save(f"{name}/by_tensorflow.npy", sources[0])
+    separator = Separator(f"{name}/spleeter/config.json", multiprocess=False)
+    sources = separator.separate(waveform)
+    np.save(f"{name}/by_spleeter.npy", [sources["speaker_1"], sources["speaker_2"]])
 """
 
 
-@pytest.mark.parametrize("model_type", ["unet.unet", "unet.softmax_unet"])
 def test_stock_spleeter_and_plain_tensorflow_separate_as_we_do(
-    configuration: MakeConfiguration, tmp_path: Path, model_type: str
+    configuration: MakeConfiguration, tmp_path: Path
 ) -> None:
-    config = configuration(
-        "unet_8k", n_channels=2, T=64, model={"type": model_type, "params": FILTERS}
-    )
-    state = save_model(tmp_path / "model", config)
-    bundle = export(tmp_path / "model", tmp_path / "bundle")
-    assert (bundle.aligned, bundle.num_channels) == (True, 2)
-    expected = state.separator.separate(recording(9000, 2)[np.newaxis])[0].numpy()
-    assert np.abs(expected[0] - expected[1]).max() > 0.01
-    np.save(tmp_path / "waveform.npy", recording(9000, 2))
+    waveform = recording(9000, 2)
+    np.save(tmp_path / "waveform.npy", waveform)
+    expected = {}
+    for name in ("unet", "softmax_unet"):
+        model = {"type": f"unet.{name}", "params": {"conv_n_filters": [4, 4, 8, 8, 8, 8]}}
+        config = configuration("unet_8k", n_channels=2, T=64, model=model)
+        state = save_model(tmp_path / "model" / name, config)
+        bundle = export(tmp_path / "model" / name, tmp_path / name)
+        assert (bundle.aligned, bundle.num_channels) == (True, 2)
+        expected[name] = state.separator.separate(waveform[np.newaxis])[0].numpy()
+        assert np.abs(expected[name][0] - expected[name][1]).max() > 0.01
     # Isolated, because the current folder may hold the project.
-    subprocess.run([sys.executable, "-I", "-c", ELSEWHERE], cwd=tmp_path, check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "by_spleeter.npy"), expected, atol=1e-4)
-    np.testing.assert_allclose(np.load(tmp_path / "by_tensorflow.npy"), expected, atol=1e-5)
+    subprocess.run([sys.executable, "-I", "-c", ELSEWHERE, *expected], cwd=tmp_path, check=True)
+    for name, sources in expected.items():
+        by_spleeter = np.load(tmp_path / name / "by_spleeter.npy")
+        np.testing.assert_allclose(by_spleeter, sources, atol=1e-4)
+        by_tensorflow = np.load(tmp_path / name / "by_tensorflow.npy")
+        np.testing.assert_allclose(by_tensorflow, sources, atol=1e-5)
 
 
 @pytest.mark.parametrize(

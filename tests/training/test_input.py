@@ -52,9 +52,9 @@ def test_a_mixture_shorter_than_an_example_is_padded_with_silence(
 def test_every_mixture_is_seen_once_in_an_epoch_and_epochs_differ(
     make_dataset: MakeDataset, configuration: MakeConfiguration
 ) -> None:
-    config = configuration("unet_8k", batch_size=1, T=256)
+    config = configuration("unet_8k", batch_size=1, T=64)
     folder = make_dataset(num_mixtures={"train": 8}, duration_s=2.0)
-    seen = [batch["mixture"].tobytes() for batch in batches(folder, config, 16)]
+    seen = [str(batch["id"][0]) for batch in batches(folder, config, 16)]
     assert len(set(seen[:8])) == 8
     assert set(seen[8:]) == set(seen[:8])
     assert seen[8:] != seen[:8]

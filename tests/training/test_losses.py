@@ -5,7 +5,12 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from training.losses import best_permutation, compute_loss, pairwise_si_sdr
+from training.losses import (
+    best_permutation,
+    compute_loss,
+    pairwise_si_sdr,
+    si_sdr_improvement,
+)
 from training.separator import Estimate, Reference
 
 Array = npt.NDArray[np.float32]
@@ -30,7 +35,8 @@ def signals(num_sources: int, seed: int = 0) -> tuple[Estimate, Reference]:
 
 def si_sdr_db(estimate: Array, source: Array) -> float:
     target = np.vdot(estimate, source) / np.vdot(source, source) * source
-    return float(10 * np.log10(np.sum(target**2) / np.sum((estimate - target) ** 2)))
+    power = np.sum(estimate**2)
+    return float(10 * np.log10(np.sum(target**2) / (power - np.sum(target**2) + 1e-3 * power)))
 
 
 def measure(
@@ -129,6 +135,27 @@ def test_complete_silence_has_a_finite_loss_and_gradient() -> None:
         )
     assert np.isfinite(loss).all()
     assert np.isfinite(tape.gradient(loss, waveforms)).all()
+
+
+def test_improvement_is_over_the_mixture_and_only_where_there_is_something_to_separate() -> None:
+    _, reference = signals(2)
+    is_on = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]], np.float32)
+    speech = reference.waveforms * is_on[:, :, np.newaxis, np.newaxis]
+    mixed = Reference(speech, tf.reduce_sum(speech, axis=1), reference.magnitudes, None)
+    improvement, is_mixed = si_sdr_improvement(Estimate(speech[:, ::-1], None), mixed)
+    assert is_mixed.numpy().tolist() == [True, False, True]
+    assert (improvement.numpy()[[0, 2]] > 20).all()
+    nothing, _ = si_sdr_improvement(
+        Estimate(tf.repeat(mixed.mixture[:, tf.newaxis], 2, axis=1), None), mixed
+    )
+    np.testing.assert_allclose(nothing, 0, atol=1e-4)
+
+
+def test_what_one_speaker_fills_is_worth_30_db_at_most() -> None:
+    _, reference = signals(2)
+    function = tf.function(pairwise_si_sdr)
+    perfect = tf.linalg.diag_part(function(reference.waveforms, reference.waveforms))
+    np.testing.assert_allclose(perfect, 30, atol=0.1)
 
 
 def test_the_best_permutation_is_of_the_whole_utterance() -> None:

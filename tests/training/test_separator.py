@@ -57,10 +57,9 @@ def test_every_architecture_separates_recordings_of_any_length(
     configuration: MakeConfiguration, name: str
 ) -> None:
     separator = build_separator(configuration(name, **SMALL[name]))
-    for num_samples in (777, 12_000):
-        sources = separator.separate(noise(2, num_samples, 1))
-        assert sources.shape == (2, 2, num_samples, 1)
-        assert np.isfinite(sources).all()
+    sources = separator.separate(noise(2, 9_777, 1))
+    assert sources.shape == (2, 2, 9_777, 1)
+    assert np.isfinite(sources).all()
 
 
 @pytest.mark.parametrize(

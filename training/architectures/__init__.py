@@ -49,8 +49,8 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
     """The network of a configuration, its weights new.
 
     Returns:
-        From what `Architecture` takes to a list with one tensor per instrument. One network per
-        instrument takes T frames, a joint one any number.
+        From what `Architecture` takes to the same of each instrument, [batch, instruments, ...].
+        One network per instrument takes T frames, a joint one any number.
     """
     architecture = get_architecture(configuration.model_type)
     # Spleeter's checkpoints know variables by the names that Keras gives in a new graph.
@@ -67,7 +67,7 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
     outputs = architecture(mixture, configuration.instrument_list, configuration.model_params)
     # A global seed changes what the seeds of the input pipeline mean.
     tf.random.set_seed(None)
-    return tf.keras.Model(mixture, list(outputs.values()))
+    return tf.keras.Model(mixture, tf.stack(list(outputs.values()), axis=1))
 
 
 def takes_waveforms(configuration: Configuration) -> bool:
