@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from schemas.configuration import Configuration
+from training import verdict
 from training.model_dir import ModelDir, ModelDirError, TrainingState
 from training.train import DivergedError, main, train
 
@@ -62,7 +63,9 @@ def test_training_lowers_the_loss_and_keeps_the_best_model(
     losses = scalars(tmp_path / "model", "train/loss")
     assert len(losses) == 30
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
-    validations = scalars(tmp_path / "model", "validation/si_sdri_db")
+    minutes, validations = verdict.validations(tmp_path / "model")
+    assert len(minutes) == 15
+    assert minutes == sorted(minutes)
     metrics = ModelDir(str(tmp_path / "model")).read_metrics()
     assert metrics.validation_si_sdri_db == pytest.approx(max(validations))
     assert metrics.steps == 2 * (1 + int(np.argmax(validations)))
