@@ -7,7 +7,6 @@ mixture itself, and the ideal ratio mask. REPORT is a folder with `report.txt`, 
 
 import argparse
 import dataclasses
-import gzip
 import json
 import logging
 import os
@@ -22,8 +21,8 @@ import soundfile
 import tensorflow as tf
 
 from schemas.recipe import Recipe, parse_recipe
-from schemas.tfrecord import CorruptRecordError, decode_example, read_records
-from training.input import MixtureDataset, open_dataset
+from schemas.tfrecord import decode_example
+from training.input import MixtureDataset, open_dataset, read_examples
 from training.metrics import (
     Audio,
     ideal_ratio_mask,
@@ -155,15 +154,19 @@ def read_mixtures(dataset: MixtureDataset, split: str) -> Iterator[TestMixture]:
     Raises:
         CorruptRecordError: a file is damaged; the message names it.
     """
-    for shard in dataset.info.split_shards(split):
-        path = dataset.path(shard)
-        with tf.io.gfile.GFile(path, "rb") as file:
-            stream = gzip.GzipFile(fileobj=file) if dataset.info.compression == "GZIP" else file
-            try:
-                for payload in read_records(stream):
-                    yield _parse_mixture(payload, dataset, path)
-            except CorruptRecordError as error:
-                raise CorruptRecordError(f"{path}: {error}; copy the shard again") from None
+    shape = (dataset.info.num_sources, -1, dataset.num_channels)
+
+    def mono(samples: bytes, shape: tuple[int, ...]) -> Audio:
+        audio: Audio = np.frombuffer(samples, np.int16).reshape(shape).mean(-1, np.float32)
+        return audio / np.float32(32768)
+
+    for example in read_examples(dataset, split):
+        features: dict[str, Any] = decode_example(example)
+        yield TestMixture(
+            recipe=parse_recipe(features["recipe"][0], dataset.folder),
+            mixture=mono(features["mixture"][0], shape[1:]),
+            sources=mono(features["sources"][0], shape),
+        )
 
 
 def summarise(results: list[Result]) -> list[dict[str, Any]]:
@@ -227,22 +230,6 @@ def _with_bounds(separators: dict[str, Separate], test: TestMixture) -> dict[str
         **separators,
         IDEAL_RATIO_MASK: lambda mixture: ideal_ratio_mask(test.sources, mixture, rate),
     }
-
-
-def _parse_mixture(payload: bytes, dataset: MixtureDataset, path: str) -> TestMixture:
-    features: dict[str, Any] = decode_example(payload)
-    shape = (dataset.info.num_sources, -1, dataset.num_channels)
-
-    def audio(name: str, shape: tuple[int, ...]) -> Audio:
-        samples = np.frombuffer(features[name][0], np.int16).reshape(shape)
-        mono: Audio = samples.mean(axis=-1, dtype=np.float32) / np.float32(32768)
-        return mono
-
-    return TestMixture(
-        recipe=parse_recipe(features["recipe"][0], path),
-        mixture=audio("mixture", shape[1:]),
-        sources=audio("sources", shape),
-    )
 
 
 def _write_reports(results: list[Result], num_sources: int, folder: Path) -> None:

@@ -10,8 +10,10 @@ is never decoded.
 """
 
 import dataclasses
+import gzip
 import json
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -25,6 +27,7 @@ from schemas.dataset import (
     ShardInfo,
     parse_dataset,
 )
+from schemas.tfrecord import CorruptRecordError, read_records
 
 Batch = dict[str, Any]
 """`id` text [batch], `mixture` float32 [batch, samples, channels] in -1..1, `sources` float32
@@ -98,6 +101,22 @@ def open_dataset(
         for shard in info.split_shards(split):
             _check_size(dataset.path(shard), shard)
     return dataset
+
+
+def read_examples(dataset: MixtureDataset, split: str) -> Iterator[bytes]:
+    """Yields the serialised examples of a split, shard by shard, every checksum verified.
+
+    Raises:
+        CorruptRecordError: a file is damaged; the message names it.
+    """
+    for shard in dataset.info.split_shards(split):
+        path = dataset.path(shard)
+        with tf.io.gfile.GFile(path, "rb") as file:
+            stream = gzip.GzipFile(fileobj=file) if dataset.info.compression == "GZIP" else file
+            try:
+                yield from read_records(stream)
+            except (CorruptRecordError, gzip.BadGzipFile, zlib.error) as error:
+                raise CorruptRecordError(f"{path}: {error}; copy the shard again") from None
 
 
 def training_batches(

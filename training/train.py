@@ -5,6 +5,7 @@ and SIGTERM save before they stop.
 """
 
 import argparse
+import collections
 import contextlib
 import logging
 import math
@@ -21,6 +22,7 @@ from training.input import (
     Batch,
     MixtureDataset,
     open_dataset,
+    read_examples,
     training_batches,
     validation_batches,
 )
@@ -139,7 +141,7 @@ class _Run:
         batches = iter(training_batches(self._dataset, configuration, step))
         is_saved = is_validated = True
         while not is_stopped() and not self._is_over(step):
-            loss = self._take_step(step, next(batches))
+            loss = self._take_step(step, self._next(batches))
             step += 1
             is_saved = is_validated = False
             if step % configuration.save_summary_steps == 0:
@@ -156,6 +158,14 @@ class _Run:
         if not is_saved:
             self._folder.save(state)
         _LOG.info("stopped at step %d, %s; the same command goes on from here", step, self._best())
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        try:
+            return next(batches)
+        except tf.errors.DataLossError:
+            # TensorFlow does not say in which file; this does, and raises.
+            collections.deque(read_examples(self._dataset, "train"), maxlen=0)
+            raise
 
     def _is_over(self, step: int) -> bool:
         patience = self._configuration.early_stopping_patience

@@ -1,7 +1,10 @@
+import gzip
+import io
 import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import google_crc32c
 import numpy as np
@@ -52,6 +55,7 @@ def write_dataset(
     num_mixtures: dict[str, int] | None = None,
     offset_s: float = 1.0,
     reverse_order: bool = False,
+    compression: Literal["", "GZIP"] = "",
 ) -> Path:
     """Writes a finished dataset of generated voices, four mixtures to a shard."""
     offsets_s = [slot * offset_s for slot in range(num_sources)]
@@ -67,14 +71,17 @@ def write_dataset(
             numbers = range(
                 index * MIXTURES_PER_SHARD, min((index + 1) * MIXTURES_PER_SHARD, count)
             )
-            with path.open("wb") as file:
-                for number in numbers:
-                    recipe = _recipe(split, number, sample_rate, duration_s, offsets_s)
-                    write_record(file, _example(recipe))
-            content = path.read_bytes()
+            records = io.BytesIO()
+            for number in numbers:
+                recipe = _recipe(split, number, sample_rate, duration_s, offsets_s)
+                write_record(records, _example(recipe))
+            content = records.getvalue()
+            if compression:
+                content = gzip.compress(content)
+            path.write_bytes(content)
             digest = f"{google_crc32c.value(content):08x}"
             shards.append(ShardInfo(shard, len(numbers), len(content), digest))
-    dataset = Dataset("voices", sample_rate, num_sources, "", tuple(shards))
+    dataset = Dataset("voices", sample_rate, num_sources, compression, tuple(shards))
     (folder / DATASET).write_text(dataset.to_json())
     (folder / FEATURES).write_text(json.dumps(features_document(num_sources)))
     (folder / COMPLETED).touch()

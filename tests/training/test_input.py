@@ -10,8 +10,10 @@ import tensorflow as tf
 from schemas.configuration import Configuration
 from schemas.dataset import COMPLETED
 from training.input import (
+    MixtureDataset,
     UnusableDatasetError,
     open_dataset,
+    read_examples,
     remix,
     training_batches,
     validation_batches,
@@ -21,10 +23,14 @@ MakeDataset = Callable[..., Path]
 MakeConfiguration = Callable[..., Configuration]
 
 
+def opened(folder: Path, configuration: Configuration) -> MixtureDataset:
+    return open_dataset(str(folder), configuration, ["train"])
+
+
 def batches(
     folder: Path, configuration: Configuration, count: int, first_step: int = 0
 ) -> list[dict[str, Any]]:
-    dataset = open_dataset(str(folder), configuration, ["train"])
+    dataset = opened(folder, configuration)
     found = training_batches(dataset, configuration, first_step).as_numpy_iterator()
     return list(islice(found, count))
 
@@ -38,6 +44,18 @@ def test_an_example_is_a_stretch_of_a_mixture_with_its_sources(
     assert batch["sources"].shape == (4, 2, config.num_samples, 1)
     assert np.abs(batch["sources"]).max(axis=(0, 2, 3)).min() > 0.01
     np.testing.assert_array_equal(batch["mixture"], batch["sources"].sum(axis=1))
+
+
+def test_a_compressed_dataset_is_read_as_any_other(
+    make_dataset: MakeDataset, configuration: MakeConfiguration
+) -> None:
+    config = configuration("unet_8k", batch_size=4, T=64)
+    folders = make_dataset("plain"), make_dataset("compressed", compression="GZIP")
+    plain, compressed = (opened(folder, config) for folder in folders)
+    assert list(read_examples(compressed, "train")) == list(read_examples(plain, "train"))
+    np.testing.assert_array_equal(
+        batches(folders[1], config, 1)[0]["mixture"], batches(folders[0], config, 1)[0]["mixture"]
+    )
 
 
 def test_a_mixture_shorter_than_an_example_is_padded_with_silence(

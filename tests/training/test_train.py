@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from schemas.configuration import Configuration
+from schemas.tfrecord import CorruptRecordError
 from training import verdict
 from training.model_dir import ModelDir, ModelDirError, TrainingState
 from training.train import DivergedError, main, train
@@ -151,6 +152,19 @@ def test_training_stops_when_validation_no_longer_improves(
     rates = scalars(tmp_path / "model", "train/learning_rate")
     assert len(rates) < 10
     assert rates[-1] == pytest.approx(rates[0] / 2)
+
+
+def test_a_damaged_shard_is_named_when_training_comes_to_it(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    folder = make_dataset()
+    shard = folder / "voices-train.tfrecord-00001-of-00002"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(CorruptRecordError, match=f"^{shard}: wrong .* checksum in .* at byte"):
+        train(config, str(folder), str(tmp_path / "model"), max_steps=20)
 
 
 def test_a_folder_of_another_architecture_is_refused(
