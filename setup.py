@@ -42,7 +42,7 @@ setup(
     package_data={
         "beam_jobs": ["presets/*.json", "templates/*"],
         "schemas": ["*.json"],
-        "training": ["configs/*.json"],
+        "training": ["configs/*.json", "templates/*"],
     },
     install_requires=[
         "apache-beam==2.72.*",

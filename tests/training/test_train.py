@@ -1,0 +1,207 @@
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schemas.configuration import Configuration
+from schemas.tfrecord import CorruptRecordError
+from training import verdict
+from training.model_dir import ModelDir, ModelDirError, TrainingState
+from training.train import DivergedError, main, train
+
+MakeDataset = Callable[..., Path]
+MakeConfiguration = Callable[..., Configuration]
+
+TINY: dict[str, Any] = {
+    "T": 64,
+    "batch_size": 2,
+    "save_checkpoints_steps": 2,
+    "save_summary_steps": 1,
+    "throttle_secs": 0,
+}
+TINY_TCN = {
+    "type": "joint.tcn",
+    "params": {"num_filters": 16, "num_hidden": 16, "num_blocks": 2, "num_repeats": 1},
+}
+TINY_UNET = {"type": "unet.unet", "params": {"conv_n_filters": [2, 2, 2, 2, 2, 2]}}
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    reader = tf.train.load_checkpoint(str(folder))
+    names = reader.get_variable_to_shape_map()
+    return {
+        name: reader.get_tensor(name)
+        for name in names
+        if name.endswith("VARIABLE_VALUE") and "save_counter" not in name
+    }
+
+
+def scalars(folder: Path, tag: str) -> list[float]:
+    return [
+        float(tf.make_ndarray(value.tensor))
+        for path in sorted(folder.glob("events*"))
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == tag
+    ]
+
+
+def test_training_lowers_the_loss_and_keeps_the_best_model(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY | {"batch_size": 4}, model=TINY_TCN)
+    train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=30)
+    losses = scalars(tmp_path / "model", "train/loss")
+    assert len(losses) == 30
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
+    minutes, validations = verdict.validations(tmp_path / "model")
+    assert len(minutes) == 15
+    assert minutes == sorted(minutes)
+    metrics = ModelDir(str(tmp_path / "model")).read_metrics()
+    assert metrics.validation_si_sdri_db == pytest.approx(max(validations))
+    assert metrics.steps == 2 * (1 + int(np.argmax(validations)))
+    assert list((tmp_path / "model/best").glob(f"ckpt-{metrics.steps}.index"))
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("unet_8k", TINY_UNET), ("joint_tcn_mask_8k", TINY_TCN)]
+)
+def test_a_training_that_was_stopped_comes_to_the_same_weights(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    name: str,
+    model: dict[str, Any],
+) -> None:
+    config = configuration(
+        name, **TINY, model=model, learning_rate_patience=1, instrument_list=["speaker_1"]
+    )
+    dataset = str(make_dataset(num_sources=1))
+    train(config, dataset, str(tmp_path / "straight"), max_steps=4)
+    for max_steps in (2, 4):
+        train(config, dataset, str(tmp_path / "stopped"), max_steps=max_steps)
+    straight, stopped = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
+    assert straight.keys() == stopped.keys()
+    for key, value in straight.items():
+        np.testing.assert_array_equal(stopped[key], value, err_msg=key)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration(
+        "joint_tcn_mask_8k", **TINY | {"save_checkpoints_steps": 1000}, model=TINY_TCN
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config.document))
+    folder = tmp_path / "model"
+    command = [sys.executable, "-m", "training.train", "--config", str(tmp_path / "config.json")]
+    command += ["--dataset", str(make_dataset()), "--model_dir", str(folder)]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 3/"):
+                process.send_signal(signal.SIGTERM)
+            last = line
+    assert process.returncode == 0
+    stopped = re.match(r"stopped at step (\d+), not validated yet; the same command goes on", last)
+    assert stopped
+    state = TrainingState(config)
+    ModelDir(str(folder)).restore(state)
+    assert int(state.step) == int(stopped[1]) >= 3
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_batch_named(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration(
+        "joint_tcn_mask_8k",
+        **TINY | {"save_checkpoints_steps": 1},
+        model=TINY_TCN,
+        learning_rate=1e38,
+        optimizer="SGD",
+        gradient_clip_norm=0,
+    )
+    with pytest.raises(DivergedError, match=r"not a number at step \d+ .*train-0000.*lower"):
+        train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=9)
+    before = weights(tmp_path / "model")
+    assert 0 < before["step/.ATTRIBUTES/VARIABLE_VALUE"] < 9
+
+
+def test_training_stops_when_validation_no_longer_improves(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration(
+        "joint_tcn_mask_8k",
+        **TINY | {"save_checkpoints_steps": 1, "learning_rate": 1e-12},
+        model=TINY_TCN,
+        early_stopping_patience=3,
+        learning_rate_patience=2,
+    )
+    train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=50)
+    rates = scalars(tmp_path / "model", "train/learning_rate")
+    assert len(rates) < 10
+    assert rates[-1] == pytest.approx(rates[0] / 2)
+
+
+def test_a_damaged_shard_is_named_when_training_comes_to_it(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    folder = make_dataset()
+    shard = folder / "voices-train.tfrecord-00001-of-00002"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(CorruptRecordError, match=f"^{shard}: wrong .* checksum in .* at byte"):
+        train(config, str(folder), str(tmp_path / "model"), max_steps=20)
+
+
+def test_a_folder_of_another_architecture_is_refused(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = configuration("unet_8k", **TINY)
+    ModelDir(str(tmp_path / "model")).prepare(config)
+    (tmp_path / "config.json").write_text(
+        json.dumps(configuration("joint_tcn_mask_8k", **TINY).document)
+    )
+    arguments = ["--config", str(tmp_path / "config.json"), "--dataset", str(make_dataset())]
+    assert main([*arguments, "--model_dir", str(tmp_path / "model")]) == 1
+    assert re.match(
+        r'error: .*holds another model: model is \{"type": "unet.unet"', capsys.readouterr().err
+    )
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(
+    configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    folder = ModelDir(str(tmp_path / "model"))
+    folder.prepare(config)
+    state = TrainingState(config)
+    folder.save(state)
+    state.step.assign(1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(ModelDirError, match=r"can't save step 1.* is kept"):
+            folder.save(state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    again = TrainingState(config)
+    again.step.assign(7)
+    folder.restore(again)
+    assert int(again.step) == 0

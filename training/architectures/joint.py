@@ -1,0 +1,111 @@
+"""Joint architectures: one network for all speakers, one mask each, the masks adding up to one.
+
+What makes an output mean a speaker is the loss: the best permutation, or the order of the onsets.
+All take any number of frames (or samples), and one to five instruments.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+layers = tf.keras.layers
+
+_KERNEL_SIZE = 3
+_FLOOR = 1e-2
+
+
+def blstm(
+    input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
+) -> dict[str, tf.Tensor]:
+    """Bidirectional LSTM layers on magnitudes, float32 [batch, frames, F, channels].
+
+    Kolbaek et al., "Multitalker speech separation with utterance-level permutation invariant
+    training of deep recurrent neural networks", IEEE/ACM TASLP 25(10), 2017.
+    """
+    params = params or {}
+    hidden = _relative_log(input_tensor)
+    for _ in range(params.get("num_layers", 2)):
+        lstm = layers.LSTM(params.get("lstm_units", 300), return_sequences=True)
+        hidden = layers.Bidirectional(lstm)(hidden)
+    return _masked(hidden, input_tensor, instruments)
+
+
+def tcn(
+    input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
+) -> dict[str, tf.Tensor]:
+    """Dilated convolutions on magnitudes, float32 [batch, frames, F, channels].
+
+    The separator of Luo and Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude
+    masking for speech separation", IEEE/ACM TASLP 27(8), 2019, with full convolutions in the place
+    of depthwise ones: on a CPU, passes over memory are what costs, and products are cheap.
+    """
+    hidden = _convolutions(_relative_log(input_tensor), params or {})
+    return _masked(hidden, input_tensor, instruments)
+
+
+def tasnet(
+    input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
+) -> dict[str, tf.Tensor]:
+    """Dilated convolutions on a learned encoder, float32 [batch, samples, channels].
+
+    Returns:
+        `NAME_waveform` of each instrument, as long as the input.
+    """
+    params = params or {}
+    num_channels = input_tensor.shape[-1]
+    num_filters = params.get("encoder_filters", 256)
+    length = params.get("encoder_length", 32)
+    level = tf.sqrt(tf.reduce_mean(input_tensor**2, axis=[1, 2], keepdims=True)) + 1e-8
+    encoded = layers.Conv1D(
+        num_filters, length, length // 2, padding="same", activation="relu", use_bias=False
+    )(input_tensor / level)
+    hidden = _convolutions(layers.LayerNormalization()(encoded), params)
+    masks = layers.Dense(num_filters * len(instruments))(hidden)
+    masks = layers.Reshape((-1, num_filters, len(instruments)))(masks)
+    masks = tf.nn.softmax(masks)
+    decoder = layers.Conv1DTranspose(
+        num_channels, length, length // 2, padding="same", use_bias=False
+    )
+    num_samples = tf.shape(input_tensor)[1]
+    return {
+        f"{name}_waveform": decoder(encoded * masks[..., slot])[:, :num_samples] * level
+        for slot, name in enumerate(instruments)
+    }
+
+
+def _relative_log(magnitudes: tf.Tensor) -> tf.Tensor:
+    """Log magnitudes relative to their mean, so that the level of a recording does not matter."""
+    _, _, num_bins, num_channels = magnitudes.shape
+    mean = tf.reduce_mean(magnitudes, axis=[1, 2, 3], keepdims=True)
+    features = tf.math.log(magnitudes / (mean + 1e-8) + _FLOOR)
+    return layers.Reshape((-1, num_bins * num_channels))(features)
+
+
+def _convolutions(features: tf.Tensor, params: dict[str, Any]) -> tf.Tensor:
+    num_filters = params.get("num_filters", 128)
+    hidden = layers.Dense(num_filters)(features)
+    for _ in range(params.get("num_repeats", 2)):
+        for block in range(params.get("num_blocks", 7)):
+            convolved = layers.Conv1D(
+                params.get("num_hidden", 256),
+                _KERNEL_SIZE,
+                dilation_rate=2**block,
+                padding="same",
+                activation="relu",
+            )(layers.LayerNormalization()(hidden))
+            hidden += layers.Dense(num_filters)(convolved)
+    return layers.LayerNormalization()(hidden)
+
+
+def _masked(
+    hidden: tf.Tensor, magnitudes: tf.Tensor, instruments: Sequence[str]
+) -> dict[str, tf.Tensor]:
+    _, _, num_bins, num_channels = magnitudes.shape
+    logits = layers.Dense(num_bins * num_channels * len(instruments))(hidden)
+    logits = layers.Reshape((-1, num_bins, num_channels, len(instruments)))(logits)
+    masks = tf.nn.softmax(logits)
+    return {
+        f"{name}_spectrogram": masks[..., slot] * magnitudes
+        for slot, name in enumerate(instruments)
+    }

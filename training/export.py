@@ -1,0 +1,140 @@
+"""Makes a bundle of a trained model: `python -m training.export --model_dir DIR --output BUNDLE`.
+
+A bundle is a folder that needs nothing of this project: `saved_model/` for TensorFlow,
+`bundle.json` with all that a separation job must know and, of a stereo U-Net, `spleeter/` for
+Spleeter itself: `spleeter separate -p BUNDLE/spleeter/config.json`.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import tensorflow as tf
+
+from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, Provenance
+from schemas.configuration import Configuration
+from training.architectures import build_network
+from training.model_dir import ModelDir
+from training.separator import Separator
+
+_SPLEETER = "spleeter"
+_STEREO = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; the exit code is 0, or 1 after an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--model_dir", required=True, help="the folder of a trained model")
+    parser.add_argument("--output", required=True, help="the bundle, a folder that is made")
+    options = parser.parse_args(arguments)
+    try:
+        export(options.model_dir, options.output)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def export(model_dir: str, output: str) -> Bundle:
+    """Writes the bundle of the best model in a folder; `bundle.json` last.
+
+    Raises:
+        ModelDirError: there is no trained model.
+        FileExistsError: the output holds a bundle already.
+    """
+    output = output.rstrip("/")
+    if tf.io.gfile.exists(f"{output}/{BUNDLE}"):
+        raise FileExistsError(f"{output}: holds a bundle already; choose another --output")
+    folder = ModelDir(model_dir)
+    configuration, separator = folder.load_best()
+    metrics = folder.read_metrics()
+    tf.io.gfile.makedirs(output)
+    _write_saved_model(configuration, separator, f"{output}/{SAVED_MODEL}")
+    if configuration.model_type.startswith("unet.") and configuration.n_channels == _STEREO:
+        _write_spleeter_model(configuration, separator, metrics.steps, f"{output}/{_SPLEETER}")
+    window_s = (
+        configuration.T * configuration.frame_step - configuration.frame_length
+    ) / configuration.sample_rate
+    bundle = Bundle(
+        name=PurePosixPath(output).name,
+        sample_rate=configuration.sample_rate,
+        num_channels=configuration.n_channels,
+        num_sources=configuration.num_sources,
+        source_names=configuration.instrument_list,
+        aligned=not configuration.is_joint,
+        architecture=configuration.model_type,
+        # As long as what the network was trained on, and one run of a network with a fixed T.
+        window_s=window_s,
+        # At the edge of a window, half of what the network goes by is missing.
+        context_s=window_s / 8,
+        configuration=configuration.document,
+        metrics={
+            "validation_loss": metrics.validation_loss,
+            "validation_si_sdri_db": metrics.validation_si_sdri_db,
+        },
+        provenance=Provenance(
+            dataset_fingerprint=metrics.dataset_fingerprint,
+            commit=_commit(),
+            steps=metrics.steps,
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        ),
+    )
+    with tf.io.gfile.GFile(f"{output}/{BUNDLE}", "w") as file:
+        file.write(bundle.to_json())
+    return bundle
+
+
+def _write_saved_model(configuration: Configuration, separator: Separator, path: str) -> None:
+    waveform = tf.TensorSpec([None, None, configuration.n_channels], tf.float32, "waveform")
+    module = tf.Module()
+    module.network_variables = separator.network.variables
+    module.separate = tf.function(
+        lambda waveform: {"sources": separator.separate(waveform)}, input_signature=[waveform]
+    )
+    tf.saved_model.save(module, path, signatures=module.separate)
+
+
+def _write_spleeter_model(
+    configuration: Configuration, separator: Separator, steps: int, path: str
+) -> None:
+    """Writes a checkpoint as Spleeter's own estimator would have, and its configuration."""
+    variables: dict[str, tf.Variable] = {}
+
+    def remember(next_creator: Callable[..., tf.Variable], **arguments: object) -> tf.Variable:
+        variable = next_creator(**arguments)
+        variables[variable.name.removesuffix(":0")] = variable
+        return variable
+
+    # A new network, because some variables, which no output depends on, are not part of the model,
+    # and Spleeter asks for them all the same.
+    with tf.variable_creator_scope(remember):
+        build_network(configuration)
+    for variable in separator.network.variables:
+        variables[variable.name.removesuffix(":0")].assign(variable)
+    variables["global_step"] = tf.Variable(steps, dtype=tf.int64)
+    tf.compat.v1.train.Saver(variables).save(None, f"{path}/model", global_step=steps)
+    # Spleeter takes a relative folder for one beside its pretrained models.
+    model_dir = path if "://" in path else os.path.abspath(path)
+    with tf.io.gfile.GFile(f"{path}/config.json", "w") as file:
+        file.write(json.dumps(configuration.document | {"model_dir": model_dir}, indent=1) + "\n")
+
+
+def _commit() -> str:
+    """The commit of this project, empty outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())

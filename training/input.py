@@ -1,0 +1,314 @@
+"""Mixture datasets as batches of waveforms, for training and validation.
+
+Every batch is a function of the seed and the step alone: which shards come first in an epoch, the
+order inside the shuffle buffer, where an example is cut, who meets whom in remixing. So training
+goes on after a kill with exactly the batches that it would have seen, and nothing but the step has
+to be saved for it.
+
+Records are parsed a batch at a time, and cut as bytes before they become numbers: what is not used
+is never decoded.
+"""
+
+import dataclasses
+import gzip
+import json
+import zlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from schemas.configuration import Configuration
+from schemas.dataset import (
+    COMPLETED,
+    DATASET,
+    FEATURES,
+    Dataset,
+    ShardInfo,
+    parse_dataset,
+)
+from schemas.tfrecord import CorruptRecordError, read_records
+
+Batch = dict[str, Any]
+"""`id` text [batch], `mixture` float32 [batch, samples, channels] in -1..1, `sources` float32
+[batch, sources, samples, channels]; the channels are the dataset's: one stands for all of the
+model's."""
+
+_BYTES_PER_SAMPLE = 2
+_FULL_SCALE = 32768.0
+_SHUFFLE_BYTES = 1 << 28
+_PARALLEL_SHARDS = 8
+
+_REMIX_GAIN_DB = 2.5
+_LEAD_S = 0.5
+
+
+class UnusableDatasetError(ValueError):
+    """A dataset that a model can't be trained or evaluated on; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MixtureDataset:
+    """A finished dataset.
+
+    Attributes:
+        folder: where it lies, local or remote.
+        info: its description.
+        num_channels: of all audio.
+    """
+
+    folder: str
+    info: Dataset
+    num_channels: int
+
+    def path(self, shard: ShardInfo) -> str:
+        """The file of one shard."""
+        return _join(self.folder, shard.shard.tfrecord(self.info.name))
+
+    def num_mixtures(self, split: str) -> int:
+        """The number of mixtures in a split."""
+        return sum(shard.num_mixtures for shard in self.info.split_shards(split))
+
+
+def open_dataset(
+    folder: str, configuration: Configuration, splits: Collection[str]
+) -> MixtureDataset:
+    """Checks that a dataset is all there and fits a configuration.
+
+    Args:
+        folder: the dataset's folder, local or remote.
+        configuration: of the model.
+        splits: those that are going to be read.
+
+    Raises:
+        UnusableDatasetError: unfinished, cut off, empty, or not what the configuration is for.
+        InvalidDocumentError: `dataset.json` is not a dataset description.
+    """
+    if not tf.io.gfile.exists(_join(folder, COMPLETED)):
+        raise UnusableDatasetError(
+            f"{folder}: no {COMPLETED} file: not a dataset, or one whose job has not finished; "
+            "run the mixture job again with the same output, it goes on where it stopped"
+        )
+    origin = _join(folder, DATASET)
+    info = parse_dataset(_read(origin), origin)
+    features = json.loads(_read(_join(folder, FEATURES)))["featuresDict"]["features"]
+    dimensions = features["mixture"]["tensor"]["shape"]["dimensions"]
+    dataset = MixtureDataset(folder, info, int(dimensions[1]) if len(dimensions) > 1 else 1)
+    _check_fit(dataset, configuration)
+    for split in splits:
+        if not dataset.num_mixtures(split):
+            raise UnusableDatasetError(f"{folder}: the {split} split is empty")
+        for shard in info.split_shards(split):
+            _check_size(dataset.path(shard), shard)
+    return dataset
+
+
+def read_examples(dataset: MixtureDataset, split: str) -> Iterator[bytes]:
+    """Yields the serialised examples of a split, shard by shard, every checksum verified.
+
+    Raises:
+        CorruptRecordError: a file is damaged; the message names it.
+    """
+    for shard in dataset.info.split_shards(split):
+        path = dataset.path(shard)
+        with tf.io.gfile.GFile(path, "rb") as file:
+            stream = gzip.GzipFile(fileobj=file) if dataset.info.compression == "GZIP" else file
+            try:
+                yield from read_records(stream)
+            except (CorruptRecordError, gzip.BadGzipFile, zlib.error) as error:
+                raise CorruptRecordError(f"{path}: {error}; copy the shard again") from None
+
+
+def training_batches(
+    dataset: MixtureDataset, configuration: Configuration, first_step: int
+) -> tf.data.Dataset:
+    """The endless sequence of batches from the split `train`, from a given step on.
+
+    With `dynamic_remixing`, each batch pairs its sources anew, at new levels.
+    """
+    num_mixtures = dataset.num_mixtures("train")
+    num_consumed = first_step * configuration.batch_size
+    shards = dataset.info.split_shards("train")
+    mean_bytes = sum(shard.num_bytes for shard in shards) // num_mixtures
+    buffer_size = min(num_mixtures, max(_SHUFFLE_BYTES // mean_bytes, configuration.batch_size))
+    seed = configuration.random_seed
+
+    def epoch(index: tf.Tensor) -> tf.data.Dataset:
+        paths = tf.random.experimental.stateless_shuffle(
+            [dataset.path(shard) for shard in shards], seed=tf.stack([seed, index])
+        )
+        records = _records(paths, dataset.info.compression)
+        return records.shuffle(buffer_size, seed=seed + index, reshuffle_each_iteration=False)
+
+    def example_batch(step: tf.Tensor, records: tf.Tensor) -> Batch:
+        seeds = tf.random.split(tf.stack([seed, step]), 2)
+        position = tf.random.stateless_uniform([configuration.batch_size], seeds[0])
+        batch = _parse(records, dataset, configuration, position)
+        speakers = batch.pop("speakers")
+        return remix(batch, speakers, seeds[1]) if configuration.dynamic_remixing else batch
+
+    first_epoch, num_skipped = divmod(num_consumed, num_mixtures)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return (
+        epochs.flat_map(epoch)
+        .skip(num_skipped)
+        .batch(configuration.batch_size, drop_remainder=True)
+        .enumerate(first_step)
+        .map(example_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def validation_batches(dataset: MixtureDataset, configuration: Configuration) -> tf.data.Dataset:
+    """The split `validation` once, each mixture cut in its middle."""
+    shards = dataset.info.split_shards("validation")
+
+    def example_batch(records: tf.Tensor) -> Batch:
+        position = tf.fill([tf.shape(records)[0]], 0.5)
+        batch = _parse(records, dataset, configuration, position)
+        del batch["speakers"]
+        return batch
+
+    return (
+        _records([dataset.path(shard) for shard in shards], dataset.info.compression)
+        .batch(configuration.batch_size)
+        .map(example_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def remix(batch: Batch, speakers: tf.Tensor, seed: tf.Tensor) -> Batch:
+    """Gives each source new partners from the same batch, and a new level.
+
+    Where that would pair a speaker with itself, the mixture keeps its own partners. The noise of a
+    mixture, which is what its sources leave over, stays.
+
+    Args:
+        batch: as `Batch` says.
+        speakers: text [batch, sources].
+        seed: int64 [2].
+    """
+    sources = batch["sources"]
+    noise = batch["mixture"] - tf.reduce_sum(sources, axis=1)
+    batch_size, num_sources = sources.shape[0], sources.shape[1]
+    seeds = tf.random.split(seed, 2)
+    shift = tf.random.stateless_uniform([], seeds[0], 0, batch_size, tf.int32)
+    own = tf.range(batch_size)[:, tf.newaxis]
+    slots = tf.broadcast_to(tf.range(num_sources), [batch_size, num_sources])
+    chosen = tf.stack([(own + slots * shift) % batch_size, slots], axis=-1)
+    partners = tf.gather_nd(speakers, chosen)
+    same = partners[:, :, tf.newaxis] == partners[:, tf.newaxis, :]
+    distinct = tf.math.count_nonzero(same, axis=[1, 2]) == num_sources
+    sources = tf.where(
+        distinct[:, tf.newaxis, tf.newaxis, tf.newaxis], tf.gather_nd(sources, chosen), sources
+    )
+    gains_db = tf.random.stateless_uniform(
+        [batch_size, num_sources, 1, 1], seeds[1], -_REMIX_GAIN_DB, _REMIX_GAIN_DB
+    )
+    sources *= 10.0 ** (gains_db / 20)
+    return batch | {"mixture": tf.reduce_sum(sources, axis=1) + noise, "sources": sources}
+
+
+def _records(paths: Any, compression: str) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(paths).interleave(
+        lambda path: tf.data.TFRecordDataset(path, compression, buffer_size=1 << 20),
+        cycle_length=_PARALLEL_SHARDS,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _parse(
+    records: tf.Tensor,
+    dataset: MixtureDataset,
+    configuration: Configuration,
+    position: tf.Tensor,
+) -> Batch:
+    """Cuts one example from each record, at a position from 0, the earliest, to 1."""
+    num_sources, num_channels = dataset.info.num_sources, dataset.num_channels
+    features = tf.io.parse_example(
+        records,
+        {
+            "id": tf.io.FixedLenFeature([], tf.string),
+            "mixture": tf.io.FixedLenFeature([], tf.string),
+            "sources": tf.io.FixedLenFeature([], tf.string),
+            "speakers": tf.io.FixedLenFeature([num_sources], tf.string),
+            "offsets_s": tf.io.FixedLenFeature([num_sources], tf.float32),
+        },
+    )
+    offsets_s = features["offsets_s"]
+    slots = tf.broadcast_to(tf.range(num_sources), tf.shape(offsets_s))
+    sample_bytes = _BYTES_PER_SAMPLE * num_channels
+    total = tf.strings.length(features["mixture"]) // sample_bytes
+    latest = tf.maximum(total - configuration.num_samples, 0)
+    if configuration.in_onset_order:
+        slots = tf.argsort(offsets_s, axis=1, stable=True)
+        # Who starts first can only be told where nobody else has started yet.
+        if num_sources > 1:
+            second_s = tf.sort(offsets_s, axis=1)[:, 1] - _LEAD_S
+            before = tf.cast(second_s * configuration.sample_rate, tf.int32)
+            latest = tf.clip_by_value(before, 0, latest)
+    start = tf.cast(position * tf.cast(latest + 1, tf.float32), tf.int32)
+    start = tf.minimum(start, latest)
+
+    def cut(audio: tf.Tensor, first: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        num_bytes = tf.minimum(stop - first, configuration.num_samples) * sample_bytes
+        samples = tf.io.decode_raw(
+            tf.strings.substr(audio, first * sample_bytes, num_bytes),
+            tf.int16,
+            fixed_length=configuration.num_samples * sample_bytes,
+        )
+        samples = tf.reshape(samples, [-1, configuration.num_samples, num_channels])
+        return tf.cast(samples, tf.float32) / _FULL_SCALE
+
+    sources = [
+        cut(features["sources"], slot * total + start, (slot + 1) * total)
+        for slot in tf.unstack(slots, num_sources, axis=1)
+    ]
+    return {
+        "id": features["id"],
+        "mixture": cut(features["mixture"], start, total),
+        "sources": tf.stack(sources, axis=1),
+        "speakers": tf.gather(features["speakers"], slots, batch_dims=1),
+    }
+
+
+def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:
+    info = dataset.info
+    if info.sample_rate != configuration.sample_rate:
+        raise UnusableDatasetError(
+            f"{dataset.folder}: {info.sample_rate} Hz, but the configuration is for "
+            f"{configuration.sample_rate} Hz; render the dataset at that rate"
+        )
+    if info.num_sources != configuration.num_sources:
+        raise UnusableDatasetError(
+            f"{dataset.folder}: {info.num_sources} sources in a mixture, but the configuration "
+            f"names {configuration.num_sources}: {', '.join(configuration.instrument_list)}"
+        )
+    if dataset.num_channels not in {1, configuration.n_channels}:
+        raise UnusableDatasetError(
+            f"{dataset.folder}: {dataset.num_channels} channels, but the configuration is for "
+            f"{configuration.n_channels}"
+        )
+
+
+def _check_size(path: str, shard: ShardInfo) -> None:
+    try:
+        num_bytes = tf.io.gfile.stat(path).length
+    except tf.errors.NotFoundError:
+        raise UnusableDatasetError(
+            f"{path}: the shard is missing; copy the dataset again"
+        ) from None
+    if num_bytes != shard.num_bytes:
+        raise UnusableDatasetError(
+            f"{path}: {num_bytes} bytes, but {shard.num_bytes} were written; copy the shard again"
+        )
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _read(path: str) -> str:
+    with tf.io.gfile.GFile(path) as file:
+        return file.read()  # type: ignore[no-any-return]

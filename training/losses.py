@@ -1,0 +1,139 @@
+"""Losses: what is compared, and which output is compared with which source.
+
+Spleeter's `L1_mask` and `weighted_L1_mask` compare each output with the source of its own place.
+The others are named `pit_...`, the best permutation of the outputs for each example (Kolbaek et
+al., 2017), or `onset_...`, the sources in the order in which they start; followed by
+
+- `L1`: the magnitudes;
+- `phase_sensitive`: the magnitudes, against the part of the source that is in phase with the
+  mixture (Erdogan et al., "Phase-sensitive and recognition-boosted speech separation using deep
+  recurrent neural networks", ICASSP 2015);
+- `si_sdr`: the waveforms (Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019).
+"""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from training.separator import Estimate, Reference
+
+_WORST = 1e-8
+_BEST = 1e-3
+"""SI-SDR ends softly at -80 and at 30 dB: else the examples in which hardly anybody but one speaks,
+and which are easy, would be all that counts (Wisdom et al., "Unsupervised sound separation using
+mixture invariant training", NeurIPS 2020, equation 2)."""
+
+_SILENCE = 1e-10
+"""Mean square below which a source counts as silent."""
+
+
+def compute_loss(loss_type: str, estimate: Estimate, reference: Reference) -> tf.Tensor:
+    """The loss of each example, float32 [batch].
+
+    Args:
+        loss_type: as in a configuration.
+        estimate: the model's.
+        reference: the sources; in the order of their onsets where the loss is `onset_...`.
+    """
+    if loss_type in {"L1_mask", "weighted_L1_mask"}:
+        pairwise = _pairwise_l1(estimate.magnitudes, reference.magnitudes)
+        if loss_type == "weighted_L1_mask":
+            pairwise *= tf.reduce_mean(reference.magnitudes, axis=[2, 3, 4])[:, tf.newaxis]
+        return tf.linalg.trace(pairwise)
+    assignment, _, measure = loss_type.partition("_")
+    if measure == "L1":
+        pairwise = _pairwise_l1(estimate.magnitudes, reference.magnitudes)
+    elif measure == "phase_sensitive":
+        pairwise = _pairwise_squared(estimate.magnitudes, reference.phase_sensitive)
+    else:
+        pairwise = -_pairwise_si_sdr_of_speech(estimate.waveforms, reference.waveforms)
+    if assignment == "onset":
+        return tf.linalg.trace(pairwise) / pairwise.shape[-1]
+    return best_permutation(pairwise)
+
+
+def best_permutation(pairwise: tf.Tensor) -> tf.Tensor:
+    """The least mean over all ways to give each output a source of its own.
+
+    Args:
+        pairwise: float32 [batch, outputs, sources].
+
+    Returns:
+        float32 [batch].
+    """
+    num_sources = pairwise.shape[-1]
+    permutations = list(itertools.permutations(range(num_sources)))
+    chosen = np.eye(num_sources, dtype=np.float32)[permutations]
+    totals = tf.einsum("bij,pij->bp", pairwise, chosen)
+    return tf.reduce_min(totals, axis=1) / num_sources
+
+
+def pairwise_si_sdr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """The scale-invariant signal-to-distortion ratio of each output for each source.
+
+    Args:
+        estimates: float32 [batch, outputs, samples, channels].
+        sources: float32 [batch, sources, samples, channels].
+
+    Returns:
+        float32 [batch, outputs, sources], in dB.
+    """
+    products = tf.einsum("binc,bjnc->bij", estimates, sources)
+    estimate_energy = tf.reduce_sum(estimates**2, axis=[2, 3])[:, :, tf.newaxis]
+    source_energy = tf.reduce_sum(sources**2, axis=[2, 3])[:, tf.newaxis]
+    # The squared cosine of the angle between the two is the share of the output that is the source.
+    share = products**2 / (estimate_energy * source_energy + _SILENCE)
+    ratio = (share + _WORST) / (1 - tf.minimum(share, 1) + _BEST)
+    return 10 / np.log(10) * tf.math.log(ratio)
+
+
+def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tuple[tf.Tensor, tf.Tensor]:
+    """How much better than the mixture itself the outputs are, in their best permutation.
+
+    Returns:
+        float32 [batch], in dB; and bool [batch], whether there is anything to separate: no source
+        is silent.
+    """
+    separated = pairwise_si_sdr(estimate.waveforms, reference.waveforms)
+    unprocessed = pairwise_si_sdr(reference.mixture[:, tf.newaxis], reference.waveforms)
+    improvement = -best_permutation(-separated) - tf.reduce_mean(unprocessed, axis=[1, 2])
+    return improvement, tf.reduce_all(_is_speech(reference.waveforms), axis=1)
+
+
+def _pairwise_si_sdr_of_speech(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """As `pairwise_si_sdr`; silent sources count nothing, and the others so much the more."""
+    weight = tf.cast(_is_speech(sources), tf.float32)
+    weight /= tf.reduce_mean(weight, axis=1, keepdims=True) + _SILENCE
+    return pairwise_si_sdr(estimates, sources) * weight[:, tf.newaxis]
+
+
+def _pairwise_l1(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    return _pairwise(lambda output, source: tf.abs(output - source), estimates, sources)
+
+
+def _is_speech(sources: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(sources**2, axis=[2, 3]) > _SILENCE
+
+
+def _pairwise_squared(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    return _pairwise(tf.math.squared_difference, estimates, sources)
+
+
+def _pairwise(
+    difference: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    estimates: tf.Tensor,
+    sources: tf.Tensor,
+) -> tf.Tensor:
+    rows = [
+        tf.stack(
+            [
+                tf.reduce_mean(difference(output, source), axis=[1, 2, 3])
+                for source in tf.unstack(sources, axis=1)
+            ],
+            axis=1,
+        )
+        for output in tf.unstack(estimates, axis=1)
+    ]
+    return tf.stack(rows, axis=1)

@@ -1,0 +1,210 @@
+"""What training leaves in its folder, and what goes on from it.
+
+`configuration.json` is Spleeter's JSON, `metrics.json` what the best validation measured,
+`ckpt-STEP` the last checkpoints with all that training needs to go on, `best/ckpt-STEP` the best.
+"""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from schemas.configuration import Configuration, parse_configuration
+from training.separator import Separator, build_separator
+
+_CONFIGURATION = "configuration.json"
+_METRICS = "metrics.json"
+_BEST = "best"
+_KEEP = 2
+
+_OF_THE_NETWORK = (
+    "model",
+    "instrument_list",
+    "sample_rate",
+    "frame_length",
+    "frame_step",
+    "T",
+    "F",
+    "n_channels",
+)
+
+
+class ModelDirError(ValueError):
+    """A model's folder that can't be used; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Metrics:
+    """What the best validation measured.
+
+    Attributes:
+        steps: training steps done before it.
+        validation_loss: the mean loss.
+        validation_si_sdri_db: the mean SI-SDR improvement, outputs in their best permutation.
+        dataset_fingerprint: of the dataset trained on.
+    """
+
+    steps: int
+    validation_loss: float
+    validation_si_sdri_db: float
+    dataset_fingerprint: str
+
+
+class TrainingState:
+    """Everything that a step changes.
+
+    Attributes:
+        separator: the model.
+        optimizer: with the learning rate, which the schedule changes.
+        step: steps done.
+        best_si_sdri_db: of all validations, minus infinity before the first.
+        num_stale: validations since the best one.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.separator = build_separator(configuration)
+        self.optimizer = _build_optimizer(configuration)
+        self.optimizer.build(self.separator.network.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.best_si_sdri_db = tf.Variable(-math.inf)
+        self.num_stale = tf.Variable(0)
+
+    @property
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """All of it."""
+        network = self.separator.network
+        # Keras leaves the state of dropout out of its own checkpoints.
+        dropout = [
+            layer._random_generator._generator
+            for layer in network.layers
+            if isinstance(layer, tf.keras.layers.Dropout)
+        ]
+        return tf.train.Checkpoint(
+            network=network,
+            dropout=dropout,
+            optimizer=self.optimizer,
+            step=self.step,
+            best_si_sdri_db=self.best_si_sdri_db,
+            num_stale=self.num_stale,
+        )
+
+
+class ModelDir:
+    """A model's folder, local or remote."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder.rstrip("/")
+
+    def prepare(self, configuration: Configuration) -> None:
+        """Makes the folder one of this configuration.
+
+        Raises:
+            ModelDirError: it holds another network.
+        """
+        if tf.io.gfile.exists(self._path(_CONFIGURATION)):
+            earlier = self.read_configuration()
+            for key in _OF_THE_NETWORK:
+                if earlier.document[key] != configuration.document[key]:
+                    raise ModelDirError(
+                        f"{self.folder}: holds another model: {key} is "
+                        f"{json.dumps(earlier.document[key])} there and "
+                        f"{json.dumps(configuration.document[key])} in the configuration; "
+                        "train into another folder"
+                    )
+        tf.io.gfile.makedirs(self.folder)
+        self._write(_CONFIGURATION, configuration.document)
+
+    def read_configuration(self) -> Configuration:
+        """The configuration that the model is trained with.
+
+        Raises:
+            ModelDirError: there is none.
+            InvalidDocumentError: it is not a configuration.
+        """
+        path = self._path(_CONFIGURATION)
+        return parse_configuration(self._read(path), path)
+
+    def read_metrics(self) -> Metrics:
+        """What the best validation measured.
+
+        Raises:
+            ModelDirError: there was no validation yet.
+        """
+        return Metrics(**json.loads(self._read(self._path(_METRICS))))
+
+    def restore(self, state: TrainingState) -> None:
+        """Goes on from the last checkpoint, if there is one."""
+        latest = tf.train.latest_checkpoint(self.folder)
+        if latest is not None:
+            state.checkpoint.restore(latest).assert_existing_objects_matched()
+
+    def save(self, state: TrainingState) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            ModelDirError: it can't be written; those before it are as they were.
+        """
+        self._save(state, self.folder, _KEEP)
+
+    def save_best(self, state: TrainingState, metrics: Metrics) -> None:
+        """Writes the best model so far.
+
+        Raises:
+            ModelDirError: it can't be written; the one before it is as it was.
+        """
+        self._save(state, self._path(_BEST), 1)
+        self._write(_METRICS, dataclasses.asdict(metrics))
+
+    def load_best(self) -> tuple[Configuration, Separator]:
+        """The model of the best validation.
+
+        Raises:
+            ModelDirError: there was no validation yet.
+        """
+        configuration = self.read_configuration()
+        best = tf.train.latest_checkpoint(self._path(_BEST))
+        if best is None:
+            raise ModelDirError(
+                f"{self.folder}: no model in {_BEST}/: training has not come to its first "
+                "validation yet; go on with it"
+            )
+        state = TrainingState(configuration)
+        state.checkpoint.restore(best).expect_partial()
+        return configuration, state.separator
+
+    def _save(self, state: TrainingState, folder: str, keep: int) -> None:
+        step = int(state.step)
+        manager = tf.train.CheckpointManager(state.checkpoint, folder, keep)
+        try:
+            manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelDirError(
+                f"{folder}: can't save step {step}: {reason}; the checkpoint before it is kept: "
+                "make room and run the same command again"
+            ) from None
+
+    def _read(self, path: str) -> str:
+        try:
+            with tf.io.gfile.GFile(path) as file:
+                return file.read()  # type: ignore[no-any-return]
+        except tf.errors.NotFoundError:
+            raise ModelDirError(f"{path}: no such file: not the folder of a model") from None
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        with tf.io.gfile.GFile(self._path(name), "w") as file:
+            file.write(json.dumps(document, indent=1) + "\n")
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{name}"
+
+
+def _build_optimizer(configuration: Configuration) -> tf.keras.optimizers.Optimizer:
+    # The constants are those of TensorFlow 1, which Spleeter trains with.
+    if configuration.optimizer == "Adadelta":
+        return tf.keras.optimizers.Adadelta(learning_rate=0.001, rho=0.95, epsilon=1e-8)
+    if configuration.optimizer == "SGD":
+        return tf.keras.optimizers.SGD(configuration.learning_rate)
+    return tf.keras.optimizers.Adam(configuration.learning_rate, epsilon=1e-8)

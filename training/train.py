@@ -1,0 +1,324 @@
+"""Trains a model: `python -m training.train --config CONFIG --dataset DATASET --model_dir DIR`.
+
+Run again, the same command goes on from the last checkpoint with the batches that come next. Ctrl-C
+and SIGTERM save before they stop.
+"""
+
+import argparse
+import collections
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from schemas.configuration import Configuration, parse_configuration
+from training.input import (
+    Batch,
+    MixtureDataset,
+    open_dataset,
+    read_examples,
+    training_batches,
+    validation_batches,
+)
+from training.losses import compute_loss, si_sdr_improvement
+from training.model_dir import Metrics, ModelDir, TrainingState
+
+_LOG = logging.getLogger(__name__)
+
+_AUDIO_EXAMPLES = 2
+
+
+class DivergedError(ArithmeticError):
+    """The loss or a gradient is not a finite number; the message names the batch."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; the exit code is 0, or 1 after an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--config", required=True, help="Spleeter's JSON configuration")
+    parser.add_argument("--dataset", required=True, help="the folder of a mixture dataset")
+    parser.add_argument("--model_dir", required=True, help="where checkpoints are kept")
+    parser.add_argument("--max_steps", type=int, help="stop here rather than at train_max_steps")
+    parser.add_argument("--max_minutes", type=float, help="stop after so long, this run alone")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        with tf.io.gfile.GFile(options.config) as file:
+            configuration = parse_configuration(file.read(), options.config)
+        train(
+            configuration,
+            options.dataset,
+            options.model_dir,
+            max_steps=options.max_steps,
+            max_minutes=options.max_minutes,
+        )
+    except (ValueError, ArithmeticError, OSError, tf.errors.OpError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def train(
+    configuration: Configuration,
+    dataset: str,
+    model_dir: str,
+    *,
+    max_steps: int | None = None,
+    max_minutes: float | None = None,
+) -> None:
+    """Trains until the steps or the minutes are over, validation stalls, or a signal comes.
+
+    Args:
+        configuration: of the model.
+        dataset: the folder of a dataset with the splits `train` and `validation`.
+        model_dir: the folder of the model; training goes on from what it holds.
+        max_steps: counted from the first step of the model; `train_max_steps` if None.
+        max_minutes: counted from now; no limit if None.
+
+    Raises:
+        UnusableDatasetError: the dataset can't be used, or does not fit the configuration.
+        ModelDirError: the folder holds another model, or can't be written.
+        DivergedError: the loss is not a number; the last checkpoint is from before.
+    """
+    opened = open_dataset(dataset, configuration, ("train", "validation"))
+    folder = ModelDir(model_dir)
+    folder.prepare(configuration)
+    state = TrainingState(configuration)
+    folder.restore(state)
+    stop_step = configuration.train_max_steps if max_steps is None else max_steps
+    with _stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
+        run = _Run(
+            configuration=configuration,
+            dataset=opened,
+            folder=folder,
+            state=state,
+            stop_step=stop_step,
+            max_minutes=max_minutes,
+        )
+        run.go(is_stopped)
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(
+        self,
+        *,
+        configuration: Configuration,
+        dataset: MixtureDataset,
+        folder: ModelDir,
+        state: TrainingState,
+        stop_step: int,
+        max_minutes: float | None,
+    ) -> None:
+        self._configuration = configuration
+        self._dataset = dataset
+        self._folder = folder
+        self._state = state
+        self._stop_step = stop_step
+        self._started_s = time.monotonic()
+        self._limit_s = math.inf if max_minutes is None else 60 * max_minutes
+        self._first_step = int(state.step)
+        self._validated_s = -math.inf
+        self._train_step = tf.function(build_train_step(configuration, state), autograph=False)
+        self._validation_step = tf.function(
+            _build_validation_step(configuration, state), autograph=False
+        )
+
+    def go(self, is_stopped: Callable[[], bool]) -> None:
+        configuration, state = self._configuration, self._state
+        step = self._first_step
+        if step:
+            _LOG.info("going on from step %d", step)
+        batches = iter(training_batches(self._dataset, configuration, step))
+        is_saved = is_validated = True
+        while not is_stopped() and not self._is_over(step):
+            loss = self._take_step(step, self._next(batches))
+            step += 1
+            is_saved = is_validated = False
+            if step % configuration.save_summary_steps == 0:
+                self._report(step, float(loss))
+            if step % configuration.save_checkpoints_steps == 0:
+                if self._elapsed_s() - self._validated_s >= configuration.throttle_secs:
+                    self._validate(step)
+                    is_validated = True
+                self._folder.save(state)
+                is_saved = True
+        if not is_validated and not is_stopped():
+            self._validate(step)
+            is_saved = False
+        if not is_saved:
+            self._folder.save(state)
+        _LOG.info("stopped at step %d, %s; the same command goes on from here", step, self._best())
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        try:
+            return next(batches)
+        except tf.errors.DataLossError:
+            # TensorFlow does not say in which file; this does, and raises.
+            collections.deque(read_examples(self._dataset, "train"), maxlen=0)
+            raise
+
+    def _is_over(self, step: int) -> bool:
+        patience = self._configuration.early_stopping_patience
+        is_stale = 0 < patience <= int(self._state.num_stale)
+        return step >= self._stop_step or self._elapsed_s() >= self._limit_s or is_stale
+
+    def _take_step(self, step: int, batch: Batch) -> tf.Tensor:
+        ids = batch.pop("id")
+        try:
+            return self._train_step(batch)
+        except tf.errors.InvalidArgumentError as error:
+            if "Tensor had" not in error.message:
+                raise
+            names = ", ".join(name.decode() for name in ids.numpy())
+            raise DivergedError(
+                f"{self._folder.folder}: the loss or its gradient is not a number at step {step} "
+                f"(random_seed {self._configuration.random_seed}, mixtures {names}); the last "
+                "checkpoint is from before: lower learning_rate, or set gradient_clip_norm"
+            ) from None
+
+    def _validate(self, step: int) -> None:
+        state, configuration = self._state, self._configuration
+        loss, si_sdri_db = tf.keras.metrics.Mean(), tf.keras.metrics.Mean()
+        for index, batch in enumerate(validation_batches(self._dataset, configuration)):
+            del batch["id"]
+            losses, improvements, are_mixed, waveforms = self._validation_step(batch)
+            loss.update_state(losses)
+            si_sdri_db.update_state(improvements, are_mixed)
+            if index == 0:
+                self._write_audio(step, batch["mixture"], waveforms)
+        metrics = Metrics(
+            steps=step,
+            validation_loss=float(loss.result()),
+            validation_si_sdri_db=float(si_sdri_db.result()),
+            dataset_fingerprint=self._dataset.info.fingerprint,
+        )
+        tf.summary.scalar("validation/loss", metrics.validation_loss, step)
+        tf.summary.scalar("validation/si_sdri_db", metrics.validation_si_sdri_db, step)
+        if metrics.validation_si_sdri_db > float(state.best_si_sdri_db):
+            state.best_si_sdri_db.assign(metrics.validation_si_sdri_db)
+            state.num_stale.assign(0)
+            self._folder.save_best(state, metrics)
+        else:
+            state.num_stale.assign_add(1)
+            patience = configuration.learning_rate_patience
+            if patience and int(state.num_stale) % patience == 0:
+                state.optimizer.learning_rate.assign(state.optimizer.learning_rate / 2)
+        self._validated_s = self._elapsed_s()
+        _LOG.info(
+            "step %d: validation loss %.4g, SI-SDRi %.2f dB",
+            step,
+            metrics.validation_loss,
+            metrics.validation_si_sdri_db,
+        )
+
+    def _report(self, step: int, loss: float) -> None:
+        done, elapsed_s = step - self._first_step, self._elapsed_s()
+        tf.summary.scalar("train/loss", loss, step)
+        tf.summary.scalar("train/learning_rate", self._state.optimizer.learning_rate, step)
+        left_s = min((self._stop_step - step) * elapsed_s / done, self._limit_s - elapsed_s)
+        _LOG.info(
+            "step %d/%d: loss %.4g, %s, %.1f examples/s, %s left",
+            step,
+            self._stop_step,
+            loss,
+            self._best(),
+            done * self._configuration.batch_size / elapsed_s,
+            _hours_and_minutes(left_s),
+        )
+
+    def _best(self) -> str:
+        best_db = float(self._state.best_si_sdri_db)
+        return "not validated yet" if math.isinf(best_db) else f"best SI-SDRi {best_db:.2f} dB"
+
+    def _write_audio(self, step: int, mixture: tf.Tensor, waveforms: tf.Tensor) -> None:
+        rate = self._configuration.sample_rate
+        tf.summary.audio("mixture", mixture, rate, step, max_outputs=_AUDIO_EXAMPLES)
+        for slot, name in enumerate(self._configuration.instrument_list):
+            tf.summary.audio(name, waveforms[:, slot], rate, step, max_outputs=_AUDIO_EXAMPLES)
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+
+def build_train_step(
+    configuration: Configuration, state: TrainingState
+) -> Callable[[Batch], tf.Tensor]:
+    """The function that takes one step on a batch, and returns the loss.
+
+    It raises `tf.errors.InvalidArgumentError`, and changes nothing, where the loss or the gradient
+    is not finite.
+    """
+    variables = state.separator.network.trainable_variables
+
+    def train_step(batch: Batch) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            estimate = state.separator.estimate(batch, training=True)
+            losses = compute_loss(
+                configuration.loss_type, estimate, state.separator.reference(batch)
+            )
+            loss = tf.debugging.check_numerics(tf.reduce_mean(losses), "loss")
+        gradients = tape.gradient(loss, variables)
+        norm = tf.debugging.check_numerics(tf.linalg.global_norm(gradients), "gradient")
+        if configuration.gradient_clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, configuration.gradient_clip_norm, norm)
+        with tf.control_dependencies([norm]):
+            state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            state.step.assign_add(1)
+        return loss
+
+    return train_step
+
+
+def _build_validation_step(
+    configuration: Configuration, state: TrainingState
+) -> Callable[[Batch], tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]]:
+    def validation_step(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        estimate = state.separator.estimate(batch, training=False)
+        reference = state.separator.reference(batch)
+        losses = compute_loss(configuration.loss_type, estimate, reference)
+        improvements, are_mixed = si_sdr_improvement(estimate, reference)
+        return losses, improvements, are_mixed, estimate.waveforms
+
+    return validation_step
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM let the step finish; a second one stops at once."""
+    received: list[int] = []
+
+    def restore() -> None:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+    def remember(number: int, _: object) -> None:
+        received.append(number)
+        restore()
+
+    earlier = {
+        number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield lambda: bool(received)
+    finally:
+        restore()
+
+
+def _hours_and_minutes(duration_s: float) -> str:
+    minutes = math.ceil(duration_s / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())
