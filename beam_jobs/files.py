@@ -102,7 +102,8 @@ def write_atomically_from_disk(path: str) -> Iterator[str]:
         with tempfile.NamedTemporaryFile() as local:
             yield local.name
             with open(local.name, "rb") as written, write_atomically(path) as file:
-                shutil.copyfileobj(written, file, 1 << 22)
+                while block := written.read(1 << 22):
+                    file.write(block)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from beam_jobs.separation.framing import Framing, Samples
+from schemas.ledger import Alignment
 
 Array = npt.NDArray[np.float64]
 Decision = Literal["overlap", "spectrum", "kept"]
@@ -73,6 +74,19 @@ class Aligner:
         self._remember(spectra, weights)
         return output
 
+    def summary(self) -> Alignment:
+        """What the ledger keeps of the decisions."""
+        smallest: dict[Decision, float] = {}
+        for decision, margin in zip(self.decisions, self.margins, strict=True):
+            smallest[decision] = min(margin, smallest.get(decision, margin))
+        return Alignment(
+            overlap=self.decisions.count("overlap"),
+            spectrum=self.decisions.count("spectrum"),
+            kept=self.decisions.count("kept"),
+            min_overlap_margin=smallest.get("overlap"),
+            min_spectrum_margin_db=smallest.get("spectrum"),
+        )
+
     def _choose_order(
         self,
         overlap: Samples,
@@ -105,8 +119,8 @@ class Aligner:
             return np.zeros((len(before), len(now)))
         before, now = before[:, audible], now[:, audible]
         scale = np.sqrt((before**2).sum() * (now**2).sum())
-        products: Array = np.einsum("ifn,jfn->ij", before, now)
-        return products / max(scale, 1e-12)
+        correlation: Array = np.einsum("ifn,jfn->ij", before, now) / max(scale, 1e-12)
+        return correlation
 
     def _compare(self, spectra: Array, weights: Array) -> Array:
         """[sources, sources]: how far each spectrum so far is from each one now, in dB, below 0."""

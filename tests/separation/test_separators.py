@@ -97,13 +97,13 @@ def test_the_fingerprint_changes_with_the_weights(bundle, swapping_bundle):
 
 
 def test_a_folder_without_a_model_is_told_what_a_model_is(tmp_path):
-    with pytest.raises(ModelError, match="neither bundle.json nor checkpoint"):
+    with pytest.raises(ModelError, match=r"neither bundle\.json nor checkpoint"):
         describe_model(str(tmp_path))
 
 
 def test_a_bundle_without_its_saved_model_is_named(tmp_path, bundle):
     (tmp_path / "bundle.json").write_text((bundle / "bundle.json").read_text())
-    with pytest.raises(ModelError, match="saved_model.pb is missing"):
+    with pytest.raises(ModelError, match=r"saved_model\.pb is missing"):
         describe_model(str(tmp_path))
 
 
