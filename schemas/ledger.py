@@ -9,6 +9,7 @@ from schemas.validation import load_document
 VERSION = 1
 
 LEDGER = "_ledger"
+RUNS = "_runs"
 REJECTED = "rejected.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"

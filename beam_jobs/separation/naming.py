@@ -1,6 +1,7 @@
 """The inputs of an archive, and the names of what is made of them."""
 
 import dataclasses
+import os
 import posixpath
 import re
 import string
@@ -9,7 +10,15 @@ from collections.abc import Sequence
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import files
-from schemas.ledger import LEDGER, REJECTED, REPORT, SUMMARY, InputVersion, Parameters
+from schemas.ledger import (
+    LEDGER,
+    REJECTED,
+    REPORT,
+    RUNS,
+    SUMMARY,
+    InputVersion,
+    Parameters,
+)
 
 FIELDS = ("folder", "stem", "suffix", "source", "extension")
 EXTENSIONS = {"wav": "wav", "flac": "flac", "opus": "opus"}
@@ -79,8 +88,11 @@ def input_version(path: str) -> InputVersion:
     Raises:
         OSError: it is not there; BeamIOError is one.
     """
+    if not files.is_remote(path):
+        status = os.stat(path)
+        return InputVersion(status.st_size, status.st_mtime)
     metadata = FileSystems.get_filesystem(path).metadata(path)
-    checksum = FileSystems.checksum(path) if files.is_remote(path) else ""
+    checksum = FileSystems.checksum(path)
     return InputVersion(
         metadata.size_in_bytes, metadata.last_updated_in_seconds, str(checksum or "")
     )
@@ -113,7 +125,7 @@ def output_paths(
                 + ", ".join(f"{{{field}}}" for field in FIELDS)
             ) from None
         path = posixpath.normpath(filled.lstrip("/"))
-        if path.split("/")[0] in ("..", ".", LEDGER, REJECTED, SUMMARY, REPORT):
+        if path.split("/")[0] in ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT):
             raise NamingError(f"{relative_path}: {path!r} is no place for an output")
         paths.append(path)
     return tuple(paths)
