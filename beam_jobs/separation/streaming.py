@@ -361,7 +361,11 @@ def _write_recording(
             model_s += piece.model_s
             num_windows += len(piece.audio)
             audio = piece.audio if together else piece.audio.mean(axis=3, keepdims=True)
-            done = [signal.add(one) for signal, one in zip(signals, audio, strict=True)]
+            # One channel's speakers may be told apart later than another's.
+            num_done = min(
+                signal.add(one, piece.last) for signal, one in zip(signals, audio, strict=True)
+            )
+            done = [signal.take(num_done) for signal in signals]
             for write, *channels in zip(writers, *done, strict=True):
                 write(np.concatenate(channels, axis=1), piece.last)
         if input_version(recording.file.path) != recording.version:
@@ -396,12 +400,21 @@ class _Signal:
     def __init__(self, model: Model, num_samples: int) -> None:
         self._aligner = None if model.aligned else Aligner(model.framing, model.sample_rate)
         self._join = OverlapAdd(model.framing, num_samples)
+        self._done: Samples = np.zeros((len(model.source_names), 0, 1), np.float32)
 
-    def add(self, output: Samples) -> Samples:
-        """float32 [sources, length, channels] of a window to [sources, samples, channels]."""
+    def add(self, output: Samples, last: bool) -> int:
+        """Adds a window's float32 [sources, length, 1]; returns how many samples are there."""
+        windows = [output]
         if self._aligner is not None:
-            output = self._aligner.align(output)
-        return self._join.add(output)
+            windows = self._aligner.align(output) + (self._aligner.flush() if last else [])
+        joined = [self._join.add(window) for window in windows]
+        self._done = np.concatenate([self._done, *joined], axis=1)
+        return self._done.shape[1]
+
+    def take(self, num_samples: int) -> Samples:
+        """float32 [sources, samples, 1]."""
+        taken, self._done = self._done[:, :num_samples], self._done[:, num_samples:]
+        return taken
 
     @property
     def alignment(self) -> Alignment | None:
