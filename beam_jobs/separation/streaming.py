@@ -365,6 +365,8 @@ def _write_recording(
             num_done = min(
                 signal.add(one, piece.last) for signal, one in zip(signals, audio, strict=True)
             )
+            if not num_done:
+                continue
             done = [signal.take(num_done) for signal in signals]
             for write, *channels in zip(writers, *done, strict=True):
                 write(np.concatenate(channels, axis=1), piece.last)
@@ -400,21 +402,21 @@ class _Signal:
     def __init__(self, model: Model, num_samples: int) -> None:
         self._aligner = None if model.aligned else Aligner(model.framing, model.sample_rate)
         self._join = OverlapAdd(model.framing, num_samples)
-        self._done: Samples = np.zeros((len(model.source_names), 0, 1), np.float32)
+        self._done: list[Samples] = []
 
     def add(self, output: Samples, last: bool) -> int:
-        """Adds a window's float32 [sources, length, 1]; returns how many samples are there."""
+        """Adds a window's float32 [sources, length, channels]; returns how much there is now."""
         windows = [output]
         if self._aligner is not None:
             windows = self._aligner.align(output) + (self._aligner.flush() if last else [])
-        joined = [self._join.add(window) for window in windows]
-        self._done = np.concatenate([self._done, *joined], axis=1)
-        return self._done.shape[1]
+        self._done += [self._join.add(window) for window in windows]
+        return sum(done.shape[1] for done in self._done)
 
     def take(self, num_samples: int) -> Samples:
-        """float32 [sources, samples, 1]."""
-        taken, self._done = self._done[:, :num_samples], self._done[:, num_samples:]
-        return taken
+        """float32 [sources, samples, channels]."""
+        done = np.concatenate(self._done, axis=1)
+        self._done = [done[:, num_samples:]]
+        return done[:, :num_samples]
 
     @property
     def alignment(self) -> Alignment | None:
