@@ -1,4 +1,3 @@
-import functools
 import json
 
 import numpy as np
@@ -31,8 +30,8 @@ def _noise(num_samples, num_channels=2):
     [
         ("2stems", {}, 100),
         ("2stems", {}, 64 * 128 * 3 - 511),
-        ("4stems", {"mask_extension": "average"}, 64 * 128 * 3),
-        ("5stems", {"frame_step": 100}, 40_003),
+        ("4stems", {"instrument_list": ["drums", "other"], "mask_extension": "average"}, 24_576),
+        ("5stems", {"instrument_list": ["piano", "bass"], "frame_step": 100}, 40_003),
     ],
 )
 def test_window_by_window_equals_spleeter_on_the_whole_file(
@@ -51,12 +50,17 @@ def test_window_by_window_equals_spleeter_on_the_whole_file(
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory):
-    @functools.cache
+    made = {}
+
     def make(stock_name, **changes):
+        if stock_name in made:
+            return made[stock_name]
         model_type = "unet.softmax_unet" if stock_name == "5stems" else "unet.unet"
         network = {"type": model_type, "params": {"conv_n_filters": [4, 8, 8, 8, 8, 8]}}
         folder = tmp_path_factory.mktemp("spleeter") / stock_name
-        return save_spleeter_model(folder, stock_name, **(SMALL | {"model": network} | changes))
+        changes = SMALL | {"model": network} | changes
+        made[stock_name] = save_spleeter_model(folder, stock_name, **changes)
+        return made[stock_name]
 
     return make
 
@@ -76,6 +80,24 @@ def test_a_stock_folder_is_a_model_by_its_name_alone(tmp_path, monkeypatch):
     np.testing.assert_allclose(separated, expected, atol=1e-4)
     monkeypatch.setenv("MODEL_PATH", str(tmp_path))
     assert describe_model("spleeter:2stems").framing == model.framing
+
+
+@pytest.mark.parametrize(
+    ("name", "instruments"),
+    [
+        ("2stems-16kHz", ("vocals", "accompaniment")),
+        ("4stems", ("vocals", "drums", "bass", "other")),
+        ("5stems", ("vocals", "piano", "drums", "bass", "other")),
+    ],
+)
+def test_every_stock_model_is_known_by_its_folder(tmp_path, name, instruments):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/of/the/trainer/model-7"\n')
+    (folder / "model-7.index").touch()
+    model = describe_model(str(folder))
+    assert (model.source_names, model.sample_rate) == (instruments, 44100)
+    assert model.checkpoint == "model-7"
 
 
 def test_a_bundle_is_loaded_and_separates(bundle):
