@@ -1,50 +1,54 @@
-"""Separates an archive of recordings, and every next time what is new in it."""
+"""Separates an archive of recordings, and every next time what is new in it.
+
+python -m beam_jobs.separate_archive --input PATTERN --model MODEL --output FOLDER [options]
+"""
 
 import argparse
 import json
+import os
 import sys
 import time
+import traceback
 import uuid
 from collections.abc import Sequence
 
 import apache_beam as beam
 
 from beam_jobs import files
-from beam_jobs.options import UsageError, choose_runner, parse_options
+from beam_jobs.failures import root_cause
+from beam_jobs.options import choose_runner, parse_options
 from beam_jobs.separation.models import ModelError, describe_model
-from beam_jobs.separation.naming import FIELDS, NamingError, check_collisions, list_inputs
+from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
+from beam_jobs.separation.streaming import OutputError
 from beam_jobs.separation.summary import describe, parse_counts, summarise
 from beam_jobs.separation.transforms import SeparateArchive
 from schemas.ledger import REJECTED, RUNS, SUMMARY, Parameters
-from schemas.validation import InvalidDocumentError
 
-DONE, FAILED, DONE_BUT_SOME_REJECTED = 0, 1, 3
+DONE, FAILED, SOME_REJECTED = 0, 1, 3
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the job.
+def run(argv: Sequence[str]) -> int:
+    """Follows a command line and returns the exit status.
 
-    Returns:
-        The exit code: 0 when everything is done, 3 when some files were rejected, 1 on failure.
+    Raises:
+        ValueError: it can't be followed; the message says what to change.
+        OSError: the inputs or the model can't be read.
     """
     start_s = time.monotonic()
-    try:
-        own, options = parse_options(_parser(), argv)
-        parameters = Parameters(
-            channels=own.channels,
-            audio_format=own.audio_format,
-            sample_rate=own.output_sample_rate,
-            name_template=own.name_template,
-        )
-        model = describe_model(own.model)
-        inputs = list_inputs(own.input, own.output)
-        check_collisions(inputs, model.source_names, parameters)
-    except (UsageError, ModelError, NamingError, InvalidDocumentError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
+    arguments, beam_options = parse_options(build_parser(), argv)
+    parameters = Parameters(
+        channels=arguments.channels,
+        audio_format=arguments.audio_format,
+        sample_rate=arguments.output_sample_rate,
+        name_template=arguments.name_template,
+    )
+    output = _absolute(arguments.output)
+    model = describe_model(arguments.model)
+    inputs = list_inputs(_absolute(arguments.input), output)
+    check_collisions(inputs, model.source_names, parameters)
     print(f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz", flush=True)
-    counts_path = files.join(own.output, RUNS, f"{uuid.uuid4().hex}.json")
-    pipeline = beam.Pipeline(choose_runner(options), options=options)
+    counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
+    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
     (
         pipeline
         | "Inputs" >> beam.Create(inputs)
@@ -52,35 +56,54 @@ def main(argv: Sequence[str]) -> int:
         >> SeparateArchive(
             model=model,
             parameters=parameters,
-            output=own.output,
-            force=own.force,
-            num_threads=own.model_threads,
+            output=output,
+            force=arguments.force,
+            num_threads=arguments.model_threads,
         )
         | "WriteCounts" >> beam.Map(lambda counts: files.write_text(counts_path, counts.to_json()))
     )
-    try:
-        pipeline.run().wait_until_finish()
-    except Exception as error:
-        # The runner wraps the error of a worker in its traceback; the last line is the error.
-        print(f"error: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
-        return FAILED
+    pipeline.run().wait_until_finish()
     summary = summarise(
         parse_counts(files.read_text(counts_path)),
         elapsed_s=time.monotonic() - start_s,
-        price_per_hour=own.price_per_hour,
+        price_per_hour=arguments.price_per_hour,
     )
-    files.write_text(files.join(own.output, SUMMARY), json.dumps(summary, indent=1) + "\n")
+    files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
     print(describe(summary))
     if summary["rejected"]:
-        print(f"the rejected files and why: {files.join(own.output, REJECTED)}")
-        return DONE_BUT_SOME_REJECTED
+        print(f"the rejected files and why: {files.join(output, REJECTED)}")
+        return SOME_REJECTED
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(argv: Sequence[str]) -> int:
+    """Follows a command line; whatever happens, the last line says how it ended."""
+    try:
+        return run(argv)
+    except KeyboardInterrupt:
+        message = "interrupted; start the same command again and it goes on from here"
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except Exception as error:
+        kind, message = root_cause(error)
+        if kind not in (OutputError.__name__, ModelError.__name__):
+            traceback.print_exc()
+            message = f"{kind}: {message}; what is finished is kept: start the same command again"
+    print(f"separate_archive: {message}", file=sys.stderr)
+    return FAILED
+
+
+def _absolute(path: str) -> str:
+    return path if files.is_remote(path) else os.path.abspath(path)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this job."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_jobs.separate_archive",
-        description="Separates an archive of recordings. Any option of Beam is one here too.",
+        description="Separates an archive of recordings, and every next time what is new in it.",
+        epilog="Any other option is Beam's, such as --runner=FlinkRunner. Without one the job runs"
+        " here, on all cores. Exit status: 0 done, 3 done but some files were rejected, 1 failed.",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -14,8 +14,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from beam_jobs import files
 from beam_jobs.separation.framing import Framing, crossfade_framing, spleeter_framing
 from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
@@ -195,10 +193,9 @@ def _latest_checkpoint(folder: str) -> str:
 
 
 def _list_names(folder: str, pattern: str) -> tuple[str, ...]:
-    (match,) = FileSystems.match([files.join(folder, pattern)])
     prefix = files.join(folder, "")
-    names = (metadata.path.removeprefix(prefix) for metadata in match.metadata_list)
-    return tuple(sorted(name for name in names if not name.endswith("/")))
+    names = (path.removeprefix(prefix) for path in files.list_paths(folder, pattern))
+    return tuple(name for name in names if not name.endswith("/"))
 
 
 def _fingerprint(description: str, folder: str, names: Sequence[str]) -> str:

@@ -69,7 +69,8 @@ def list_inputs(pattern: str, output: str) -> list[InputFile]:
         inputs = _read_manifest(pattern)
     else:
         root = _root(pattern)
-        inputs = [InputFile(path, path.removeprefix(root)) for path in files.list_paths(pattern)]
+        paths = files.list_paths(root, pattern.removeprefix(root))
+        inputs = [InputFile(path, path.removeprefix(root)) for path in paths]
     own = files.join(output, "")
     unique = {one.path: one for one in inputs if not one.path.startswith(own)}
     if not unique:

@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs import files
 from beam_jobs.audio import read_header
-from beam_jobs.rejected import Rejected
+from beam_jobs.rejected import Rejected, write_rejected
 from beam_jobs.separation.ledger import find_record, write_record
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.naming import InputFile, input_version
@@ -83,7 +83,8 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             | "AllRejected" >> beam.Flatten()
             | "ListRejected" >> ToList()
         )
-        rejected | "WriteRejected" >> beam.Map(_write_rejected, output=self._output)
+        path = files.join(self._output, REJECTED)
+        rejected | "WriteRejected" >> beam.Map(lambda all_: write_rejected(path, sorted(all_)))
         counts: PCollection[Counts] = (
             (
                 found[_COUNTS],
@@ -220,8 +221,3 @@ def _may_pass(error: Exception) -> bool:
     """Whether it is of the file system's making, and not a file that is not there."""
     final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, OutputError)
     return isinstance(error, OSError) and not isinstance(error, final)
-
-
-def _write_rejected(rejected: Sequence[Rejected], output: str) -> None:
-    lines = [one.to_json() + "\n" for one in sorted(rejected)]
-    files.write_text(files.join(output, REJECTED), "".join(lines))
