@@ -41,6 +41,7 @@ def run(argv: Sequence[str]) -> int:
         audio_format=arguments.audio_format,
         sample_rate=arguments.output_sample_rate,
         name_template=arguments.name_template,
+        rttm=arguments.rttm,
     )
     output = _absolute(arguments.output)
     model = describe_model(arguments.model)
@@ -137,6 +138,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the outputs' paths in the output folder, of "
         + ", ".join(f"{{{field}}}" for field in FIELDS)
         + " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rttm", action="store_true", help="write who speaks when, too, as RTTM: FILE.wav.rttm"
     )
     parser.add_argument("--force", action="store_true", help="separate what the ledger has, too")
     parser.add_argument(

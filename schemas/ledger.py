@@ -99,7 +99,7 @@ class LedgerRecord:
         num_frames: its samples in each channel.
         num_channels: its channels.
         num_windows: how many windows went through the model.
-        outputs: the files, in the order of the model's sources.
+        outputs: the files, in the order of the model's sources; after them the RTTM file, if any.
         alignments: for each separated signal of a model whose outputs may swap; else none.
         model_s: how long the model computed, in seconds.
         finished: when, UTC, ISO 8601.

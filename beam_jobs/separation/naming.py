@@ -44,6 +44,11 @@ class InputFile:
     relative_path: str
 
     @property
+    def stem(self) -> str:
+        """Its place in the tree without the suffix."""
+        return posixpath.splitext(self.relative_path)[0]
+
+    @property
     def ledger_path(self) -> str:
         """Of its record in the ledger, relative to the output folder."""
         return f"{LEDGER}/{self.relative_path}.json"

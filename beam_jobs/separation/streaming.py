@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ import soxr
 
 from beam_jobs import files
 from beam_jobs.audio import AudioHeader, UnusableAudioError, read_blocks
+from beam_jobs.separation.activity import Activity, format_rttm
 from beam_jobs.separation.alignment import Aligner
 from beam_jobs.separation.framing import OverlapAdd, Samples, cut_windows
 from beam_jobs.separation.models import Model
@@ -29,6 +31,7 @@ from schemas.ledger import Alignment, AudioFormat, InputVersion, LedgerRecord, O
 
 T = TypeVar("T")
 
+RTTM_SUFFIX = ".rttm"
 OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
 
 # Samples of one channel that the model is given at once: enough to keep all cores busy.
@@ -354,6 +357,7 @@ def _write_recording(
             )
             for path in paths
         ]
+        activities = [Activity(model.sample_rate) for _ in signals] if parameters.rttm else []
         for piece in pieces:
             if piece.error is not None:
                 raise piece.error
@@ -368,10 +372,20 @@ def _write_recording(
             if not num_done:
                 continue
             done = [signal.take(num_done) for signal in signals]
+            for activity, sources in zip(activities, done, strict=False):
+                activity.add(sources.mean(axis=2))
             for write, *channels in zip(writers, *done, strict=True):
                 write(np.concatenate(channels, axis=1), piece.last)
         if input_version(recording.file.path) != recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
+        if parameters.rttm:
+            turns = [
+                turn
+                for channel, activity in enumerate(activities, start=1)
+                for turn in activity.turns(model.source_names, channel)
+            ]
+            paths = (*paths, recording.file.relative_path + RTTM_SUFFIX)
+            _write_text(files.join(output, paths[-1]), format_rttm(recording.file.stem, turns))
     return LedgerRecord(
         path=recording.file.path,
         version=recording.version,
@@ -387,6 +401,11 @@ def _write_recording(
         model_s=round(model_s, 3),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _write_text(path: str, text: str) -> None:
+    with _as_output_error(path), files.write_atomically_from_disk(path) as local:
+        Path(local).write_text(text, "utf-8")
 
 
 def _output_rate(recording: Recording, model: Model, parameters: Parameters) -> int:

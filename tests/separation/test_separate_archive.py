@@ -136,6 +136,24 @@ def test_a_manifest_names_the_files(archive, bundle):
     )
 
 
+def test_who_speaks_when_is_written_as_rttm(archive, bundle):
+    time = np.arange(6 * 8000) / 8000
+    low = 0.3 * np.sin(2 * np.pi * 200 * time) * (time < 2)
+    high = 0.3 * np.sin(2 * np.pi * 3000 * time) * (time > 3) * (time < 5)
+    soundfile.write(archive / "calls/turns.wav", low + high, 8000)
+    assert run(archive, bundle, "--rttm") == 0
+    lines = (archive / "out/turns.wav.rttm").read_text().splitlines()
+    turns = [
+        (*line.split()[1:3], *map(float, line.split()[3:5]), line.split()[7]) for line in lines
+    ]
+    assert turns == [
+        ("turns", "1", pytest.approx(0, abs=0.05), pytest.approx(2, abs=0.05), "speaker1"),
+        ("turns", "1", pytest.approx(3, abs=0.05), pytest.approx(2, abs=0.05), "speaker2"),
+    ]
+    assert run(archive, bundle, "--rttm") == 0
+    assert summary(archive)["skipped"] == 4
+
+
 def test_outputs_inside_the_input_tree_are_no_inputs(archive, bundle):
     for _ in range(2):
         assert run(archive, bundle, output="calls/out") == 0
