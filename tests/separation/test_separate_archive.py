@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 import soundfile
 
 from beam_jobs.separate_archive import main
+from beam_jobs.separation import transforms
 from schemas.ledger import parse_ledger_record
+from tests.separation import remote
 from tests.separation.test_streaming import write_tones
 
 
@@ -232,6 +235,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from beam_jobs.separate_archive import main
+from beam_jobs.separation import transforms
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -247,3 +251,31 @@ def test_when_the_output_disk_is_full_the_job_fails_and_says_so(archive, bundle)
     assert not list((archive / "out").glob("long*"))
     assert run(archive, bundle) == 0
     assert len(outputs(archive)) == 8
+
+
+def test_inputs_model_and_outputs_may_all_be_remote(archive, bundle, monkeypatch):
+    monkeypatch.setenv(remote.ROOT, str(archive))
+    shutil.copytree(bundle, archive / "models/speech")
+    command = [
+        *("--input=shelf://calls/**.wav", "--model=shelf://models/speech", "--rttm"),
+        *("--output=shelf://out", "--direct_num_workers=1"),
+    ]
+    assert main(command) == 0
+    assert len(outputs(archive)) == 6
+    assert soundfile.info(outputs(archive)["monday/a_speaker1.wav"]).frames == 12_000
+    record = parse_ledger_record((archive / "out/_ledger/monday/a.wav.json").read_text(), "record")
+    assert record.version.checksum.startswith("checksum-")
+    assert main(command) == 0
+    assert summary(archive)["skipped"] == 3
+    assert not list((archive / "out").rglob("*.incomplete-*"))
+
+
+@pytest.mark.parametrize(("num_failures", "status"), [(2, 0), (9, 3)])
+def test_reading_is_tried_again_a_few_times(archive, bundle, monkeypatch, num_failures, status):
+    monkeypatch.setenv(remote.ROOT, str(archive))
+    monkeypatch.setattr(transforms, "_RETRY_AFTER_S", (0.01, 0.01))
+    failures = [OSError("connection reset") for _ in range(num_failures)]
+    monkeypatch.setattr(remote.ShelfFileSystem, "failures", failures)
+    assert run(archive, bundle, "--input=shelf://calls/**.wav") == status
+    assert {line["reason"] for line in rejected(archive)} <= {"connection reset"}
+    assert not failures
