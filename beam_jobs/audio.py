@@ -103,6 +103,29 @@ def read_segment(
     return samples  # type: ignore[no-any-return]
 
 
+def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
+    """Decodes a whole file, a block at a time.
+
+    Yields:
+        float32 [frames, channels], full scale at 1, `block_frames` long but for the last.
+
+    Raises:
+        UnusableAudioError: as `read_segment`.
+    """
+    with _open(path) as file:
+        num_read = 0
+        while num_read < file.frames:
+            block = file.read(block_frames, dtype="float32", always_2d=True)
+            num_read += len(block)
+            if not len(block):
+                raise UnusableAudioError(
+                    f"ends early: {num_read} frames of the {file.frames} that its header promises"
+                )
+            if not np.isfinite(block.sum(dtype=np.float64)):
+                raise UnusableAudioError("samples that are infinite or not numbers")
+            yield block
+
+
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[soundfile.SoundFile]:
     """Opens a file, and tells what no retry mends from what one may."""

@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -85,3 +86,31 @@ def remove(folder: str, pattern: str) -> None:
 def is_remote(path: str) -> bool:
     """Whether a path is on another file system than this machine's."""
     return "://" in path
+
+
+@contextlib.contextmanager
+def write_atomically_from_disk(path: str) -> Iterator[str]:
+    """Like `write_atomically`, for what must seek in the file that it writes, such as a WAV file.
+
+    Yields:
+        The path of a file on this machine.
+
+    Raises:
+        OSError: the folder can't be written or is full; BeamIOError is one.
+    """
+    if is_remote(path):
+        with tempfile.NamedTemporaryFile() as local:
+            yield local.name
+            with open(local.name, "rb") as written, write_atomically(path) as file:
+                while block := written.read(1 << 22):
+                    file.write(block)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -14,14 +14,19 @@ class Rejected:
     Attributes:
         path: the file, as the user knows it.
         reason: why it can't be used, and where there is one, the remedy.
+        traceback: where in the program it came from; empty where that tells nothing.
     """
 
     path: str
     reason: str
+    traceback: str = ""
 
     def to_json(self) -> str:
         """The line, without its end."""
-        return json.dumps({"path": self.path, "reason": self.reason}, ensure_ascii=False)
+        document = {"path": self.path, "reason": self.reason}
+        if self.traceback:
+            document["traceback"] = self.traceback
+        return json.dumps(document, ensure_ascii=False)
 
 
 def write_rejected(path: str, rejected: Iterable[Rejected]) -> None:

@@ -1,0 +1,156 @@
+"""Separates an archive of recordings, and every next time what is new in it.
+
+python -m beam_jobs.separate_archive --input PATTERN --model MODEL --output FOLDER [options]
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from beam_jobs import files
+from beam_jobs.failures import root_cause
+from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.separation.models import ModelError, describe_model
+from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
+from beam_jobs.separation.streaming import OutputError
+from beam_jobs.separation.summary import describe, parse_counts, summarise
+from beam_jobs.separation.transforms import SeparateArchive
+from schemas.ledger import REJECTED, RUNS, SUMMARY, Parameters
+
+DONE, FAILED, SOME_REJECTED = 0, 1, 3
+
+
+def run(argv: Sequence[str]) -> int:
+    """Follows a command line and returns the exit status.
+
+    Raises:
+        ValueError: it can't be followed; the message says what to change.
+        OSError: the inputs or the model can't be read.
+    """
+    start_s = time.monotonic()
+    arguments, beam_options = parse_options(build_parser(), argv)
+    parameters = Parameters(
+        channels=arguments.channels,
+        audio_format=arguments.audio_format,
+        sample_rate=arguments.output_sample_rate,
+        name_template=arguments.name_template,
+        rttm=arguments.rttm,
+    )
+    output = _absolute(arguments.output)
+    model = describe_model(arguments.model)
+    inputs = list_inputs(_absolute(arguments.input), output)
+    check_collisions(inputs, model.source_names, parameters)
+    print(f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz", flush=True)
+    counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
+    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+    (
+        pipeline
+        | "Inputs" >> beam.Create(inputs)
+        | "SeparateArchive"
+        >> SeparateArchive(
+            model=model,
+            parameters=parameters,
+            output=output,
+            force=arguments.force,
+            num_threads=arguments.model_threads,
+        )
+        | "WriteCounts" >> beam.Map(lambda counts: files.write_text(counts_path, counts.to_json()))
+    )
+    pipeline.run().wait_until_finish()
+    summary = summarise(
+        parse_counts(files.read_text(counts_path)),
+        elapsed_s=time.monotonic() - start_s,
+        price_per_hour=arguments.price_per_hour,
+    )
+    files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
+    print(describe(summary))
+    if summary["rejected"]:
+        print(f"the rejected files and why: {files.join(output, REJECTED)}")
+        return SOME_REJECTED
+    return DONE
+
+
+def main(argv: Sequence[str]) -> int:
+    """Follows a command line; whatever happens, the last line says how it ended."""
+    try:
+        return run(argv)
+    except KeyboardInterrupt:
+        message = "interrupted; start the same command again and it goes on from here"
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except Exception as error:
+        kind, message = root_cause(error)
+        if kind not in (OutputError.__name__, ModelError.__name__):
+            traceback.print_exc()
+            message = f"{kind}: {message}; what is finished is kept: start the same command again"
+    print(f"separate_archive: {message}", file=sys.stderr)
+    return FAILED
+
+
+def _absolute(path: str) -> str:
+    return path if files.is_remote(path) else os.path.abspath(path)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this job."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_jobs.separate_archive",
+        description="Separates an archive of recordings, and every next time what is new in it.",
+        epilog="Any other option is Beam's, such as --runner=FlinkRunner. Without one the job runs"
+        " here, on all cores. Exit status: 0 done, 3 done but some files were rejected, 1 failed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--input", required=True, help="glob pattern, or a manifest (.txt): a path in each line"
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="a bundle's folder; spleeter:2stems, :4stems or :5stems with the checkpoint where "
+        "Spleeter has it; a Spleeter configuration (.json)",
+    )
+    parser.add_argument("--output", required=True, help="folder, local or gs://")
+    parser.add_argument(
+        "--channels",
+        choices=("mix", "each"),
+        default=Parameters().channels,
+        help="mix: all channels at once, mixed down where the model takes fewer; each: one by one",
+    )
+    parser.add_argument(
+        "--audio_format", choices=("wav", "flac", "opus"), default=Parameters().audio_format
+    )
+    parser.add_argument(
+        "--output_sample_rate",
+        choices=("input", "model"),
+        default=Parameters().sample_rate,
+        help="whose sample rate the outputs have",
+    )
+    parser.add_argument(
+        "--name_template",
+        default=Parameters().name_template,
+        help="of the outputs' paths in the output folder, of "
+        + ", ".join(f"{{{field}}}" for field in FIELDS)
+        + " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rttm", action="store_true", help="write who speaks when, too, as RTTM: FILE.wav.rttm"
+    )
+    parser.add_argument("--force", action="store_true", help="separate what the ledger has, too")
+    parser.add_argument(
+        "--model_threads", type=int, default=0, help="threads that compute (default: all cores)"
+    )
+    parser.add_argument(
+        "--price_per_hour", type=float, default=0.0, help="of a worker, for the cost estimate"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Separating files of any length, window by window."""

@@ -1,0 +1,208 @@
+"""Models that separate: our bundles, and Spleeter's configurations with their checkpoints.
+
+What a job must know before it runs is read here without TensorFlow; `separators` runs them.
+"""
+
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+import os
+import posixpath
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from beam_jobs import files
+from beam_jobs.separation.framing import Framing, crossfade_framing, spleeter_framing
+from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
+
+_STOCK_PREFIX = "spleeter:"
+_CHECKPOINT = "checkpoint"
+
+
+class ModelError(ValueError):
+    """What `--model` names is not a model that can be used; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Model:
+    """What is known of a model before it is loaded.
+
+    Attributes:
+        name: for people.
+        folder: where its files are.
+        file_names: its files, relative to the folder.
+        fingerprint: a digest of all that its outputs depend on, in hexadecimal.
+        sample_rate: in Hz.
+        num_channels: of its input and of each output.
+        source_names: of its outputs, in order.
+        aligned: whether each output means the same in every window.
+        framing: the windows that it is given.
+        spleeter: Spleeter's configuration, empty for a bundle.
+        checkpoint: the prefix of the checkpoint's files in the folder, empty for a bundle.
+    """
+
+    name: str
+    folder: str
+    file_names: tuple[str, ...]
+    fingerprint: str
+    sample_rate: int
+    num_channels: int
+    source_names: tuple[str, ...]
+    aligned: bool
+    framing: Framing
+    spleeter: Mapping[str, Any]
+    checkpoint: str
+
+
+def describe_model(descriptor: str) -> Model:
+    """Finds a model and reads all of it but what it takes TensorFlow to read.
+
+    Args:
+        descriptor: a bundle's folder; a folder with a checkpoint of one of Spleeter's stock models
+            that has the model's name, such as `pretrained_models/2stems`; `spleeter:2stems`, whose
+            checkpoint is where Spleeter looks for it (`MODEL_PATH`); or a configuration of Spleeter
+            whose `model_dir` is the folder of its checkpoint.
+
+    Raises:
+        ModelError: no model, or an incomplete one.
+        InvalidDocumentError: a bundle whose description is not as it should be.
+    """
+    if descriptor.startswith(_STOCK_PREFIX):
+        configuration = _stock_configuration(descriptor.removeprefix(_STOCK_PREFIX))
+        return _describe_spleeter(descriptor, configuration, _model_folder(configuration))
+    if descriptor.endswith(".json"):
+        configuration = _read_configuration(descriptor)
+        return _describe_spleeter(descriptor, configuration, _model_folder(configuration))
+    if files.exists(files.join(descriptor, BUNDLE)):
+        return _describe_bundle(descriptor)
+    if files.exists(files.join(descriptor, _CHECKPOINT)):
+        configuration = _stock_configuration(posixpath.basename(descriptor.rstrip("/")))
+        return _describe_spleeter(descriptor, configuration, descriptor)
+    raise ModelError(
+        f"{descriptor}: not a model: neither {BUNDLE} nor {_CHECKPOINT} is in it. Give a bundle's "
+        "folder, a Spleeter configuration (.json), or spleeter:2stems"
+    )
+
+
+def copy_model(model: Model, folder: str) -> None:
+    """Copies a model's files to a local folder."""
+    for name in model.file_names:
+        local = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(local), exist_ok=True)
+        with files.open_file(files.join(model.folder, name)) as source, open(local, "wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 22)
+
+
+def _describe_bundle(folder: str) -> Model:
+    path = files.join(folder, BUNDLE)
+    text = files.read_text(path)
+    bundle = parse_bundle(text, path)
+    names = _list_names(folder, f"{SAVED_MODEL}/**")
+    if f"{SAVED_MODEL}/saved_model.pb" not in names:
+        raise ModelError(f"{folder}: {SAVED_MODEL}/saved_model.pb is missing: export it again")
+    return Model(
+        name=bundle.name,
+        folder=folder,
+        file_names=names,
+        fingerprint=_fingerprint(text, folder, names),
+        sample_rate=bundle.sample_rate,
+        num_channels=bundle.num_channels,
+        source_names=bundle.source_names,
+        aligned=bundle.aligned,
+        framing=crossfade_framing(
+            round(bundle.window_s * bundle.sample_rate),
+            round(bundle.context_s * bundle.sample_rate),
+            aligned=bundle.aligned,
+        ),
+        spleeter={},
+        checkpoint="",
+    )
+
+
+def _describe_spleeter(descriptor: str, configuration: Mapping[str, Any], folder: str) -> Model:
+    checkpoint = _latest_checkpoint(folder)
+    names = _list_names(folder, f"{checkpoint}.*")
+    if f"{checkpoint}.index" not in names:
+        raise ModelError(f"{folder}: {checkpoint}.index is missing: the checkpoint is incomplete")
+    names = tuple(name for name in names if not name.endswith(".meta"))
+    try:
+        return Model(
+            name=descriptor,
+            folder=folder,
+            file_names=names,
+            fingerprint=_fingerprint(json.dumps(configuration, sort_keys=True), folder, names),
+            sample_rate=configuration["sample_rate"],
+            num_channels=configuration["n_channels"],
+            source_names=tuple(configuration["instrument_list"]),
+            aligned=True,
+            framing=spleeter_framing(
+                configuration["frame_length"], configuration["frame_step"], configuration["T"]
+            ),
+            spleeter=configuration,
+            checkpoint=checkpoint,
+        )
+    except KeyError as error:
+        raise ModelError(f"{descriptor}: not a Spleeter configuration: no {error}") from None
+
+
+def _stock_configuration(name: str) -> Mapping[str, Any]:
+    resource = importlib.resources.files("spleeter").joinpath("resources", f"{name}.json")
+    if not resource.is_file():
+        raise ModelError(
+            f"{name!r} is no stock model of Spleeter, such as 2stems or 5stems-16kHz: a checkpoint "
+            "of another model is given by its configuration (.json)"
+        )
+    return json.loads(resource.read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+def _read_configuration(path: str) -> Mapping[str, Any]:
+    if not files.exists(path):
+        raise ModelError(f"{path}: no such file")
+    try:
+        configuration = json.loads(files.read_text(path))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON: {error}") from None
+    if not isinstance(configuration, dict) or "model_dir" not in configuration:
+        raise ModelError(f"{path}: not a Spleeter configuration: no 'model_dir'")
+    return configuration
+
+
+def _model_folder(configuration: Mapping[str, Any]) -> str:
+    """The checkpoint's folder, where Spleeter looks for it."""
+    folder: str = configuration["model_dir"]
+    if files.is_remote(folder) or os.path.isabs(folder):
+        return folder
+    return files.join(os.environ.get("MODEL_PATH", "pretrained_models"), folder)
+
+
+def _latest_checkpoint(folder: str) -> str:
+    path = files.join(folder, _CHECKPOINT)
+    if not files.exists(path):
+        raise ModelError(
+            f"{folder}: no checkpoint in it. Spleeter's models are under MODEL_PATH, by default "
+            "pretrained_models, in a folder for each"
+        )
+    match = re.search(r'^model_checkpoint_path: "(.*)"', files.read_text(path), re.MULTILINE)
+    if match is None:
+        raise ModelError(f"{path}: names no checkpoint")
+    # Trained elsewhere, it may name a folder of another machine.
+    return posixpath.basename(match[1])
+
+
+def _list_names(folder: str, pattern: str) -> tuple[str, ...]:
+    prefix = files.join(folder, "")
+    names = (path.removeprefix(prefix) for path in files.list_paths(folder, pattern))
+    return tuple(name for name in names if not name.endswith("/"))
+
+
+def _fingerprint(description: str, folder: str, names: Sequence[str]) -> str:
+    digest = hashlib.sha256(description.encode())
+    for name in names:
+        digest.update(f"\n{name}\n".encode())
+        with files.open_file(files.join(folder, name)) as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,497 @@
+"""Separating recordings as a stream: decode, model, write, each in a thread of its own.
+
+Windows of several recordings share a batch, so that many short recordings cost the model no more
+than one long one, and the memory that a recording takes does not depend on its length.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import datetime
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+import soxr
+
+from beam_jobs import files
+from beam_jobs.audio import AudioHeader, UnusableAudioError, read_blocks
+from beam_jobs.separation.activity import Activity, format_rttm
+from beam_jobs.separation.alignment import Aligner
+from beam_jobs.separation.framing import OverlapAdd, Samples, cut_windows
+from beam_jobs.separation.models import Model
+from beam_jobs.separation.naming import InputFile, input_version, output_paths
+from beam_jobs.separation.separators import Separator
+from schemas.ledger import Alignment, AudioFormat, InputVersion, LedgerRecord, Output, Parameters
+
+T = TypeVar("T")
+
+RTTM_SUFFIX = ".rttm"
+OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
+
+# Samples of one channel that the model is given at once: enough to keep all cores busy.
+_BATCH_SAMPLES = 1 << 20
+_BLOCK_S = 5.0
+# Batches that wait between two threads.
+_QUEUE_DEPTH = 2
+# The largest size in bytes that the header of a WAV file can express, less some for the header.
+_MAX_WAV_SIZE = (1 << 32) - (1 << 16)
+_ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "opus": ("OGG", "OPUS"),
+}
+
+
+class OutputError(OSError):
+    """An output can't be written: no fault of the recording, so the job ends."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recording:
+    """A file that is to be separated.
+
+    Attributes:
+        file: the file.
+        version: when it was found.
+        header: what it says of itself.
+    """
+
+    file: InputFile
+    version: InputVersion
+    header: AudioHeader
+
+    @property
+    def duration_s(self) -> float:
+        """The length in seconds."""
+        return self.header.num_frames / self.header.sample_rate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """A recording that could not be separated.
+
+    Attributes:
+        recording: which.
+        error: why; an `OSError` may pass, any other will come again.
+    """
+
+    recording: Recording
+    error: Exception
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Piece:
+    """One step of a recording on its way: windows, and after the model, their outputs.
+
+    Attributes:
+        index: of the recording.
+        last: whether nothing of the recording comes after it.
+        audio: float32 [signals, length, channels], after the model [signals, sources, length,
+            channels]; none in the last piece of a recording that failed or was given up.
+        error: why it failed.
+        model_s: how long the model took.
+    """
+
+    index: int
+    last: bool
+    audio: Samples | None = None
+    error: Exception | None = None
+    model_s: float = 0.0
+
+
+def separate_recordings(
+    recordings: Sequence[Recording],
+    *,
+    model: Model,
+    separator: Separator,
+    parameters: Parameters,
+    output: str,
+) -> Iterator[LedgerRecord | Failure]:
+    """Separates recordings one after the other.
+
+    Args:
+        recordings: what to separate.
+        model: the model's description.
+        separator: the model.
+        parameters: how.
+        output: the output folder.
+
+    Yields:
+        For each recording, in order, the record for the ledger when its outputs are in place, or
+        why it has none.
+
+    Raises:
+        OutputError: the outputs can't be written.
+    """
+    given_up: set[int] = set()
+    with contextlib.ExitStack() as stack:
+        windows = stack.enter_context(
+            in_background(_cut_recordings(recordings, model, parameters, given_up))
+        )
+        outputs = stack.enter_context(
+            in_background(_run_model(windows, model, separator, given_up))
+        )
+        for index, recording in enumerate(recordings):
+            pieces = _until_last(outputs)
+            try:
+                yield _write_recording(recording, pieces, model, parameters, output)
+            except OutputError:
+                raise
+            except Exception as error:
+                given_up.add(index)
+                collections.deque(pieces, maxlen=0)
+                yield Failure(recording, error)
+
+
+@contextlib.contextmanager
+def in_background(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """Lets a thread take a few items ahead of whoever takes them from here.
+
+    An error of the items comes out where they are taken.
+    """
+    ahead: queue.Queue[T | BaseException | None] = queue.Queue(_QUEUE_DEPTH)
+    stopped = threading.Event()
+
+    def put(item: T | BaseException | None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                ahead.put(item, timeout=0.1)
+                return
+
+    def produce() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    def consume() -> Iterator[T]:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        yield consume()
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _until_last(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+    for piece in pieces:
+        yield piece
+        if piece.last:
+            return
+
+
+def _cut_recordings(
+    recordings: Sequence[Recording], model: Model, parameters: Parameters, given_up: set[int]
+) -> Iterator[_Piece]:
+    for index, recording in enumerate(recordings):
+        try:
+            windows = _cut_recording(recording, model, parameters)
+            num_left = model.framing.num_windows(_num_model_samples(recording, model))
+            for window in windows:
+                num_left -= 1
+                if index in given_up:
+                    break
+                yield _Piece(index, last=num_left == 0, audio=window)
+            if num_left:
+                yield _Piece(index, last=True)
+        except Exception as error:
+            yield _Piece(index, last=True, error=error)
+
+
+def _cut_recording(recording: Recording, model: Model, parameters: Parameters) -> Iterator[Samples]:
+    """float32 [signals, length, model's channels] for each window."""
+    together = _goes_in_together(recording, model, parameters)
+    rate, num_samples = recording.header.sample_rate, _num_model_samples(recording, model)
+    num_channels = _num_output_channels(recording, model, parameters)
+    resample = _resampler(rate, model.sample_rate, num_channels, num_samples)
+    blocks = read_blocks(recording.file.path, round(_BLOCK_S * rate))
+    if num_channels < recording.header.num_channels:
+        blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
+    resampled = (resample(block, last) for block, last in _mark_last(blocks))
+    for window in cut_windows(resampled, num_samples, model.framing):
+        if together:
+            yield window[np.newaxis]
+        else:
+            yield np.repeat(window.T[:, :, np.newaxis], model.num_channels, axis=2)
+
+
+def _goes_in_together(recording: Recording, model: Model, parameters: Parameters) -> bool:
+    return parameters.channels == "mix" and recording.header.num_channels == model.num_channels
+
+
+def _num_output_channels(recording: Recording, model: Model, parameters: Parameters) -> int:
+    if parameters.channels == "each" or _goes_in_together(recording, model, parameters):
+        return recording.header.num_channels
+    return 1
+
+
+def _num_model_samples(recording: Recording, model: Model) -> int:
+    header = recording.header
+    return max(1, round(header.num_frames * model.sample_rate / header.sample_rate))
+
+
+def _mark_last(blocks: Iterator[Samples]) -> Iterator[tuple[Samples, bool]]:
+    block = next(blocks)
+    for following in blocks:
+        yield block, False
+        block = following
+    yield block, True
+
+
+def _resampler(
+    from_rate: int, to_rate: int, num_channels: int, num_samples: int
+) -> Callable[[Samples, bool], Samples]:
+    """A function of (block, whether it is the last) that returns `num_samples` in all."""
+    stream = soxr.ResampleStream(from_rate, to_rate, num_channels) if from_rate != to_rate else None
+    num_left = num_samples
+
+    def resample(block: Samples, last: bool) -> Samples:
+        nonlocal num_left
+        if stream is not None:
+            block = stream.resample_chunk(np.ascontiguousarray(block), last)
+        if last and len(block) < num_left:
+            block = np.pad(block, ((0, num_left - len(block)), (0, 0)))
+        block = block[:num_left]
+        num_left -= len(block)
+        return block
+
+    return resample
+
+
+def _run_model(
+    pieces: Iterator[_Piece], model: Model, separator: Separator, given_up: set[int]
+) -> Iterator[_Piece]:
+    failed: set[int] = set()
+    for batch in _batches(pieces, max(1, _BATCH_SAMPLES // model.framing.length)):
+        for piece in _separate_batch([one for one in batch if one.index not in failed], separator):
+            if piece.index in failed:
+                continue
+            if piece.error is not None:
+                failed.add(piece.index)
+                given_up.add(piece.index)
+            yield piece
+
+
+def _batches(pieces: Iterator[_Piece], num_windows: int) -> Iterator[list[_Piece]]:
+    batch: list[_Piece] = []
+    for piece in pieces:
+        batch.append(piece)
+        if sum(len(one.audio) for one in batch if one.audio is not None) >= num_windows:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _separate_batch(batch: Sequence[_Piece], separator: Separator) -> Iterator[_Piece]:
+    windows = [piece.audio for piece in batch if piece.audio is not None]
+    start_s = time.monotonic()
+    try:
+        outputs = separator.separate(np.concatenate(windows)) if windows else None
+    except Exception as error:
+        if len({piece.index for piece in batch}) > 1:
+            for piece in batch:
+                yield from _separate_batch([piece], separator)
+        else:
+            yield _Piece(batch[0].index, last=True, error=error)
+        return
+    model_s = (time.monotonic() - start_s) / max(1, len(windows))
+    position = 0
+    for piece in batch:
+        if piece.audio is None or outputs is None:
+            yield piece
+            continue
+        audio = outputs[position : position + len(piece.audio)]
+        position += len(piece.audio)
+        if np.isfinite(audio.sum(dtype=np.float64)):
+            yield dataclasses.replace(piece, audio=audio, model_s=model_s)
+        else:
+            broken = ArithmeticError("the model's output is infinite or not a number")
+            yield _Piece(piece.index, last=True, error=broken)
+
+
+def _write_recording(
+    recording: Recording,
+    pieces: Iterator[_Piece],
+    model: Model,
+    parameters: Parameters,
+    output: str,
+) -> LedgerRecord:
+    paths = output_paths(recording.file.relative_path, model.source_names, parameters)
+    together = _goes_in_together(recording, model, parameters)
+    num_samples = _num_model_samples(recording, model)
+    num_channels = _num_output_channels(recording, model, parameters)
+    signals = [_Signal(model, num_samples) for _ in range(1 if together else num_channels)]
+    rate = _output_rate(recording, model, parameters)
+    num_frames = (
+        recording.header.num_frames
+        if rate == recording.header.sample_rate
+        else max(1, round(num_samples * rate / model.sample_rate))
+    )
+    model_s, num_windows = 0.0, 0
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                _write_audio(
+                    files.join(output, path),
+                    audio_format=parameters.audio_format,
+                    rates=(model.sample_rate, rate),
+                    num_frames=num_frames,
+                    num_channels=num_channels,
+                )
+            )
+            for path in paths
+        ]
+        activities = [Activity(model.sample_rate) for _ in signals] if parameters.rttm else []
+        for piece in pieces:
+            if piece.error is not None:
+                raise piece.error
+            assert piece.audio is not None
+            model_s += piece.model_s
+            num_windows += len(piece.audio)
+            audio = piece.audio if together else piece.audio.mean(axis=3, keepdims=True)
+            # One channel's speakers may be told apart later than another's.
+            num_done = min(
+                signal.add(one, piece.last) for signal, one in zip(signals, audio, strict=True)
+            )
+            if not num_done:
+                continue
+            done = [signal.take(num_done) for signal in signals]
+            for activity, sources in zip(activities, done, strict=False):
+                activity.add(sources.mean(axis=2))
+            for write, *channels in zip(writers, *done, strict=True):
+                write(np.concatenate(channels, axis=1), piece.last)
+        if input_version(recording.file.path) != recording.version:
+            raise UnusableAudioError("it changed while it was read; the next run takes it again")
+        if parameters.rttm:
+            turns = [
+                turn
+                for channel, activity in enumerate(activities, start=1)
+                for turn in activity.turns(model.source_names, channel)
+            ]
+            paths = (*paths, recording.file.relative_path + RTTM_SUFFIX)
+            _write_text(files.join(output, paths[-1]), format_rttm(recording.file.stem, turns))
+    return LedgerRecord(
+        path=recording.file.path,
+        version=recording.version,
+        model=model.name,
+        model_fingerprint=model.fingerprint,
+        parameters=parameters,
+        sample_rate=recording.header.sample_rate,
+        num_frames=recording.header.num_frames,
+        num_channels=recording.header.num_channels,
+        num_windows=num_windows,
+        outputs=tuple(Output(path, input_version(files.join(output, path)).size) for path in paths),
+        alignments=tuple(signal.alignment for signal in signals if signal.alignment is not None),
+        model_s=round(model_s, 3),
+        finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _write_text(path: str, text: str) -> None:
+    with _as_output_error(path), files.write_atomically_from_disk(path) as local:
+        Path(local).write_text(text, "utf-8")
+
+
+def _output_rate(recording: Recording, model: Model, parameters: Parameters) -> int:
+    rate = model.sample_rate if parameters.sample_rate == "model" else recording.header.sample_rate
+    if parameters.audio_format != "opus":
+        return rate
+    return next((one for one in OPUS_SAMPLE_RATES if one >= rate), OPUS_SAMPLE_RATES[-1])
+
+
+class _Signal:
+    """The outputs of one signal's windows, put in order and joined."""
+
+    def __init__(self, model: Model, num_samples: int) -> None:
+        self._aligner = None if model.aligned else Aligner(model.framing, model.sample_rate)
+        self._join = OverlapAdd(model.framing, num_samples)
+        self._done: list[Samples] = []
+
+    def add(self, output: Samples, last: bool) -> int:
+        """Adds a window's float32 [sources, length, channels]; returns how much there is now."""
+        windows = [output]
+        if self._aligner is not None:
+            windows = self._aligner.align(output) + (self._aligner.flush() if last else [])
+        self._done += [self._join.add(window) for window in windows]
+        return sum(done.shape[1] for done in self._done)
+
+    def take(self, num_samples: int) -> Samples:
+        """float32 [sources, samples, channels]."""
+        done = np.concatenate(self._done, axis=1)
+        self._done = [done[:, num_samples:]]
+        return done[:, :num_samples]
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """How it was put in order, for the ledger."""
+        return None if self._aligner is None else self._aligner.summary()
+
+
+@contextlib.contextmanager
+def _write_audio(
+    path: str,
+    *,
+    audio_format: AudioFormat,
+    rates: tuple[int, int],
+    num_frames: int,
+    num_channels: int,
+) -> Iterator[Callable[[Samples, bool], None]]:
+    """Gives a function that writes blocks; the file is there, whole, when the block ends.
+
+    Args:
+        path: the file.
+        audio_format: its format.
+        rates: of the blocks, and of the file.
+        num_frames: the length of the file.
+        num_channels: of both.
+    """
+    container, encoding = _ENCODINGS[audio_format]
+    if container == "WAV" and num_frames * num_channels * 2 > _MAX_WAV_SIZE:
+        container = "RF64"
+    resample = _resampler(*rates, num_channels, num_frames)
+    with contextlib.ExitStack() as stack:
+        with _as_output_error(path):
+            local = stack.enter_context(files.write_atomically_from_disk(path))
+            file = soundfile.SoundFile(
+                local, "w", rates[1], num_channels, subtype=encoding, format=container
+            )
+        stack.callback(file.close)
+
+        def write(block: Samples, last: bool) -> None:
+            with _as_output_error(path):
+                file.write(resample(block, last))
+
+        yield write
+        with _as_output_error(path):
+            file.close()
+            # libsndfile says nothing when the disk is full while it closes a file.
+            if soundfile.info(local).frames != num_frames:
+                raise OSError("what was written does not read back")
+            stack.pop_all().close()
+
+
+@contextlib.contextmanager
+def _as_output_error(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError) as error:
+        raise OutputError(
+            f"{path}: can't be written: {error}. What is finished is kept: make room or give "
+            "another --output, and run again"
+        ) from error

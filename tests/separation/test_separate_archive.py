@@ -1,0 +1,281 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from beam_jobs.separate_archive import main
+from beam_jobs.separation import transforms
+from schemas.ledger import parse_ledger_record
+from tests.separation import remote
+from tests.separation.test_streaming import write_tones
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Three short calls, in a tree."""
+    for name in ("monday/a.wav", "monday/b.wav", "tuesday/a.wav"):
+        path = tmp_path / "calls" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tones(path, 1.5)
+    return tmp_path
+
+
+def run(archive, bundle, *options, pattern="calls/**.wav", output="out"):
+    return main(
+        [
+            f"--input={archive / pattern}",
+            f"--model={bundle}",
+            f"--output={archive / output}",
+            "--direct_num_workers=1",
+            *options,
+        ]
+    )
+
+
+def summary(archive):
+    return json.loads((archive / "out/summary.json").read_text())
+
+
+def rejected(archive):
+    return [json.loads(line) for line in (archive / "out/rejected.jsonl").read_text().splitlines()]
+
+
+def outputs(archive):
+    paths = (archive / "out").rglob("*")
+    return {
+        str(path.relative_to(archive / "out")): path
+        for path in paths
+        if path.suffix in (".wav", ".flac")
+    }
+
+
+def test_outputs_mirror_the_tree_of_the_input(archive, bundle, capsys):
+    assert run(archive, bundle) == 0
+    assert sorted(outputs(archive)) == [
+        f"{stem}_speaker{number}.wav"
+        for stem in ("monday/a", "monday/b", "tuesday/a")
+        for number in (1, 2)
+    ]
+    assert summary(archive)["separated"] == 3
+    assert summary(archive)["separated_hours"] == pytest.approx(4.5 / 3600, abs=1e-4)
+    assert "3 separated, 0 skipped" in capsys.readouterr().out
+    assert rejected(archive) == []
+
+
+def test_a_second_run_does_only_what_is_new_or_changed(archive, bundle):
+    assert run(archive, bundle) == 0
+    before = {name: path.stat().st_mtime_ns for name, path in outputs(archive).items()}
+    write_tones(archive / "calls/tuesday/new.wav", 1.0)
+    write_tones(archive / "calls/monday/b.wav", 1.2)
+    assert run(archive, bundle) == 0
+    assert (summary(archive)["separated"], summary(archive)["skipped"]) == (2, 2)
+    for name, modified_ns in before.items():
+        redone = name.startswith("monday/b")
+        assert (outputs(archive)[name].stat().st_mtime_ns != modified_ns) == redone
+
+
+@pytest.mark.parametrize("option", ["--force", "--audio_format=flac", "--output_sample_rate=model"])
+def test_everything_is_done_again_by_force_or_with_other_parameters(archive, bundle, option):
+    assert run(archive, bundle) == 0
+    assert run(archive, bundle, option) == 0
+    assert summary(archive)["separated"] == 3
+
+
+def test_everything_is_done_again_with_another_model(archive, bundle, swapping_bundle):
+    assert run(archive, bundle) == 0
+    assert run(archive, swapping_bundle) == 0
+    assert summary(archive)["separated"] == 3
+    record = archive / "out/_ledger/monday/a.wav.json"
+    (alignment,) = parse_ledger_record(record.read_text(), "record").alignments
+    assert alignment.overlap + alignment.spectrum + alignment.kept >= 1
+
+
+def test_an_output_that_is_gone_is_made_again(archive, bundle):
+    run(archive, bundle)
+    outputs(archive)["monday/b_speaker2.wav"].unlink()
+    assert run(archive, bundle) == 0
+    assert (summary(archive)["separated"], summary(archive)["skipped"]) == (1, 2)
+
+
+def test_what_can_not_be_read_is_in_rejected_jsonl_and_the_exit_code(archive, bundle, capsys):
+    (archive / "calls/monday/empty.wav").touch()
+    (archive / "calls/monday/text.wav").write_text("not audio")
+    write_tones(archive / "calls/monday/cut.wav", 2.0)
+    cut = archive / "calls/monday/cut.wav"
+    cut.write_bytes(cut.read_bytes()[:20])
+    assert run(archive, bundle) == 3
+    lines = {os.path.basename(line["path"]): line for line in rejected(archive)}
+    assert sorted(lines) == ["cut.wav", "empty.wav", "text.wav"]
+    assert "not decoded" in lines["text.wav"]["reason"]
+    assert "UnusableAudioError" in lines["text.wav"]["traceback"]
+    assert len(outputs(archive)) == 6
+    assert "3 rejected" in capsys.readouterr().out
+
+
+def test_long_files_are_done_too(archive, bundle):
+    write_tones(archive / "calls/long.wav", 70.0)
+    assert run(archive, bundle) == 0
+    samples, rate = soundfile.read(archive / "out/long_speaker1.wav")
+    expected = 0.3 * np.sin(2 * np.pi * 200 * np.arange(len(samples)) / rate)
+    np.testing.assert_allclose(samples[200:-200], expected[200:-200], atol=0.01)
+
+
+def test_a_manifest_names_the_files(archive, bundle):
+    manifest = archive / "tonight.txt"
+    manifest.write_text(f"calls/monday/b.wav\n\n{archive}/calls/tuesday/a.wav\n")
+    assert run(archive, bundle, pattern="tonight.txt") == 0
+    absolute = str(archive).lstrip("/")
+    assert sorted(outputs(archive)) == sorted(
+        f"{stem}_speaker{number}.wav"
+        for stem in ("calls/monday/b", f"{absolute}/calls/tuesday/a")
+        for number in (1, 2)
+    )
+
+
+def test_who_speaks_when_is_written_as_rttm(archive, bundle):
+    time = np.arange(6 * 8000) / 8000
+    low = 0.3 * np.sin(2 * np.pi * 200 * time) * (time < 2)
+    high = 0.3 * np.sin(2 * np.pi * 3000 * time) * (time > 3) * (time < 5)
+    soundfile.write(archive / "calls/turns.wav", low + high, 8000)
+    assert run(archive, bundle, "--rttm") == 0
+    lines = (archive / "out/turns.wav.rttm").read_text().splitlines()
+    turns = [
+        (*line.split()[1:3], *map(float, line.split()[3:5]), line.split()[7]) for line in lines
+    ]
+    assert turns == [
+        ("turns", "1", pytest.approx(0, abs=0.05), pytest.approx(2, abs=0.05), "speaker1"),
+        ("turns", "1", pytest.approx(3, abs=0.05), pytest.approx(2, abs=0.05), "speaker2"),
+    ]
+    assert run(archive, bundle, "--rttm") == 0
+    assert summary(archive)["skipped"] == 4
+
+
+def test_outputs_inside_the_input_tree_are_no_inputs(archive, bundle):
+    for _ in range(2):
+        assert run(archive, bundle, output="calls/out") == 0
+    counts = json.loads((archive / "calls/out/summary.json").read_text())
+    assert (counts["files"], counts["skipped"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--name_template={stem}/{source}.wav", "{folder}, {stem} and {suffix}"),
+        ("--name_template={folder}/{stem}.wav", "put {source}"),
+        ("--name_template={speaker}.wav", "not a name template"),
+        ("--name_template=../{stem}_{source}.wav", "no place for an output"),
+        ("--input=/nowhere/*.wav", "no such files"),
+        ("--model=/nowhere", "not a model"),
+        ("--frobnicate", "unknown option"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_runs(archive, bundle, capsys, option, message):
+    assert run(archive, bundle, option) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (archive / "out").exists()
+
+
+def test_two_files_that_differ_in_their_suffix_need_it_in_the_template(archive, bundle, capsys):
+    write_tones(archive / "calls/monday/a.flac")
+    assert run(archive, bundle, pattern="calls/**") == 1
+    assert "{suffix}" in capsys.readouterr().err
+    template = "--name_template={folder}/{stem}.{suffix}/{source}.{extension}"
+    assert run(archive, bundle, template, pattern="calls/**") == 0
+    assert "monday/a.flac/speaker1.wav" in outputs(archive)
+
+
+def _command(archive, bundle):
+    return [
+        *(sys.executable, "-m", "beam_jobs.separate_archive"),
+        *(f"--input={archive}/calls/**.wav", f"--model={bundle}", f"--output={archive}/out"),
+    ]
+
+
+def test_killed_at_any_moment_the_next_run_completes_the_rest(archive, bundle):
+    for index in range(12):
+        write_tones(archive / f"calls/{index}.wav", 61.0, 16000)
+    job = subprocess.Popen(_command(archive, bundle), stdout=subprocess.DEVNULL)
+    ledger = archive / "out/_ledger"
+    while len(list(ledger.rglob("*.json"))) < 2 and job.poll() is None:
+        time.sleep(0.02)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    finished = [parse_ledger_record(path.read_text(), str(path)) for path in ledger.rglob("*.json")]
+    assert 2 <= len(finished) < 15
+    # Under its final name, each file is whole.
+    for name, path in outputs(archive).items():
+        frames = 61 * 16000 if name[0].isdigit() else 12_000
+        assert soundfile.info(path).frames == frames
+    assert run(archive, bundle) == 0
+    assert summary(archive)["skipped"] == len(finished)
+    assert summary(archive)["separated"] == 15 - len(finished)
+    assert len(outputs(archive)) == 30
+
+
+def test_two_runs_at_once_leave_whole_files(archive, bundle):
+    jobs = [subprocess.Popen(_command(archive, bundle)) for _ in range(2)]
+    assert [job.wait() for job in jobs] == [0, 0]
+    assert len(outputs(archive)) == 6
+    assert all(soundfile.info(path).frames == 12_000 for path in outputs(archive).values())
+    assert run(archive, bundle) == 0
+    assert summary(archive)["skipped"] == 3
+
+
+_LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from beam_jobs.separate_archive import main
+from beam_jobs.separation import transforms
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_when_the_output_disk_is_full_the_job_fails_and_says_so(archive, bundle):
+    write_tones(archive / "calls/long.wav", 30.0)
+    command = _command(archive, bundle)
+    job = subprocess.run(
+        [sys.executable, "-c", _LIMITED, *command[3:]], capture_output=True, text=True, check=False
+    )
+    assert job.returncode == 1
+    assert "long_speaker1.wav: can't be written" in job.stderr.splitlines()[-1]
+    assert not list((archive / "out").glob("long*"))
+    assert run(archive, bundle) == 0
+    assert len(outputs(archive)) == 8
+
+
+def test_inputs_model_and_outputs_may_all_be_remote(archive, bundle, monkeypatch):
+    monkeypatch.setenv(remote.ROOT, str(archive))
+    shutil.copytree(bundle, archive / "models/speech")
+    command = [
+        *("--input=shelf://calls/**.wav", "--model=shelf://models/speech", "--rttm"),
+        *("--output=shelf://out", "--direct_num_workers=1"),
+    ]
+    assert main(command) == 0
+    assert len(outputs(archive)) == 6
+    assert soundfile.info(outputs(archive)["monday/a_speaker1.wav"]).frames == 12_000
+    record = parse_ledger_record((archive / "out/_ledger/monday/a.wav.json").read_text(), "record")
+    assert record.version.checksum.startswith("checksum-")
+    assert main(command) == 0
+    assert summary(archive)["skipped"] == 3
+    assert not list((archive / "out").rglob("*.incomplete-*"))
+
+
+@pytest.mark.parametrize(("num_failures", "status"), [(2, 0), (9, 3)])
+def test_reading_is_tried_again_a_few_times(archive, bundle, monkeypatch, num_failures, status):
+    monkeypatch.setenv(remote.ROOT, str(archive))
+    monkeypatch.setattr(transforms, "_RETRY_AFTER_S", (0.01, 0.01))
+    failures = [OSError("connection reset") for _ in range(num_failures)]
+    monkeypatch.setattr(remote.ShelfFileSystem, "failures", failures)
+    assert run(archive, bundle, "--input=shelf://calls/**.wav") == status
+    assert {line["reason"] for line in rejected(archive)} <= {"connection reset"}
+    assert not failures

@@ -1,0 +1,250 @@
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from beam_jobs.audio import read_header
+from beam_jobs.separation.models import describe_model
+from beam_jobs.separation.naming import InputFile, input_version
+from beam_jobs.separation.separators import load_separator
+from beam_jobs.separation.streaming import Failure, OutputError, Recording, separate_recordings
+from schemas.ledger import LedgerRecord, Parameters
+
+
+@pytest.fixture(scope="session")
+def loaded(bundle):
+    model = describe_model(str(bundle))
+    return model, load_separator(model)
+
+
+def write_tones(path, duration_s=2.5, sample_rate=8000, num_channels=1, **kwargs):
+    """A low tone and a high one; each channel has frequencies of its own."""
+    time = np.arange(round(duration_s * sample_rate)) / sample_rate
+    channels = [
+        0.3 * np.sin(2 * np.pi * (200 + 50 * channel) * time)
+        + 0.1 * np.sin(2 * np.pi * (3000 + 50 * channel) * time)
+        for channel in range(num_channels)
+    ]
+    soundfile.write(path, np.stack(channels, axis=1), sample_rate, **kwargs)
+    return path
+
+
+def recording(path):
+    path = str(path)
+    return Recording(
+        InputFile(path, os.path.basename(path)), input_version(path), read_header(path)
+    )
+
+
+def separate(loaded, paths, output, **parameters):
+    model, separator = loaded
+    return list(
+        separate_recordings(
+            [recording(path) for path in paths],
+            model=model,
+            separator=separator,
+            parameters=Parameters(**parameters),
+            output=str(output),
+        )
+    )
+
+
+def low_tone(num_samples, sample_rate, channel=0):
+    return 0.3 * np.sin(2 * np.pi * (200 + 50 * channel) * np.arange(num_samples) / sample_rate)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 11025, 44100])
+@pytest.mark.parametrize("audio_format", ["wav", "flac"])
+@pytest.mark.parametrize("duration_s", [0.01, 0.9, 7.3])
+def test_outputs_are_exactly_as_long_as_the_input(
+    loaded, tmp_path, sample_rate, audio_format, duration_s
+):
+    path = write_tones(tmp_path / "call.wav", duration_s, sample_rate)
+    (record,) = separate(loaded, [path], tmp_path, audio_format=audio_format)
+    assert [one.path for one in record.outputs] == [
+        f"call_speaker1.{audio_format}",
+        f"call_speaker2.{audio_format}",
+    ]
+    for output in record.outputs:
+        info = soundfile.info(tmp_path / output.path)
+        assert (info.frames, info.samplerate) == (record.num_frames, sample_rate)
+        assert os.path.getsize(tmp_path / output.path) == output.size
+
+
+@pytest.mark.parametrize(("sample_rate", "num_frames"), [(16000, 40_001), (44100, 110_250)])
+def test_opus_has_the_next_rate_that_it_knows(loaded, tmp_path, sample_rate, num_frames):
+    path = write_tones(tmp_path / "call.wav", num_frames / sample_rate, sample_rate)
+    separate(loaded, [path], tmp_path, audio_format="opus")
+    info = soundfile.info(tmp_path / "call_speaker1.opus")
+    rate = 16000 if sample_rate == 16000 else 48000
+    assert info.samplerate == rate
+    assert abs(info.frames - num_frames * rate / sample_rate) <= rate / 8000
+
+
+def test_outputs_at_the_models_rate(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav", 2.0, 16000)
+    separate(loaded, [path], tmp_path, sample_rate="model")
+    samples, rate = soundfile.read(tmp_path / "call_speaker1.wav")
+    assert (rate, len(samples)) == (8000, 16_000)
+    np.testing.assert_allclose(samples[200:-200], low_tone(16_000, 8000)[200:-200], atol=0.01)
+
+
+def test_a_file_of_another_rate_is_resampled_there_and_back(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav", 13.0, 44100)
+    separate(loaded, [path], tmp_path)
+    samples, _ = soundfile.read(tmp_path / "call_speaker1.wav")
+    expected = low_tone(len(samples), 44100)
+    np.testing.assert_allclose(samples[2000:-2000], expected[2000:-2000], atol=0.01)
+
+
+def test_channels_are_separated_one_by_one(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav", num_channels=3)
+    separate(loaded, [path], tmp_path, channels="each")
+    samples, rate = soundfile.read(tmp_path / "call_speaker1.wav")
+    assert samples.shape == (20_000, 3)
+    for channel in range(3):
+        expected = low_tone(20_000, rate, channel)
+        np.testing.assert_allclose(samples[100:-100, channel], expected[100:-100], atol=0.01)
+
+
+def test_channels_are_mixed_down_for_a_model_of_one(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav", num_channels=2)
+    separate(loaded, [path], tmp_path)
+    samples, rate = soundfile.read(tmp_path / "call_speaker1.wav")
+    expected = (low_tone(20_000, rate, 0) + low_tone(20_000, rate, 1)) / 2
+    np.testing.assert_allclose(samples[100:-100], expected[100:-100], atol=0.01)
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+def test_a_stereo_model_takes_stereo_as_it_is_and_mono_twice(stereo_bundle, tmp_path, num_channels):
+    model = describe_model(str(stereo_bundle))
+    path = write_tones(tmp_path / "call.wav", num_channels=num_channels)
+    separate((model, load_separator(model)), [path], tmp_path)
+    samples, rate = soundfile.read(tmp_path / "call_speaker1.wav", always_2d=True)
+    assert samples.shape == (20_000, num_channels)
+    for channel in range(num_channels):
+        expected = low_tone(20_000, rate, channel)
+        np.testing.assert_allclose(samples[100:-100, channel], expected[100:-100], atol=0.01)
+
+
+@pytest.mark.parametrize("encoding", ["ULAW", "ALAW", "GSM610", "PCM_U8", "FLOAT"])
+def test_telephone_encodings_are_read(loaded, tmp_path, encoding):
+    path = write_tones(tmp_path / "call.wav", subtype=encoding)
+    (record,) = separate(loaded, [path], tmp_path)
+    samples, _ = soundfile.read(tmp_path / "call_speaker1.wav")
+    assert len(samples) == record.num_frames
+    error = samples[200:20_000] - low_tone(20_000, 8000)[200:]
+    assert np.sqrt((error[:-400] ** 2).mean()) < 0.03
+
+
+def test_what_a_recording_becomes_does_not_depend_on_its_neighbours(loaded, tmp_path):
+    paths = [
+        write_tones(tmp_path / f"{index}.wav", 0.3 + index, num_channels=1 + index % 2)
+        for index in range(4)
+    ]
+    separate(loaded, paths, tmp_path / "together")
+    for path in paths:
+        separate(loaded, [path], tmp_path / "alone")
+    for path in (tmp_path / "alone").iterdir():
+        together, _ = soundfile.read(tmp_path / "together" / path.name)
+        alone, _ = soundfile.read(path)
+        np.testing.assert_allclose(together, alone, atol=2 / 32768)
+
+
+def test_a_truncated_file_is_named_and_the_rest_goes_on(loaded, tmp_path):
+    paths = [write_tones(tmp_path / f"{index}.flac", 12.0) for index in range(3)]
+    before = [recording(path) for path in paths]
+    paths[1].write_bytes(paths[1].read_bytes()[: paths[1].stat().st_size // 2])
+    model, separator = loaded
+    first, second, third = separate_recordings(
+        before, model=model, separator=separator, parameters=Parameters(), output=str(tmp_path)
+    )
+    assert isinstance(first, LedgerRecord)
+    assert isinstance(third, LedgerRecord)
+    assert isinstance(second, Failure)
+    assert second.recording.file.path == str(paths[1])
+    assert not list(tmp_path.glob("1_*"))
+
+
+def test_samples_that_are_not_numbers_are_refused(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav", subtype="FLOAT")
+    samples, rate = soundfile.read(path)
+    samples[12_345] = np.nan
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    (failure,) = separate(loaded, [path], tmp_path)
+    assert "not numbers" in str(failure.error)
+
+
+class _FailsOn:
+    """A separator that can't take windows louder than a limit."""
+
+    def __init__(self, separator, limit, *, output=None):
+        self._separator, self._limit, self._output = separator, limit, output
+
+    def separate(self, windows):
+        sources = self._separator.separate(windows)
+        loud = np.abs(windows).max(axis=(1, 2)) > self._limit
+        if loud.any() and self._output is None:
+            raise RuntimeError("too loud")
+        sources[loud] = self._output
+        return sources
+
+
+@pytest.mark.parametrize(("output", "reason"), [(None, "too loud"), (np.inf, "infinite")])
+def test_a_recording_that_the_model_fails_on_does_not_stop_the_others(
+    loaded, tmp_path, output, reason
+):
+    paths = [write_tones(tmp_path / f"{index}.wav", 3.0) for index in range(3)]
+    samples, rate = soundfile.read(paths[1])
+    samples[15_000] = 0.99
+    soundfile.write(paths[1], samples, rate)
+    model, separator = loaded
+    failing = (model, _FailsOn(separator, 0.9, output=output))
+    first, second, third = separate(failing, paths, tmp_path / "out")
+    assert reason in str(second.error)
+    assert isinstance(first, LedgerRecord)
+    assert isinstance(third, LedgerRecord)
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+class _ChangesTheInput:
+    def __init__(self, separator, path):
+        self._separator, self._path = separator, path
+
+    def separate(self, windows):
+        os.utime(self._path, (1, 1))
+        return self._separator.separate(windows)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_taken_for_done(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav")
+    model, separator = loaded
+    (failure,) = separate((model, _ChangesTheInput(separator, path)), [path], tmp_path / "out")
+    assert "changed while it was read" in str(failure.error)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_output_folder_that_can_not_be_written_ends_the_job(loaded, tmp_path):
+    path = write_tones(tmp_path / "call.wav")
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="can't be written"):
+        separate(loaded, [path], tmp_path / "out")
+
+
+class _CountsWindows:
+    def __init__(self, separator):
+        self._separator = separator
+        self.batch_sizes = []
+
+    def separate(self, windows):
+        self.batch_sizes.append(len(windows))
+        return self._separator.separate(windows)
+
+
+def test_short_recordings_share_batches(loaded, tmp_path):
+    paths = [write_tones(tmp_path / f"{index}.wav", 0.5) for index in range(20)]
+    model, separator = loaded
+    counting = _CountsWindows(separator)
+    separate((model, counting), paths, tmp_path / "out")
+    assert counting.batch_sizes == [20]
