@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     # Training and separation.
-    "tensorflow": ["tensorflow==2.12.*", "spleeter==2.4.2"],
+    "tensorflow": ["fast-bss-eval", "pystoi", "spleeter==2.4.2", "tensorflow==2.12.*"],
     # Files, runners and clusters on Google Cloud.
     "gcp": ["apache-beam[gcp]", "google-cloud-storage"],
     # The corpus that `make demo` speaks.

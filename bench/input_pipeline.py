@@ -20,8 +20,15 @@ import soundfile
 import tensorflow as tf
 
 from schemas.configuration import Configuration, parse_configuration
-from schemas.dataset import COMPLETED, DATASET, FEATURES, Dataset, Shard, ShardInfo
-from schemas.dataset import features_document
+from schemas.dataset import (
+    COMPLETED,
+    DATASET,
+    FEATURES,
+    Dataset,
+    Shard,
+    ShardInfo,
+    features_document,
+)
 from schemas.tfrecord import encode_example, write_record
 from training.input import Batch, open_dataset, training_batches
 from training.spectrogram import stft
