@@ -17,9 +17,9 @@ import apache_beam as beam
 from beam_jobs import files
 from beam_jobs.failures import root_cause
 from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.separation.encoding import OutputError
 from beam_jobs.separation.models import ModelError, describe_model
 from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
-from beam_jobs.separation.streaming import OutputError
 from beam_jobs.separation.summary import describe, parse_counts, summarise
 from beam_jobs.separation.transforms import SeparateArchive
 from schemas.ledger import REJECTED, RUNS, SUMMARY, Parameters
@@ -47,7 +47,11 @@ def run(argv: Sequence[str]) -> int:
     model = describe_model(arguments.model)
     inputs = list_inputs(_absolute(arguments.input), output)
     check_collisions(inputs, model.source_names, parameters)
-    print(f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz", flush=True)
+    print(
+        f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what has"
+        " another rate is resampled",
+        flush=True,
+    )
     counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
     pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
     (

@@ -8,48 +8,29 @@ import collections
 import contextlib
 import dataclasses
 import datetime
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import soundfile
-import soxr
 
 from beam_jobs import files
 from beam_jobs.audio import AudioHeader, UnusableAudioError, read_blocks
 from beam_jobs.separation.activity import Activity, format_rttm
 from beam_jobs.separation.alignment import Aligner
+from beam_jobs.separation.background import in_background
+from beam_jobs.separation.encoding import OPUS_SAMPLE_RATES, OutputError, write_audio, write_text
 from beam_jobs.separation.framing import OverlapAdd, Samples, cut_windows
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.naming import InputFile, input_version, output_paths
+from beam_jobs.separation.resampling import resampler
 from beam_jobs.separation.separators import Separator
-from schemas.ledger import Alignment, AudioFormat, InputVersion, LedgerRecord, Output, Parameters
-
-T = TypeVar("T")
+from schemas.ledger import Alignment, InputVersion, LedgerRecord, Output, Parameters
 
 RTTM_SUFFIX = ".rttm"
-OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
 
 # Samples of one channel that the model is given at once: enough to keep all cores busy.
 _BATCH_SAMPLES = 1 << 20
 _BLOCK_S = 5.0
-# Batches that wait between two threads.
-_QUEUE_DEPTH = 2
-# The largest size in bytes that the header of a WAV file can express, less some for the header.
-_MAX_WAV_SIZE = (1 << 32) - (1 << 16)
-_ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
-    "wav": ("WAV", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "opus": ("OGG", "OPUS"),
-}
-
-
-class OutputError(OSError):
-    """An output can't be written: no fault of the recording, so the job ends."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -149,46 +130,6 @@ def separate_recordings(
                 yield Failure(recording, error)
 
 
-@contextlib.contextmanager
-def in_background(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """Lets a thread take a few items ahead of whoever takes them from here.
-
-    An error of the items comes out where they are taken.
-    """
-    ahead: queue.Queue[T | BaseException | None] = queue.Queue(_QUEUE_DEPTH)
-    stopped = threading.Event()
-
-    def put(item: T | BaseException | None) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                ahead.put(item, timeout=0.1)
-                return
-
-    def produce() -> None:
-        try:
-            for item in items:
-                put(item)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    def consume() -> Iterator[T]:
-        while (item := ahead.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        yield consume()
-    finally:
-        stopped.set()
-        thread.join()
-
-
 def _until_last(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
     for piece in pieces:
         yield piece
@@ -219,7 +160,7 @@ def _cut_recording(recording: Recording, model: Model, parameters: Parameters) -
     together = _goes_in_together(recording, model, parameters)
     rate, num_samples = recording.header.sample_rate, _num_model_samples(recording, model)
     num_channels = _num_output_channels(recording, model, parameters)
-    resample = _resampler(rate, model.sample_rate, num_channels, num_samples)
+    resample = resampler(rate, model.sample_rate, num_channels, num_samples)
     blocks = read_blocks(recording.file.path, round(_BLOCK_S * rate))
     if num_channels < recording.header.num_channels:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
@@ -252,26 +193,6 @@ def _mark_last(blocks: Iterator[Samples]) -> Iterator[tuple[Samples, bool]]:
         yield block, False
         block = following
     yield block, True
-
-
-def _resampler(
-    from_rate: int, to_rate: int, num_channels: int, num_samples: int
-) -> Callable[[Samples, bool], Samples]:
-    """A function of (block, whether it is the last) that returns `num_samples` in all."""
-    stream = soxr.ResampleStream(from_rate, to_rate, num_channels) if from_rate != to_rate else None
-    num_left = num_samples
-
-    def resample(block: Samples, last: bool) -> Samples:
-        nonlocal num_left
-        if stream is not None:
-            block = stream.resample_chunk(np.ascontiguousarray(block), last)
-        if last and len(block) < num_left:
-            block = np.pad(block, ((0, num_left - len(block)), (0, 0)))
-        block = block[:num_left]
-        num_left -= len(block)
-        return block
-
-    return resample
 
 
 def _run_model(
@@ -347,7 +268,7 @@ def _write_recording(
     with contextlib.ExitStack() as stack:
         writers = [
             stack.enter_context(
-                _write_audio(
+                write_audio(
                     files.join(output, path),
                     audio_format=parameters.audio_format,
                     rates=(model.sample_rate, rate),
@@ -385,7 +306,7 @@ def _write_recording(
                 for turn in activity.turns(model.source_names, channel)
             ]
             paths = (*paths, recording.file.relative_path + RTTM_SUFFIX)
-            _write_text(files.join(output, paths[-1]), format_rttm(recording.file.stem, turns))
+            write_text(files.join(output, paths[-1]), format_rttm(recording.file.stem, turns))
     return LedgerRecord(
         path=recording.file.path,
         version=recording.version,
@@ -401,11 +322,6 @@ def _write_recording(
         model_s=round(model_s, 3),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-
-
-def _write_text(path: str, text: str) -> None:
-    with _as_output_error(path), files.write_atomically_from_disk(path) as local:
-        Path(local).write_text(text, "utf-8")
 
 
 def _output_rate(recording: Recording, model: Model, parameters: Parameters) -> int:
@@ -441,57 +357,3 @@ class _Signal:
     def alignment(self) -> Alignment | None:
         """How it was put in order, for the ledger."""
         return None if self._aligner is None else self._aligner.summary()
-
-
-@contextlib.contextmanager
-def _write_audio(
-    path: str,
-    *,
-    audio_format: AudioFormat,
-    rates: tuple[int, int],
-    num_frames: int,
-    num_channels: int,
-) -> Iterator[Callable[[Samples, bool], None]]:
-    """Gives a function that writes blocks; the file is there, whole, when the block ends.
-
-    Args:
-        path: the file.
-        audio_format: its format.
-        rates: of the blocks, and of the file.
-        num_frames: the length of the file.
-        num_channels: of both.
-    """
-    container, encoding = _ENCODINGS[audio_format]
-    if container == "WAV" and num_frames * num_channels * 2 > _MAX_WAV_SIZE:
-        container = "RF64"
-    resample = _resampler(*rates, num_channels, num_frames)
-    with contextlib.ExitStack() as stack:
-        with _as_output_error(path):
-            local = stack.enter_context(files.write_atomically_from_disk(path))
-            file = soundfile.SoundFile(
-                local, "w", rates[1], num_channels, subtype=encoding, format=container
-            )
-        stack.callback(file.close)
-
-        def write(block: Samples, last: bool) -> None:
-            with _as_output_error(path):
-                file.write(resample(block, last))
-
-        yield write
-        with _as_output_error(path):
-            file.close()
-            # libsndfile says nothing when the disk is full while it closes a file.
-            if soundfile.info(local).frames != num_frames:
-                raise OSError("what was written does not read back")
-            stack.pop_all().close()
-
-
-@contextlib.contextmanager
-def _as_output_error(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, soundfile.SoundFileError) as error:
-        raise OutputError(
-            f"{path}: can't be written: {error}. What is finished is kept: make room or give "
-            "another --output, and run again"
-        ) from error

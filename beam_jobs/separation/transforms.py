@@ -15,11 +15,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_jobs import files
 from beam_jobs.audio import read_header
 from beam_jobs.rejected import Rejected, write_rejected
+from beam_jobs.separation.encoding import OutputError
 from beam_jobs.separation.ledger import find_record, write_record
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.naming import InputFile, input_version
 from beam_jobs.separation.separators import load_separator
-from beam_jobs.separation.streaming import Failure, OutputError, Recording, separate_recordings
+from beam_jobs.separation.streaming import Failure, Recording, separate_recordings
 from beam_jobs.separation.summary import Counts
 from schemas.ledger import REJECTED, LedgerRecord, Parameters
 

@@ -5,10 +5,11 @@ import pytest
 import soundfile
 
 from beam_jobs.audio import read_header
+from beam_jobs.separation.encoding import OutputError
 from beam_jobs.separation.models import describe_model
 from beam_jobs.separation.naming import InputFile, input_version
 from beam_jobs.separation.separators import load_separator
-from beam_jobs.separation.streaming import Failure, OutputError, Recording, separate_recordings
+from beam_jobs.separation.streaming import Failure, Recording, separate_recordings
 from schemas.ledger import LedgerRecord, Parameters
 
 
