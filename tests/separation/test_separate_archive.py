@@ -5,16 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import resources
 
 import numpy as np
 import pytest
+import remote
 import soundfile
+from tones import write_tones
 
 from beam_jobs.separate_archive import main
 from beam_jobs.separation import transforms
+from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
-from tests.separation import remote
-from tests.separation.test_streaming import write_tones
+from training.export import export
+from training.model_dir import Metrics, ModelDir, TrainingState
 
 
 @pytest.fixture
@@ -279,3 +283,14 @@ def test_reading_is_tried_again_a_few_times(archive, bundle, monkeypatch, num_fa
     assert run(archive, bundle, "--input=shelf://calls/**.wav") == status
     assert {line["reason"] for line in rejected(archive)} <= {"connection reset"}
     assert not failures
+
+
+def test_a_joint_model_that_training_exports_separates(archive):
+    text = resources.files("training").joinpath("configs/joint_tcn_mask_8k.json").read_text()
+    configuration = parse_configuration(text, "joint_tcn_mask_8k.json")
+    model_dir = ModelDir(str(archive / "model"))
+    model_dir.prepare(configuration)
+    model_dir.save_best(TrainingState(configuration), Metrics(0, 0.0, 0.0, "ab" * 32))
+    export(str(archive / "model"), str(archive / "bundle"))
+    assert run(archive, archive / "bundle") == 0
+    assert sorted(outputs(archive))[:2] == ["monday/a_speaker_1.wav", "monday/a_speaker_2.wav"]

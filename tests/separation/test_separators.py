@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from tiny_models import SMALL, save_spleeter_model
 
 from beam_jobs.separation.framing import OverlapAdd, cut_windows
 from beam_jobs.separation.models import ModelError, describe_model
 from beam_jobs.separation.separators import load_separator
-from tests.separation.conftest import SMALL, save_spleeter_model
 
 
 def _separate(model, separator, signal, batch_size=3):

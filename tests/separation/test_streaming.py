@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
+from tones import write_tones
 
 from beam_jobs.audio import read_header
 from beam_jobs.separation.encoding import OutputError
@@ -17,18 +18,6 @@ from schemas.ledger import LedgerRecord, Parameters
 def loaded(bundle):
     model = describe_model(str(bundle))
     return model, load_separator(model)
-
-
-def write_tones(path, duration_s=2.5, sample_rate=8000, num_channels=1, **kwargs):
-    """A low tone and a high one; each channel has frequencies of its own."""
-    time = np.arange(round(duration_s * sample_rate)) / sample_rate
-    channels = [
-        0.3 * np.sin(2 * np.pi * (200 + 50 * channel) * time)
-        + 0.1 * np.sin(2 * np.pi * (3000 + 50 * channel) * time)
-        for channel in range(num_channels)
-    ]
-    soundfile.write(path, np.stack(channels, axis=1), sample_rate, **kwargs)
-    return path
 
 
 def recording(path):
