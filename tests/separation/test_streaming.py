@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -238,3 +239,25 @@ def test_short_recordings_share_batches(loaded, tmp_path):
     counting = _CountsWindows(separator)
     separate((model, counting), paths, tmp_path / "out")
     assert counting.batch_sizes == [20]
+
+
+class _Halves:
+    def separate(self, windows):
+        return np.stack([windows, windows], axis=1) / 2
+
+
+def test_memory_does_not_grow_with_the_length(loaded, tmp_path):
+    peaks = []
+    for minutes in (10, 30):
+        path = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(path, "w", 8000, 1) as file:
+            for _ in range(minutes):
+                file.write(np.full(60 * 8000, 0.1))
+        tracemalloc.start()
+        (record,) = separate((loaded[0], _Halves()), [path], tmp_path, rttm=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert record.duration_s == minutes * 60
+    assert peaks[1] < 1.25 * peaks[0]
+    # Four bytes for each of its samples.
+    assert peaks[1] < 30 * 60 * 8000 * 4
