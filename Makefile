@@ -47,12 +47,13 @@ clean:  ## Remove the virtual environment, and what the demo made
 	    "apt-get install python3 python3-venv)" >&2; exit 1; }; \
 	$$python -m venv .venv
 
-# pip takes minutes where uv takes one. Unlike pip, uv has to be told to trust the certificates that
+# Compiled at once: where Python may not keep what it compiles, every start would compile TensorFlow
+# again. pip takes minutes where uv takes one. Unlike pip, uv has to be told to trust the certificates that
 # the machine trusts, which behind a company's proxy are needed.
 .venv/synced: export UV_SYSTEM_CERTS := 1
 .venv/synced: requirements.lock setup.py | .venv/bin/python
 	@echo "installing the packages of requirements.lock into .venv"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
-	@$(UV) pip sync --quiet --python $(PYTHON) requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(PYTHON) requirements.lock
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
 	@touch $@
