@@ -78,14 +78,15 @@ def test_the_folder_holds_the_dataset_and_nothing_else(built):
     names = {
         *("COMPLETED", "catalogue.arrow", "dataset.json", "dataset_info.json", "features.json"),
         *("job.json", "quality.json", "recipes", "rejected.jsonl", "report.html"),
-        *(f"mixtures-{split}.tfrecord-0000{n}-of-00003" for split in ("train", "test") for n in range(3)),
-    }  # fmt: skip
+        *(f"mixtures-train.tfrecord-0000{number}-of-00003" for number in range(3)),
+        *(f"mixtures-test.tfrecord-0000{number}-of-00003" for number in range(3)),
+    }
     assert {path.name for path in built.folder.iterdir()} == names
 
 
 def test_every_check_of_the_report_is_passed(built):
     assert set(built.quality["checks"].values()) == {0}
-    assert (built.folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    assert (built.folder / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_every_record_is_the_sum_of_its_sources(built):
