@@ -1,3 +1,5 @@
+import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -5,8 +7,11 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -59,8 +64,9 @@ def build_again(speech, tmp_path):
     """Builds the same dataset in another place, or in another way."""
     corpus, recipe = speech
 
-    def run(*arguments, builder=build, output=tmp_path / "again", corpus=corpus):
-        return builder(f"--recipe={recipe}", *ASKED, *arguments, corpus=corpus, output=output)
+    def run(*arguments, builder=build, **options):
+        places = {"corpus": corpus, "output": tmp_path / "again"}
+        return builder(f"--recipe={recipe}", *ASKED, *arguments, **places | options)
 
     return run
 
@@ -443,23 +449,26 @@ def test_a_log_has_plain_lines(build_again):
     assert "\r" not in built.complaints
 
 
+def read_to_the_end(terminal, shown):
+    """Collects what is written to a pseudo-terminal; reading it fails when all have closed it."""
+    with contextlib.suppress(OSError):
+        while block := os.read(terminal, 1 << 16):
+            shown.append(block)
+
+
 def test_a_terminal_has_a_bar(build_again):
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    shown = []
+    reader = threading.Thread(target=read_to_the_end, args=(terminal, shown))
+    reader.start()
     built = build_again(builder=build_elsewhere, stderr=end)
     os.close(end)
-    shown = b""
-    while True:
-        try:
-            block = os.read(terminal, 1 << 16)
-        except OSError:
-            break
-        if not block:
-            break
-        shown += block
+    reader.join()
     os.close(terminal)
     assert built.status == 0
-    last = shown.decode().rstrip().split("\r")[-1]
-    assert re.search(r"100%\|█+\| 60/60 \[.* mixtures/s, 6/6 shards, 0\.\d\d h of audio\]", last)
+    last = b"".join(shown).decode().rstrip().split("\r")[-1]
+    assert re.search(r"100%\|█+\| 60/60 \[.*mixtures/s, 6/6 shards, 0\.\d\d h of audio\]", last)
 
 
 @pytest.mark.parametrize(
