@@ -4,6 +4,7 @@ python -m beam_jobs.build_mixtures --corpus CORPUS --output FOLDER [options] [an
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import sys
@@ -13,7 +14,6 @@ from os.path import abspath
 
 import apache_beam as beam
 import soundfile
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PCollection
 
 from beam_jobs import dataset_folder, files
@@ -188,13 +188,11 @@ def build_mixtures(
     )
 
 
-def _plan_shards(catalogue_path: str, rendering: Rendering) -> Iterator[Shard]:
-    try:
+def _plan_shards(_catalogue_path: str, rendering: Rendering) -> Iterator[Shard]:
+    # Without anything to do the job ends at once, and whoever started it says why in one line; an
+    # error in here would be told by the runner, with all that it knows of itself.
+    with contextlib.suppress(NothingToDoError):
         yield from rendering.open_plan().shards
-    except NothingToDoError:
-        # When the corpus has been mended, the next run must look at it again.
-        FileSystems.delete([catalogue_path])
-        raise
 
 
 def run(argv: Sequence[str]) -> int:
@@ -203,6 +201,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         ValueError: it can't be followed; the message says what to change.
         OSError: the output folder can't be written.
+        NothingToDoError: nothing can be made of the corpus.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     corpora = parse_corpora(arguments.corpus, arguments.corpus_format, arguments.speaker_regex)
@@ -225,7 +224,10 @@ def run(argv: Sequence[str]) -> int:
     if arguments.overwrite:
         dataset_folder.remove_dataset(folder)
     dataset_folder.claim(folder, job)
-    if not dataset_folder.is_complete(folder):
+    if dataset_folder.is_complete(folder):
+        # The job that completed it may have been killed before it could.
+        dataset_folder.remove_leftovers(folder)
+    else:
         pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
         build_mixtures(
             pipeline,
@@ -237,7 +239,11 @@ def run(argv: Sequence[str]) -> int:
         )
         with show_progress(rendering):
             pipeline.run().wait_until_finish()
-    return _say_result(rendering, recipes_only=arguments.recipes_only)
+    try:
+        return _say_result(rendering, recipes_only=arguments.recipes_only)
+    except NothingToDoError:
+        dataset_folder.forget_corpus(folder)
+        raise
 
 
 def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob:
@@ -266,6 +272,11 @@ def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob
 def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
     rejected = read_rejected(files.join(rendering.folder, dataset.REJECTED))
     plan = rendering.open_plan()
+    if not (recipes_only or dataset_folder.is_complete(rendering.folder)):
+        raise NothingToDoError(
+            "not one mixture could be made of the files that can be decoded: see rejected.jsonl for"
+            " what to mend in the corpus"
+        )
     for split, num_speakers in plan.left_out().items():
         print(f"left out: {split}, whose {num_speakers} speakers are too few for a mixture")
     if recipes_only:
@@ -279,6 +290,8 @@ def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
             f" {sum(split['num_shards'] for split in splits)} shards in {rendering.folder};"
             f" look at {files.join(rendering.folder, dataset.REPORT)}"
         )
+        if missing := quality["checks"]["missing_mixtures"]:
+            done += f"; {missing} mixtures are missing, too few files could be used for them"
     if rejected:
         path = files.join(rendering.folder, dataset.REJECTED)
         print(f"done: {done}; {len(rejected)} files could not be used: see {path}")
@@ -297,12 +310,11 @@ def main(argv: Sequence[str]) -> int:
         message = str(error)
     except Exception as error:
         kind, message = root_cause(error)
-        if kind != NothingToDoError.__name__:
-            traceback.print_exc()
-            message = (
-                f"{kind}: {message}; what is finished is kept: start the same command again and it"
-                " goes on from here"
-            )
+        traceback.print_exc()
+        message = (
+            f"{kind}: {message}; what is finished is kept: start the same command again and it goes"
+            " on from here"
+        )
     print(f"build_mixtures: {message}", file=sys.stderr)
     return FAILED
 

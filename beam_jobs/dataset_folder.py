@@ -56,6 +56,12 @@ def remove_dataset(folder: str) -> None:
         files.remove(folder, pattern)
 
 
+def forget_corpus(folder: str) -> None:
+    """Makes the next run look at the corpus again, which has to be mended first."""
+    for pattern in (dataset.CATALOGUE, f"{PROGRESS}/*"):
+        files.remove(folder, pattern)
+
+
 def remove_leftovers(folder: str) -> None:
     """Removes what a finished job no longer needs, and what killed ones left behind."""
     for pattern in (

@@ -76,23 +76,26 @@ class FinishDataset(beam.DoFn):
         self._command = shlex.join(command)
 
     def process(self, element: tuple[Quality, Uses]) -> Iterator[dict[str, Any]]:
-        """Finishes the dataset."""
+        """Finishes the dataset, unless there is not one mixture in it."""
         quality, uses = element
         rendering = self._rendering
         config = rendering.plan_options.config
+        rejected_path = files.join(rendering.folder, dataset.REJECTED)
+        rejected = sorted(quality.rejected | set(read_rejected(rejected_path)))
+        write_rejected(rejected_path, rejected)
+        splits_made = {info.shard.split for info in quality.infos if info.num_mixtures}
+        if not splits_made:
+            return
+        infos = [info for info in quality.infos if info.shard.split in splits_made]
         described = Dataset(
             rendering.dataset_name,
             config.sample_rate,
             config.num_speakers,
             cast(Literal["", "GZIP"], rendering.compression),
-            tuple(sorted(quality.infos, key=_shard_order)),
+            tuple(sorted(infos, key=_shard_order)),
         )
         catalogue = open_catalogue(files.join(rendering.folder, dataset.CATALOGUE))
-        rejected_path = files.join(rendering.folder, dataset.REJECTED)
-        rejected = sorted(quality.rejected | set(read_rejected(rejected_path)))
-        missing = rendering.open_plan().num_mixtures - sum(
-            info.num_mixtures for info in quality.infos
-        )
+        missing = rendering.open_plan().num_mixtures - sum(info.num_mixtures for info in infos)
         document = quality_document(
             quality, uses, described, config, catalogue, rejected, missing, self._command
         )
@@ -101,7 +104,6 @@ class FinishDataset(beam.DoFn):
         def write(name: str, text: str) -> None:
             files.write_text(files.join(rendering.folder, name), text)
 
-        write_rejected(rejected_path, rejected)
         write(dataset.DATASET, described.to_json())
         write(dataset.FEATURES, _json(dataset.features_document(config.num_speakers)))
         write(
@@ -232,7 +234,9 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
     """A dozen mixtures, the first ones of shards of all splits."""
     from beam_jobs.report import Example  # noqa: PLC0415
 
-    shards = [described.split_shards(split) for split in SPLITS]
+    shards = [
+        [info for info in described.split_shards(split) if info.num_mixtures] for split in SPLITS
+    ]
     in_turn = [
         split_shards[index]
         for index in range(_NUM_EXAMPLES)

@@ -80,6 +80,10 @@ class NothingToDoError(ValueError):
     """The input leaves nothing to do; the message says what to change."""
 
 
+class NoUtteranceLeftError(Exception):
+    """There are too few utterances for a mixture that can be decoded."""
+
+
 class Plan:
     """The recipes of a dataset, shard by shard.
 
@@ -97,7 +101,10 @@ class Plan:
         self._options = options
         group_size = options.config.num_speakers
         if not len(catalogue):
-            raise NothingToDoError("no usable utterance in the corpus: see rejected.jsonl")
+            raise NothingToDoError(
+                "no usable utterance in the corpus: give --corpus a folder with audio, and see"
+                " rejected.jsonl for what can't be used"
+            )
         if options.shares:
             self.speaker_splits = split_by_shares(
                 catalogue.speaker_names, options.shares, min_speakers=group_size
@@ -185,7 +192,7 @@ class Plan:
             unusable: rows of the catalogue.
 
         Raises:
-            NothingToDoError: the split has no other utterance.
+            NoUtteranceLeftError: the split has no other utterance.
         """
         speakers = self._catalogue.speakers
         generator = keyed_generator(self._options.seed, draft.id, "spares")
@@ -200,9 +207,7 @@ class Plan:
             )
             spare = next(fitting, None)
             if spare is None:
-                raise NothingToDoError(
-                    f"{draft.split}: too few utterances can be decoded: see rejected.jsonl"
-                )
+                raise NoUtteranceLeftError(draft.id)
             rows[index] = spare
         utterances = tuple(self._catalogue.utterances(np.array(rows)))
         return dataclasses.replace(draft, rows=tuple(rows), utterances=utterances)

@@ -25,6 +25,9 @@ _MAX_PCM = 32767
 _SILENCE_DBFS = -90.0
 # Louder than 16-bit samples that a float file holds unscaled.
 _ABSURD_DBFS = 120.0
+# Half an hour of two sources at 16 kHz: a longer mixture would not fit into a worker's memory, and
+# what is more likely than such an utterance is a header that promises it.
+_MAX_SAMPLES = 1 << 26
 
 
 class UnusableSourceError(Exception):
@@ -95,6 +98,10 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
     Raises:
         UnusableSourceError: a file can't be read, or has no sound in it.
     """
+    for index, source in enumerate(recipe.sources):
+        if source.duration_s * recipe.sample_rate * len(recipe.sources) > _MAX_SAMPLES:
+            reason = "too long for a mixture: cut it into utterances, or give --length"
+            raise UnusableSourceError(index, source, reason)
     shape = (len(recipe.sources), recipe.num_samples)
     # All audio below is float32 in steps of 16-bit PCM.
     sources = scratch.array("sources", shape, np.float32)

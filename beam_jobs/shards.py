@@ -17,7 +17,7 @@ from apache_beam.utils.shared import Shared
 
 from beam_jobs import files
 from beam_jobs.catalogue import PROGRESS, open_catalogue
-from beam_jobs.planning import Draft, Plan, PlanOptions
+from beam_jobs.planning import Draft, NoUtteranceLeftError, Plan, PlanOptions
 from beam_jobs.quality import Quality, parse_quality
 from beam_jobs.rejected import Rejected
 from beam_jobs.rendering import Mixture, Scratch, UnusableSourceError, encode_mixture, render
@@ -119,21 +119,31 @@ def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratc
     ):
         file = _ChecksummedFile(shard_file)
         num_mixtures = 0
+        unusable: dict[int, Rejected] = {}
         with _compressed(file, rendering.compression) as records:
             for draft in plan.drafts(shard):
-                mixture, rows = render_usable(draft, plan, rendering, scratch, quality.rejected)
+                try:
+                    mixture, rows = render_usable(draft, plan, rendering, scratch, unusable)
+                except NoUtteranceLeftError:
+                    # The report counts what is missing.
+                    continue
                 write_record(records, encode_mixture(mixture))
                 _write_line(recipes, mixture.recipe)
                 quality.count_uses(shard.split, rows)
                 quality.measure(mixture)
                 num_mixtures += 1
+    quality.rejected.update(unusable.values())
     quality.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
     files.write_text(rendering.quality_path(shard), quality.to_json())
     return quality
 
 
 def render_usable(
-    draft: Draft, plan: Plan, rendering: Rendering, scratch: Scratch, rejected: set[Rejected]
+    draft: Draft,
+    plan: Plan,
+    rendering: Rendering,
+    scratch: Scratch,
+    unusable: dict[int, Rejected],
 ) -> tuple[Mixture, tuple[int, ...]]:
     """Renders a mixture, with other utterances in place of those that can't be used.
 
@@ -142,24 +152,22 @@ def render_usable(
         plan: where others are found.
         rendering: where the corpora are.
         scratch: where the audio is put.
-        rejected: the files that can't be used are added to it.
+        unusable: the rows of the catalogue that can't be used are added to it; those that the
+            mixtures before it had in vain are not tried again.
 
     Returns:
         The mixture, and the rows of the catalogue that are in it.
 
     Raises:
-        NothingToDoError: there are no utterances left.
+        NoUtteranceLeftError: the split has too few utterances that can be used.
     """
-    unusable: set[int] = set()
-    usable = draft
     while True:
+        usable = draft if unusable.keys().isdisjoint(draft.rows) else plan.redraft(draft, unusable)
         try:
             return render(plan.recipe(usable), rendering.corpus_roots, scratch), usable.rows
         except UnusableSourceError as error:
             path = files.join(rendering.corpus_roots[error.source.corpus], error.source.path)
-            rejected.add(Rejected(path, error.reason))
-            unusable.add(usable.rows[error.index])
-            usable = plan.redraft(draft, unusable)
+            unusable[usable.rows[error.index]] = Rejected(path, error.reason)
 
 
 def _write_line(file: BinaryIO, recipe: Recipe) -> None:

@@ -80,11 +80,6 @@ def a_socket(path):
         os.chdir(here)
 
 
-def without_permission(path):
-    path.write_bytes(encoded())
-    path.chmod(0)
-
-
 BAD_FILES = {
     "empty file": ("empty.wav", a_file(b""), "empty file"),
     "not audio": ("text.wav", a_file(b"This is no sound at all. " * 40), "not decoded"),
@@ -100,8 +95,16 @@ BAD_FILES = {
         a_file(flac_of_length(10 * len(SOUND))),
         "not decoded",
     ),
-    "FLAC header that promises months": ("months.flac", a_file(flac_of_length(2**36 - 1)), "too long"),
-    "FLAC header that promises no length": ("no_length.flac", a_file(flac_of_length(0)), "no length"),
+    "FLAC header that promises months": (
+        "months.flac",
+        a_file(flac_of_length(2**36 - 1)),
+        "too long for a mixture",
+    ),
+    "FLAC header that promises no length": (
+        "no_length.flac",
+        a_file(flac_of_length(0)),
+        "no length in its header",
+    ),
     "WAV header that promises ten times the length": (
         "lies.wav",
         a_file(wav_with("num_bytes", 20 * len(SOUND))),
@@ -129,7 +132,11 @@ BAD_FILES = {
     "silence": ("silence.wav", a_sound(np.zeros(4000)), "silence"),
     "one sample": ("one.wav", a_sound(np.array([0.5])), "shorter than 0.1 s"),
     "a link out of the corpus": ("link.wav", a_link, "a link, or a path that leaves the corpus"),
-    "a link to a folder": ("folder", a_link_to_a_folder, "a link, or a path that leaves the corpus"),
+    "a link to a folder": (
+        "folder",
+        a_link_to_a_folder,
+        "a link, or a path that leaves the corpus",
+    ),
     "unreadable": ("socket.wav", a_socket, "not a file"),
     "a pipe that nobody writes to": ("pipe.wav", os.mkfifo, "not a file"),
     "duplicate utterance id": ("0.wav", a_sound(SOUND), "duplicate utterance id: 'speaker0/0' is "),
@@ -138,13 +145,13 @@ BAD_FILES = {
         a_sound(SOUND),
         "the file's name is not UTF-8",
     ),
-}  # fmt: skip
+}
 
 NASTY_NAMES = {
     "spaces": "a b  c",
     "quotes": 'it\'s "quoted"',
     "newline": "two\nlines",
-    "HTML": "<script>alert(1)</script>"[:8] + "<b>&amp;",
+    "HTML": "<script><b>&amp;",
     "non-ASCII": "żółw 你 🎤",
     "glob": "[a-z]*?",
     "backslash": "a\\b",
@@ -154,7 +161,7 @@ NASTY_NAMES = {
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A dataset from good speech and every bad file, all of them in one folder of a good speaker."""
+    """A dataset from good speech, and every bad file in the folder of a good speaker."""
     folder = tmp_path_factory.mktemp("mixed")
     corpus = write_corpus(folder / "corpus")
     for name, write, _ in BAD_FILES.values():
@@ -175,8 +182,12 @@ def mixed(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize(("name", "write", "reason"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_bad_file_is_rejected_with_its_reason(mixed, name, write, reason):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(name, reason) for name, _, reason in BAD_FILES.values()],
+    ids=BAD_FILES,
+)
+def test_a_bad_file_is_rejected_with_its_reason(mixed, name, reason):
     rejected = {
         path.rstrip("/").rpartition("/")[2]: reason for path, reason in mixed.rejected.items()
     }
@@ -264,7 +275,8 @@ def test_a_pattern_that_leaves_the_corpus_is_rejected(corpus, recipe, tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_permission_is_rejected(corpus, recipe, tmp_path):
-    without_permission(corpus / "speaker0" / "secret.wav")
+    (corpus / "speaker0" / "secret.wav").write_bytes(encoded())
+    (corpus / "speaker0" / "secret.wav").chmod(0)
     built = build(f"--recipe={recipe}", corpus=corpus, output=tmp_path / "out")
     assert (built.status, list(built.rejected.values())) == (3, ["permission denied"])
 
@@ -374,7 +386,7 @@ def test_fewer_utterances_than_speakers_in_a_mixture_get_one_line(tmp_path):
 @pytest.mark.parametrize("first", [one_speaker, only_bad_files, only_files_that_end_early])
 def test_a_corpus_that_was_mended_is_looked_at_again(tmp_path, recipe, first):
     asked = {"corpus": first(tmp_path), "output": tmp_path / "out"}
-    assert build(f"--recipe={recipe}", **asked).status == 1
+    assert build(f"--recipe={recipe}", "--num_mixtures=9", **asked).status == 1
     for path in sorted(asked["corpus"].rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     for number, speaker in enumerate(("anna", "bert", "carl")):

@@ -1,3 +1,5 @@
+import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -5,8 +7,11 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -59,8 +64,9 @@ def build_again(speech, tmp_path):
     """Builds the same dataset in another place, or in another way."""
     corpus, recipe = speech
 
-    def run(*arguments, builder=build, output=tmp_path / "again", corpus=corpus):
-        return builder(f"--recipe={recipe}", *ASKED, *arguments, corpus=corpus, output=output)
+    def run(*arguments, builder=build, **options):
+        places = {"corpus": corpus, "output": tmp_path / "again"}
+        return builder(f"--recipe={recipe}", *ASKED, *arguments, **places | options)
 
     return run
 
@@ -78,14 +84,15 @@ def test_the_folder_holds_the_dataset_and_nothing_else(built):
     names = {
         *("COMPLETED", "catalogue.arrow", "dataset.json", "dataset_info.json", "features.json"),
         *("job.json", "quality.json", "recipes", "rejected.jsonl", "report.html"),
-        *(f"mixtures-{split}.tfrecord-0000{n}-of-00003" for split in ("train", "test") for n in range(3)),
-    }  # fmt: skip
+        *(f"mixtures-train.tfrecord-0000{number}-of-00003" for number in range(3)),
+        *(f"mixtures-test.tfrecord-0000{number}-of-00003" for number in range(3)),
+    }
     assert {path.name for path in built.folder.iterdir()} == names
 
 
 def test_every_check_of_the_report_is_passed(built):
     assert set(built.quality["checks"].values()) == {0}
-    assert (built.folder / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    assert (built.folder / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_every_record_is_the_sum_of_its_sources(built):
@@ -442,23 +449,26 @@ def test_a_log_has_plain_lines(build_again):
     assert "\r" not in built.complaints
 
 
+def read_to_the_end(terminal, shown):
+    """Collects what is written to a pseudo-terminal; reading it fails when all have closed it."""
+    with contextlib.suppress(OSError):
+        while block := os.read(terminal, 1 << 16):
+            shown.append(block)
+
+
 def test_a_terminal_has_a_bar(build_again):
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    shown = []
+    reader = threading.Thread(target=read_to_the_end, args=(terminal, shown))
+    reader.start()
     built = build_again(builder=build_elsewhere, stderr=end)
     os.close(end)
-    shown = b""
-    while True:
-        try:
-            block = os.read(terminal, 1 << 16)
-        except OSError:
-            break
-        if not block:
-            break
-        shown += block
+    reader.join()
     os.close(terminal)
     assert built.status == 0
-    last = shown.decode().rstrip().split("\r")[-1]
-    assert re.search(r"100%\|█+\| 60/60 \[.* mixtures/s, 6/6 shards, 0\.\d\d h of audio\]", last)
+    last = b"".join(shown).decode().rstrip().split("\r")[-1]
+    assert re.search(r"100%\|█+\| 60/60 \[.*mixtures/s, 6/6 shards, 0\.\d\d h of audio\]", last)
 
 
 @pytest.mark.parametrize(

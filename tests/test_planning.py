@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 from small_datasets import RECIPE, REPOSITORY
 
 from beam_jobs.catalogue import SCHEMA, Catalogue, open_catalogue, write_table
-from beam_jobs.planning import NothingToDoError, Plan, PlanOptions, draw_recipe
+from beam_jobs.planning import (
+    Draft,
+    NothingToDoError,
+    NoUtteranceLeftError,
+    Plan,
+    PlanOptions,
+    draw_recipe,
+)
 from beam_jobs.presets import load_recipe_config, preset_names
 from beam_jobs.quality import overlap_ratio
 from beam_jobs.splits import parse_shares
@@ -72,8 +80,13 @@ def options(*, splits=THREE_SPLITS, seed=0, num_mixtures=0, num_shards=0, **chan
     )
 
 
+def a_draft(utterances):
+    rows = tuple(range(len(utterances)))
+    return Draft("train-000000001", "train", rows, tuple(utterances))
+
+
 def ids_of(plan):
-    return [mixture_id for shard in plan.shards for mixture_id, _ in plan.mixtures(shard)]
+    return [draft.id for shard in plan.shards for draft in plan.drafts(shard)]
 
 
 UNIFORMS = st.tuples(
@@ -102,7 +115,7 @@ def drawn(draw, configs=CONFIGS):
         )
         for number in range(chosen.num_speakers)
     ]
-    recipe = draw_recipe(chosen, draw(st.integers()), "train-000000001", "train", utterances)
+    recipe = draw_recipe(chosen, draw(st.integers()), a_draft(utterances))
     return chosen, utterances, recipe
 
 
@@ -193,7 +206,7 @@ def test_min_ends_with_the_source_that_ends_first(drawn):
 def test_a_number_of_seconds_is_the_length_whatever_the_utterances(drawn, length_s):
     config, utterances, _ = drawn
     config = dataclasses.replace(config, length=length_s)
-    recipe = draw_recipe(config, 0, "train-000000001", "train", utterances)
+    recipe = draw_recipe(config, 0, a_draft(utterances))
     assert recipe.num_samples == max(round(length_s * config.sample_rate), 1)
 
 
@@ -213,9 +226,7 @@ def test_a_crop_keeps_as_much_overlap_as_there_is(first_s, second_s, gap_s, leng
         draw_recipe(
             config(offset_s=Uniform(gap_s, gap_s), length=length),
             seed,
-            "train-000000001",
-            "train",
-            utterances,
+            a_draft(utterances),
         )
         for length in ("max", length_s)
     )
@@ -229,16 +240,16 @@ def test_a_crop_keeps_as_much_overlap_as_there_is(first_s, second_s, gap_s, leng
 def test_one_to_five_speakers_meet(num_speakers, length):
     plan = Plan(a_catalogue(), options(num_speakers=num_speakers, length=length))
     for shard in plan.shards:
-        for mixture_id, rows in plan.mixtures(shard):
-            recipe = plan.recipe(mixture_id, shard.split, rows)
+        for draft in plan.drafts(shard):
+            recipe = plan.recipe(draft)
             assert len({source.speaker for source in recipe.sources}) == num_speakers
             assert len(recipe.sources) == num_speakers
 
 
 def test_levels_over_the_first_source_are_drawn_for_the_others():
     plan = Plan(a_catalogue(), options(level_kind="relative_db", level=Uniform(1, 5)))
-    for mixture_id, rows in plan.mixtures(plan.shards[0]):
-        first, second = plan.recipe(mixture_id, "train", rows).sources
+    for draft in plan.drafts(plan.shards[0]):
+        first, second = plan.recipe(draft).sources
         assert first.level_kind == second.level_kind == "rms_dbfs"
         assert 1 <= first.level - second.level <= 5
 
@@ -251,9 +262,9 @@ def test_shards_cover_all_mixtures_once_and_in_order(num_mixtures, num_shards, n
     )
     assert plan.num_mixtures == num_mixtures
     ids = ids_of(plan)
-    for split, group in itertools.groupby(ids, key=lambda mixture_id: mixture_id.split("-")[0]):
-        group = list(group)
-        assert group == [f"{split}-{number:09d}" for number in range(len(group))]
+    for split, count in Counter(mixture_id.split("-")[0] for mixture_id in ids).items():
+        in_split = [mixture_id for mixture_id in ids if mixture_id.startswith(split)]
+        assert in_split == [f"{split}-{number:09d}" for number in range(count)]
     assert len(set(ids)) == len(ids) == num_mixtures
     sizes = [stop - start for start, stop in map(plan.mixture_range, plan.shards)]
     assert min(sizes) >= 1
@@ -263,15 +274,15 @@ def test_no_speaker_stands_in_two_splits():
     plan = Plan(a_catalogue(), options(num_mixtures=500))
     speakers = {}
     for shard in plan.shards:
-        for mixture_id, rows in plan.mixtures(shard):
-            for source in plan.recipe(mixture_id, shard.split, rows).sources:
+        for draft in plan.drafts(shard):
+            for source in plan.recipe(draft).sources:
                 assert speakers.setdefault(source.speaker, shard.split) == shard.split
     assert len(speakers) == 20
 
 
 def test_without_a_number_every_utterance_is_used_once():
     plan = Plan(a_catalogue(), options())
-    used = [row for shard in plan.shards for _, rows in plan.mixtures(shard) for row in rows]
+    used = [row for shard in plan.shards for draft in plan.drafts(shard) for row in draft.rows]
     assert sorted(used) == list(range(80))
 
 
@@ -279,7 +290,7 @@ def test_the_seed_changes_the_mixtures_and_not_the_splits():
     first, second = (Plan(a_catalogue(), options(seed=seed)) for seed in (0, 1))
     assert first.speaker_splits == second.speaker_splits
     shard = first.shards[0]
-    assert list(first.mixtures(shard)) != list(second.mixtures(shard))
+    assert list(first.drafts(shard)) != list(second.drafts(shard))
 
 
 def test_more_speakers_move_no_one_from_test_to_train():
@@ -302,8 +313,8 @@ def test_a_speaker_whom_the_corpus_has_in_two_splits_is_held_out():
     plan = Plan(Catalogue(table(utterances)), options(splits="", num_mixtures=40))
     used = {"train": set(), "test": set()}
     for shard in plan.shards:
-        for mixture_id, rows in plan.mixtures(shard):
-            recipe = plan.recipe(mixture_id, shard.split, rows)
+        for draft in plan.drafts(shard):
+            recipe = plan.recipe(draft)
             used[shard.split] |= {source.utterance for source in recipe.sources}
     assert used["test"] == {"anna/3", "bert/0", "bert/1", "bert/2"}
     assert {name.split("/")[0] for name in used["train"]} == {"carl", "dora"}
@@ -325,8 +336,8 @@ def test_too_little_to_do_is_told(num_speakers, complaint):
 def test_what_takes_the_place_of_an_unusable_utterance_is_usable_and_of_another_speaker(unusable):
     speakers = (catalogue_ := a_catalogue()).speakers
     plan = Plan(catalogue_, options(splits="train=1"))
-    for mixture_id, rows in plan.mixtures(plan.shards[0]):
-        replaced = plan.replace_utterances(mixture_id, "train", rows, unusable)
+    for draft in plan.drafts(plan.shards[0]):
+        rows, replaced = draft.rows, plan.redraft(draft, unusable).rows
         assert not unusable & set(replaced)
         assert len({speakers[row] for row in replaced}) == 2
         assert [new for new, old in zip(replaced, rows, strict=True) if old not in unusable] == [
@@ -341,8 +352,8 @@ from beam_jobs.planning import Plan
 
 plan = Plan(open_catalogue(sys.argv[1]), pickle.loads(bytes.fromhex(sys.argv[2])))
 for shard in plan.shards[:: int(sys.argv[3])]:
-    for mixture_id, rows in plan.mixtures(shard):
-        print(plan.recipe(mixture_id, shard.split, rows).to_json())
+    for draft in plan.drafts(shard):
+        print(plan.recipe(draft).to_json())
 """
 
 
@@ -352,9 +363,7 @@ def test_neither_process_nor_order_changes_a_recipe(tmp_path):
     write_table(path, [a_table()])
     plan = Plan(open_catalogue(path), asked)
     expected = [
-        plan.recipe(mixture_id, shard.split, rows).to_json()
-        for shard in plan.shards
-        for mixture_id, rows in plan.mixtures(shard)
+        plan.recipe(draft).to_json() for shard in plan.shards for draft in plan.drafts(shard)
     ]
     for hash_seed, step in (("1", "1"), ("2", "-1")):
         recipes = subprocess.run(
@@ -367,11 +376,18 @@ def test_neither_process_nor_order_changes_a_recipe(tmp_path):
         assert sorted(recipes) == sorted(expected)
 
 
-def test_replacing_is_the_same_whatever_was_replaced_before():
+def test_what_is_put_in_place_is_the_same_whatever_was_replaced_before():
     plan = Plan(a_catalogue(), options(splits="train=1"))
-    mixtures = list(plan.mixtures(plan.shards[0]))
-    unusable = set(mixtures[0][1])
-    alone = plan.replace_utterances(mixtures[0][0], "train", mixtures[0][1], unusable)
-    for mixture_id, rows in reversed(mixtures):
-        last = plan.replace_utterances(mixture_id, "train", rows, unusable)
+    drafts = list(plan.drafts(plan.shards[0]))
+    unusable = set(drafts[0].rows)
+    alone = plan.redraft(drafts[0], unusable)
+    for draft in reversed(drafts):
+        last = plan.redraft(draft, unusable)
     assert last == alone
+
+
+def test_a_split_without_another_utterance_says_so():
+    plan = Plan(a_catalogue(2), options(splits="train=1"))
+    draft = next(plan.drafts(plan.shards[0]))
+    with pytest.raises(NoUtteranceLeftError):
+        plan.redraft(draft, {row for row in range(8) if row != draft.rows[0]})
