@@ -139,7 +139,7 @@ class _Run:
         if step:
             _LOG.info("going on from step %d", step)
         batches = iter(training_batches(self._dataset, configuration, step))
-        is_saved = is_validated = True
+        is_saved, is_validated = True, math.isfinite(float(state.best_si_sdri_db))
         while not is_stopped() and not self._is_over(step):
             loss = self._take_step(step, self._next(batches))
             step += 1

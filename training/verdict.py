@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     folders = {name: options.output / name for name in MODELS}
     commands = []
     for name, folder in folders.items():
-        config = str(resources.files("training").joinpath(f"configs/{name}.json"))
+        config = os.path.relpath(str(resources.files("training") / f"configs/{name}.json"))
         command = _command("train", "--config", config, "--dataset", options.dataset)
         command += ["--model_dir", str(folder), "--max_minutes", f"{options.minutes:g}"]
         commands.append(command)

@@ -167,6 +167,14 @@ def test_a_damaged_shard_is_named_when_training_comes_to_it(
         train(config, str(folder), str(tmp_path / "model"), max_steps=20)
 
 
+def test_a_run_leaves_a_model_however_short_it_was(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    train(config, str(make_dataset()), str(tmp_path / "model"), max_minutes=0)
+    assert ModelDir(str(tmp_path / "model")).read_metrics().steps == 0
+
+
 def test_a_folder_of_another_architecture_is_refused(
     make_dataset: MakeDataset,
     configuration: MakeConfiguration,
