@@ -7,8 +7,9 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 DEMO := demo/output
+MINUTES := 20
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench verdict lock clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
@@ -30,6 +31,10 @@ lint: .venv/synced  ## Check style and types
 
 bench: .venv/synced  ## Measure speed and memory
 	@for script in $(sort $(wildcard bench/*.py)); do echo "$$script"; $(PYTHON) "$$script"; done
+
+verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, and compare them
+	@test -n "$(DATASET)" || { echo "say make verdict DATASET=folder [MINUTES=20]" >&2; exit 1; }
+	$(PYTHON) -m training.verdict --dataset $(DATASET) --output docs/verdict --minutes $(MINUTES)
 
 lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \
