@@ -1,10 +1,11 @@
-"""Reading audio: whatever libsndfile decodes, from any file system."""
+"""Reading audio from any file system: what libsndfile decodes, and by PyAV what it does not."""
 
 import contextlib
 import dataclasses
+import os
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,14 @@ import soundfile
 from beam_jobs.files import is_remote, open_file
 
 Samples = npt.NDArray[np.float32]
+
+SNDFILE_SUFFIXES = frozenset(
+    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64"}
+    | {".snd", ".sph", ".w64", ".wav", ".wave"}
+)
+PYAV_SUFFIXES = frozenset(
+    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".m4a", ".mka", ".mp4", ".tta", ".webm", ".wma", ".wv"}
+)
 
 # What libsndfile says of a header that does not say (SF_COUNT_MAX).
 _UNKNOWN_LENGTH = 2**63 - 1
@@ -44,11 +53,37 @@ class AudioHeader:
     num_channels: int
 
 
+class _AudioFile(Protocol):
+    """What is used of a `soundfile.SoundFile`."""
+
+    @property
+    def samplerate(self) -> int:
+        """In Hz."""
+
+    @property
+    def frames(self) -> int:
+        """Samples in each channel."""
+
+    @property
+    def channels(self) -> int:
+        """1 or more."""
+
+    @property
+    def extra_info(self) -> str:
+        """What libsndfile noticed in the header."""
+
+    def seek(self, frame: int, /) -> int:
+        """Goes to a frame."""
+
+    def read(self, frames: int, dtype: str, always_2d: bool = False) -> Samples:
+        """Decodes: float32 [frames] of one channel, [frames, channels] of several."""
+
+
 def read_header(path: str) -> AudioHeader:
-    """Reads a header, and no samples.
+    """Reads a header, and no samples; PyAV's formats only estimate, and are decoded.
 
     Raises:
-        UnusableAudioError: not audio that libsndfile knows, unreadable, no audio in it, or a header
+        UnusableAudioError: not audio that is known here, unreadable, no audio in it, or a header
             that can't be true.
     """
     with _open(path) as file:
@@ -100,7 +135,7 @@ def read_segment(
     # The extremes of samples that are not all finite aren't finite, and need no array of answers.
     if not np.isfinite(samples.max(initial=0) - samples.min(initial=0)):
         raise UnusableAudioError("samples that are infinite or not numbers")
-    return samples  # type: ignore[no-any-return]
+    return samples
 
 
 def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
@@ -127,17 +162,32 @@ def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[soundfile.SoundFile]:
+def _open(path: str) -> Iterator[_AudioFile]:
     """Opens a file, and tells what no retry mends from what one may."""
     try:
         with contextlib.ExitStack() as stack:
-            source = stack.enter_context(open_file(path)) if is_remote(path) else path
-            file = stack.enter_context(soundfile.SoundFile(source))
-            yield file
+            source: str | BinaryIO = path
+            if is_remote(path):
+                source = stack.enter_context(open_file(path))
+            if os.path.splitext(path)[1].lower() in PYAV_SUFFIXES:
+                yield stack.enter_context(_open_pyav(source))
+            else:
+                yield stack.enter_context(soundfile.SoundFile(source))
     except soundfile.LibsndfileError as error:
         raise UnusableAudioError(_reason(path, error)) from None
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise UnusableAudioError(error.strerror or str(error)) from None
+
+
+def _open_pyav(source: str | BinaryIO) -> contextlib.AbstractContextManager[_AudioFile]:
+    # FFmpeg is 100 MB, and few corpora need it.
+    try:
+        from beam_jobs.pyav_file import open_pyav  # noqa: PLC0415
+    except ImportError:
+        raise UnusableAudioError(
+            "read by PyAV, which is not installed: pip install 'spleeter-beam[av]'"
+        ) from None
+    return open_pyav(source)
 
 
 def _reason(path: str, error: soundfile.LibsndfileError) -> str:

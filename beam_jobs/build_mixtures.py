@@ -18,7 +18,7 @@ from apache_beam.pvalue import PCollection
 
 from beam_jobs import dataset_folder, files
 from beam_jobs.catalogue import CatalogueUtterances
-from beam_jobs.corpora import LAYOUTS
+from beam_jobs.corpora import LAYOUTS, choose_layout
 from beam_jobs.corpora.layout import Corpus, parse_corpora
 from beam_jobs.failures import root_cause
 from beam_jobs.finishing import FinishDataset, MergeQualities
@@ -51,9 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--corpus",
         action="append",
         required=True,
-        metavar="FOLDER|PATTERN",
-        help="clean speech: a folder, or a glob pattern in quotes (** is any number of folders);"
-        " may be given several times",
+        metavar="FOLDER|MANIFEST|PATTERN",
+        help="clean speech: a folder, a manifest, or a glob pattern in quotes (** is any number of"
+        " folders); may be given several times",
     )
     parser.add_argument(
         "--output",
@@ -205,6 +205,10 @@ def run(argv: Sequence[str]) -> int:
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     corpora = parse_corpora(arguments.corpus, arguments.corpus_format, arguments.speaker_regex)
+    for corpus in corpora:
+        if corpus.manifest:
+            # A file that is no manifest is a slip of the pen: better said before anything runs.
+            choose_layout(corpus)
     folder = arguments.output if files.is_remote(arguments.output) else abspath(arguments.output)
     job = _job(arguments, corpora)
     name, version = dataset.dataset_name(folder)
@@ -250,7 +254,16 @@ def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob
     return MixtureJob(
         corpora=tuple(
             " ".join(
-                filter(None, (corpus.name, corpus.pattern, corpus.layout, corpus.speaker_regex))
+                filter(
+                    None,
+                    (
+                        corpus.name,
+                        corpus.manifest,
+                        corpus.pattern,
+                        corpus.layout,
+                        corpus.speaker_regex,
+                    ),
+                )
             )
             for corpus in corpora
         ),

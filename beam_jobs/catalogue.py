@@ -21,7 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_jobs import files
-from beam_jobs.audio import UnusableAudioError, read_header
+from beam_jobs.audio import AudioHeader, UnusableAudioError, read_header
 from beam_jobs.corpora import find_candidates
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.rejected import Rejected, write_rejected
@@ -33,6 +33,9 @@ PROGRESS = "progress"
 
 # Shorter than this is no speech; a file of one sample is what it is meant for.
 MIN_DURATION_S = 0.1
+
+# Manifests give the end of a file in decimals, and most of them two.
+_ROUNDING_S = 0.011
 
 # Few enough files for a small corpus, small enough ranges to be sorted in memory for a large one.
 _NUM_PARTS = 16
@@ -142,11 +145,12 @@ def catalogue_utterance(
     try:
         _check_path(corpus, candidate.path)
         header = read_header(path)
-        duration_s = header.num_frames / header.sample_rate
-        if duration_s < MIN_DURATION_S:
+        start, stop = _frames(candidate, header)
+        if stop - start < MIN_DURATION_S * header.sample_rate:
             raise UnusableAudioError(f"shorter than {MIN_DURATION_S} s")
     except UnusableAudioError as error:
-        return Rejected(path, str(error))
+        origin = f": named in {candidate.origin}" if candidate.origin else ""
+        return Rejected(path, f"{error}{origin}")
     prefix = f"{corpus.name}/" if prefix_names else ""
     return Utterance(
         id=prefix + candidate.utterance,
@@ -155,17 +159,35 @@ def catalogue_utterance(
         speaker=prefix + candidate.speaker,
         gender=candidate.gender,
         split=candidate.split,
-        start=0,
-        stop=header.num_frames,
+        start=start,
+        stop=stop,
         sample_rate=header.sample_rate,
         num_channels=header.num_channels,
     )
 
 
+def _frames(candidate: Candidate, header: AudioHeader) -> tuple[int, int]:
+    """The frames of a candidate's time range.
+
+    Raises:
+        UnusableAudioError: the range leaves the file.
+    """
+    duration_s = header.num_frames / header.sample_rate
+    stop_s = duration_s if candidate.stop_s is None else candidate.stop_s
+    if candidate.start_s < 0 or max(candidate.start_s, stop_s - _ROUNDING_S) > duration_s:
+        raise UnusableAudioError(
+            f"a time range outside the file: {candidate.start_s:g} to {stop_s:g} s of"
+            f" {duration_s:g} s"
+        )
+    stop = min(round(stop_s * header.sample_rate), header.num_frames)
+    return round(candidate.start_s * header.sample_rate), stop
+
+
 def _check_path(corpus: Corpus, path: str) -> None:
     if _printable(path) != path:
         raise UnusableAudioError("the file's name is not UTF-8: rename it")
-    if files.is_remote(corpus.root):
+    # A manifest may well name files elsewhere.
+    if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
         return
     root = os.path.realpath(corpus.root)
     file = os.path.join(root, path.rstrip("/"))

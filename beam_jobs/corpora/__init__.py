@@ -3,12 +3,31 @@
 import itertools
 from collections.abc import Iterator
 
-from beam_jobs.corpora import librispeech, pattern, speaker_folders
+from beam_jobs import files
+from beam_jobs.corpora import (
+    common_voice,
+    kaldi,
+    lhotse,
+    librispeech,
+    nemo,
+    pattern,
+    speaker_folders,
+    vctk,
+)
 from beam_jobs.corpora.layout import Candidate, Corpus, Layout, audio_paths
 from beam_jobs.rejected import Rejected
 
 # In the order of trying: the last one takes whatever is in folders.
-LAYOUTS: tuple[Layout, ...] = (pattern, librispeech, speaker_folders)
+LAYOUTS: tuple[Layout, ...] = (
+    pattern,
+    nemo,
+    lhotse,
+    kaldi,
+    common_voice,
+    librispeech,
+    vctk,
+    speaker_folders,
+)
 
 
 def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
@@ -17,7 +36,7 @@ def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     What the layout can't place is yielded with the reason.
 
     Raises:
-        ValueError: there is no layout of that name.
+        ValueError: there is no such layout.
     """
     return choose_layout(corpus).candidates(corpus)
 
@@ -26,13 +45,19 @@ def choose_layout(corpus: Corpus) -> Layout:
     """The layout that a corpus names or looks like.
 
     Raises:
-        ValueError: there is no layout of that name.
+        ValueError: there is no layout of that name, or none for such a manifest.
     """
+    names = ", ".join(layout.NAME for layout in LAYOUTS)
     if corpus.layout:
         for layout in LAYOUTS:
             if corpus.layout == layout.NAME:
                 return layout
-        names = ", ".join(layout.NAME for layout in LAYOUTS)
         raise ValueError(f"--corpus_format={corpus.layout}: there is {names}")
-    first_paths = list(itertools.islice(audio_paths(corpus), 20))
-    return next(layout for layout in LAYOUTS if layout.recognises(corpus, first_paths))
+    first_paths = [] if corpus.manifest else list(itertools.islice(audio_paths(corpus), 20))
+    for layout in LAYOUTS:
+        if layout.recognises(corpus, first_paths):
+            return layout
+    raise ValueError(
+        f"--corpus={files.join(corpus.root, corpus.manifest)}: not a manifest that is known:"
+        f" --corpus_format says what it is, of {names}"
+    )

@@ -9,13 +9,11 @@ from typing import Protocol
 
 from apache_beam.io.filesystems import FileSystems
 
-from beam_jobs.files import is_remote
+from beam_jobs.audio import PYAV_SUFFIXES, SNDFILE_SUFFIXES
+from beam_jobs.files import exists, is_remote, join
 from beam_jobs.rejected import Rejected
 
-AUDIO_SUFFIXES = frozenset(
-    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64"}
-    | {".snd", ".sph", ".w64", ".wav", ".wave"}
-)
+AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +26,7 @@ class Corpus:
         pattern: the glob pattern of its files, relative to the root; empty for all of them.
         layout: the name of a layout; empty to recognise it.
         speaker_regex: finds the speaker in a path, where there is a pattern.
+        manifest: the file in the root that lists the utterances, where `--corpus` names one.
     """
 
     name: str
@@ -35,6 +34,7 @@ class Corpus:
     pattern: str = ""
     layout: str = ""
     speaker_regex: str = ""
+    manifest: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class Candidate:
         speaker: the speaker's id, unique within the corpus.
         gender: `f`, `m`, or empty where the corpus does not say.
         split: the corpus's own split, or empty.
+        start_s: where in the file it begins, in seconds.
+        stop_s: where it ends; None for the end of the file.
+        origin: the line of a manifest that names the file, such as `wav.scp:3`, or empty.
     """
 
     path: str
@@ -54,6 +57,9 @@ class Candidate:
     speaker: str
     gender: str = ""
     split: str = ""
+    start_s: float = 0.0
+    stop_s: float | None = None
+    origin: str = ""
 
 
 class Layout(Protocol):
@@ -73,10 +79,11 @@ class Layout(Protocol):
 def parse_corpora(
     arguments: Sequence[str], layout: str = "", speaker_regex: str = ""
 ) -> tuple[Corpus, ...]:
-    """Makes corpora of the folders and glob patterns of a command line.
+    """Makes corpora of the folders, manifests and glob patterns of a command line.
 
     Raises:
-        ValueError: no such folder, two corpora of one name, or a pattern without a speaker.
+        ValueError: no such folder or manifest, two corpora of one name, or a pattern without a
+            speaker.
     """
     corpora: dict[str, Corpus] = {}
     for argument in arguments:
@@ -84,7 +91,7 @@ def parse_corpora(
         if corpus.name in corpora:
             raise ValueError(
                 f"--corpus: both {corpora[corpus.name].root} and {corpus.root} would be called"
-                f" {corpus.name!r}: rename one of the folders"
+                f" {corpus.name!r}: rename one of them"
             )
         corpora[corpus.name] = corpus
     return tuple(corpora.values())
@@ -92,6 +99,10 @@ def parse_corpora(
 
 def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
     root, pattern = argument, ""
+    if not argument.endswith("/") and not os.path.isdir(argument) and exists(argument):
+        root, manifest = os.path.split(argument)
+        name = re.sub(r"(\.\w+)(\.gz)?$", "", manifest)
+        return Corpus(name, root or ".", layout=layout, manifest=manifest)
     if re.search(r"[*?[]", argument) and not os.path.exists(argument):
         parts = argument.split("/")
         wild = next(index for index, part in enumerate(parts) if re.search(r"[*?[]", part))
@@ -100,7 +111,7 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
             root = "/" + root.lstrip("/.")
         _check_speaker_regex(argument, speaker_regex)
     if not is_remote(root) and not os.path.isdir(root):
-        raise ValueError(f"--corpus={argument}: there is no folder {root}")
+        raise ValueError(f"--corpus={argument}: there is no folder or manifest {root}")
     name = os.path.basename(root.rstrip("/") if is_remote(root) else os.path.abspath(root))
     return Corpus(name or "corpus", root, pattern, layout, speaker_regex)
 
@@ -134,6 +145,21 @@ def audio_paths(corpus: Corpus) -> Iterator[str]:
     for path in paths:
         if path.endswith("/") or os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:
             yield path
+
+
+def find_beside(corpus: Corpus, name: str) -> str | None:
+    """The path of a file in the corpus's folder, or in the one above when the corpus is a part."""
+    for folder in (corpus.root, os.path.dirname(corpus.root.rstrip("/"))):
+        path = join(folder, name)
+        if exists(path):
+            return path
+    return None
+
+
+def parse_gender(text: str) -> str:
+    """`f` or `m`, for whatever corpora call them; empty for everything else."""
+    letter = text.strip().lower()[:1]
+    return letter if letter in ("f", "m") else ""
 
 
 def _remote_paths(corpus: Corpus) -> Iterator[str]:

@@ -3,12 +3,11 @@
 Source: https://www.openslr.org/12, README.TXT; `SPEAKERS.TXT` beside the subsets has the genders.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 
 from beam_jobs import files
-from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths
+from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, find_beside, parse_gender
 from beam_jobs.rejected import Rejected
 
 NAME = "librispeech"
@@ -28,7 +27,7 @@ def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance, under LibriSpeech's own ids."""
-    genders = _read_genders(corpus.root)
+    genders = _read_genders(corpus)
     for path in audio_paths(corpus):
         # The corpus may be one subset, whose name then is not in the paths.
         match = _PATH.search(f"{corpus.name}/{path}")
@@ -42,14 +41,11 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         yield Candidate(path, match["utterance"], speaker, genders.get(speaker, ""), split)
 
 
-def _read_genders(root: str) -> dict[str, str]:
+def _read_genders(corpus: Corpus) -> dict[str, str]:
+    path = find_beside(corpus, "SPEAKERS.TXT")
     genders = {}
-    for folder in (root, os.path.dirname(root.rstrip("/"))):
-        path = files.join(folder, "SPEAKERS.TXT")
-        if files.exists(path):
-            for line in files.read_text(path).splitlines():
-                fields = [field.strip() for field in line.split("|")]
-                if not line.startswith(";") and len(fields) > 1:
-                    genders[fields[0]] = fields[1].lower()
-            break
+    for line in files.read_text(path).splitlines() if path else ():
+        fields = [field.strip() for field in line.split("|")]
+        if not line.startswith(";") and len(fields) > 1:
+            genders[fields[0]] = parse_gender(fields[1])
     return genders

@@ -11,9 +11,9 @@ NAME = "speaker_folders"
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Always: what no other layout claims is taken for this one."""
-    del corpus, first_paths
-    return True
+    """Whatever no other layout claims, unless it is a manifest."""
+    del first_paths
+    return not corpus.manifest
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:

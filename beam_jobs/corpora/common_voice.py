@@ -1,0 +1,68 @@
+"""Common Voice: `clips/*.mp3`, listed in `validated.tsv`, `train.tsv`, `dev.tsv` and `test.tsv`.
+
+Source: https://github.com/common-voice/cv-dataset. What is not validated is left out.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
+from beam_jobs.corpora.manifest import BadLineError, read_candidates, read_lines, text_field
+from beam_jobs.rejected import Rejected
+
+NAME = "common_voice"
+
+# The first three are parts of the last one.
+_SPLITS = {"train": "train", "dev": "validation", "test": "test", "validated": ""}
+
+
+def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+    """Whether there are lists with `client_id` and `path`, or `--corpus` names one."""
+    del first_paths
+    return any({"client_id", "path"} <= set(_columns(path)) for path in _lists(corpus))
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
+    """Yields every utterance; its id is its file's name without the suffix."""
+    seen: set[str] = set()
+    for path in _lists(corpus):
+        name = path.rpartition("/")[2].removesuffix(".tsv")
+        for candidate in read_candidates(
+            path, _Parser(path, _SPLITS.get(name, "")), header_lines=1
+        ):
+            if isinstance(candidate, Rejected):
+                yield candidate
+            elif candidate.path not in seen:
+                if name != "validated":
+                    seen.add(candidate.path)
+                yield candidate
+
+
+class _Parser:
+    def __init__(self, path: str, split: str) -> None:
+        self._columns = _columns(path)
+        self._split = split
+
+    def __call__(self, line: str) -> Iterator[Candidate]:
+        values = line.split("\t")
+        if len(values) < len(self._columns):
+            raise BadLineError(f"{len(values)} fields where {len(self._columns)} belong")
+        row = dict(zip(self._columns, values, strict=False))
+        clip = text_field(row, "path")
+        yield Candidate(
+            path=f"clips/{clip}",
+            utterance=clip.rpartition(".")[0] or clip,
+            speaker=text_field(row, "client_id"),
+            gender=parse_gender(row.get("gender", "")),
+            split=self._split,
+        )
+
+
+def _lists(corpus: Corpus) -> list[str]:
+    names = [corpus.manifest] if corpus.manifest else [f"{name}.tsv" for name in _SPLITS]
+    paths = [] if corpus.pattern else [files.join(corpus.root, name) for name in names]
+    return [path for path in paths if path.endswith(".tsv") and files.exists(path)]
+
+
+def _columns(path: str) -> list[str]:
+    return next(read_lines(path), "").split("\t")

@@ -1,0 +1,48 @@
+"""NeMo's manifests: a JSON object a line, of which a speaker's name is needed.
+
+Source: NVIDIA NeMo, "Preparing Custom ASR Data" and "Speaker Recognition: Datasets".
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
+from beam_jobs.corpora.manifest import (
+    corpus_path,
+    first_object,
+    parse_object,
+    read_candidates,
+    seconds_field,
+    text_field,
+)
+from beam_jobs.rejected import Rejected
+
+NAME = "nemo"
+
+
+def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+    """Whether `--corpus` names a JSONL file with `audio_filepath`."""
+    del first_paths
+    return "audio_filepath" in first_object(corpus)
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
+    """Yields every utterance; its id is its path without the suffix, and the time range."""
+
+    def parse(line: str) -> Iterator[Candidate]:
+        row = parse_object(line)
+        path = corpus_path(corpus, text_field(row, "audio_filepath"))
+        speaker = text_field(row, "speaker", "label")
+        gender = parse_gender(str(row.get("gender", "")))
+        utterance = os.path.splitext(path)[0]
+        # Without an offset the duration is that of the file, and rounded.
+        if row.get("offset") is None:
+            yield Candidate(path, utterance, speaker, gender)
+            return
+        start_s = seconds_field(row, "offset")
+        stop_s = start_s + seconds_field(row, "duration")
+        utterance += f"-{start_s:.2f}-{stop_s:.2f}"
+        yield Candidate(path, utterance, speaker, gender, start_s=start_s, stop_s=stop_s)
+
+    return read_candidates(files.join(corpus.root, corpus.manifest), parse)

@@ -1,0 +1,48 @@
+"""VCTK: `wav48_silence_trimmed/SPEAKER/SPEAKER_NUMBER_mic1.flac`, or without the microphone.
+
+Source: https://doi.org/10.7488/ds/2645; `speaker-info.txt` has the genders.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, find_beside, parse_gender
+from beam_jobs.rejected import Rejected
+
+NAME = "vctk"
+
+_PATH = re.compile(
+    r"(?:^|/)(?P<speaker>[ps]\d+)/(?P<utterance>(?P=speaker)_\d+)(?:_(?P<microphone>mic\d))?\.\w+$"
+)
+
+
+def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+    """Whether all paths look like VCTK's."""
+    del corpus
+    return bool(first_paths) and all(_PATH.search(path) for path in first_paths)
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
+    """Yields every utterance once, under its own id.
+
+    Two microphones recorded each; the first one did so without faults, says the corpus.
+    """
+    genders = _read_genders(corpus)
+    for path in audio_paths(corpus):
+        match = _PATH.search(path)
+        if not match:
+            yield Rejected(files.join(corpus.root, path), "not SPEAKER/SPEAKER_NUMBER[_mic1]")
+        elif match["microphone"] in (None, "mic1"):
+            speaker = match["speaker"]
+            yield Candidate(path, match["utterance"], speaker, genders.get(speaker, ""))
+
+
+def _read_genders(corpus: Corpus) -> dict[str, str]:
+    path = find_beside(corpus, "speaker-info.txt")
+    genders = {}
+    for line in files.read_text(path).splitlines()[1:] if path else ():
+        # Before 0.92 the speakers stand there without their letter.
+        if match := re.match(r"([ps]?)(\d+)\s+\d*\s*([FM])\b", line):
+            genders[(match[1] or "p") + match[2]] = parse_gender(match[3])
+    return genders
