@@ -11,6 +11,7 @@ _EVERYTHING = (
     "recipes/*",
     f"{PROGRESS}/*",
     dataset.CATALOGUE,
+    dataset.DAMAGE,
     dataset.DATASET,
     dataset.DATASET_INFO,
     dataset.FEATURES,

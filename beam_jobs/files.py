@@ -8,10 +8,13 @@ import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import google_crc32c
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 TEMPORARY_INFIX = ".incomplete-"
+
+_BLOCK_BYTES = 1 << 20
 
 
 def join(folder: str, *parts: str) -> str:
@@ -55,10 +58,25 @@ def open_file(path: str, *, compressed: bool = False) -> Iterator[BinaryIO]:
         yield file
 
 
-def read_text(path: str) -> str:
+def read_bytes(path: str) -> bytes:
     """Reads a small file at once."""
     with open_file(path) as file:
-        return file.read().decode()
+        return file.read()
+
+
+def read_text(path: str) -> str:
+    """Reads a small file at once."""
+    return read_bytes(path).decode()
+
+
+def checksum(path: str) -> tuple[int, str]:
+    """The size of a file in bytes, and its CRC-32C in hexadecimal."""
+    size = crc = 0
+    with open_file(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            size += len(block)
+            crc = google_crc32c.extend(crc, block)
+    return size, f"{crc:08x}"
 
 
 def exists(path: str) -> bool:

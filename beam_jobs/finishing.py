@@ -104,7 +104,6 @@ class FinishDataset(beam.DoFn):
         def write(name: str, text: str) -> None:
             files.write_text(files.join(rendering.folder, name), text)
 
-        write(dataset.DATASET, described.to_json())
         write(dataset.FEATURES, _json(dataset.features_document(config.num_speakers)))
         write(
             dataset.DATASET_INFO,
@@ -112,7 +111,15 @@ class FinishDataset(beam.DoFn):
         )
         write(dataset.QUALITY, _json(document))
         write(dataset.REPORT, report)
-        write(dataset.COMPLETED, described.fingerprint + "\n")
+        described = dataclasses.replace(
+            described,
+            files={
+                name: files.checksum(files.join(rendering.folder, name))[1]
+                for name in dataset.CHECKSUMMED
+            },
+        )
+        write(dataset.DATASET, described.to_json())
+        write(dataset.COMPLETED, described.completed)
         remove_leftovers(rendering.folder)
         yield document
 

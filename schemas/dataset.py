@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+import google_crc32c
+
 from schemas.validation import load_document
 
 VERSION = 1
 
 CATALOGUE = "catalogue.arrow"
 COMPLETED = "COMPLETED"
+DAMAGE = "damage.jsonl"
 DATASET = "dataset.json"
 DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
@@ -26,6 +29,9 @@ JOB = "job.json"
 QUALITY = "quality.json"
 REJECTED = "rejected.jsonl"
 REPORT = "report.html"
+
+# What `dataset.json` has the checksums of, besides those of the shards.
+CHECKSUMMED = (CATALOGUE, DATASET_INFO, FEATURES, JOB, QUALITY, REJECTED, REPORT)
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -86,6 +92,8 @@ class Dataset:
         num_sources: sources in each mixture.
         compression: of the TFRecord files, as TensorFlow calls it.
         shards: all shards, by split and index.
+        files: the CRC-32C of every other file of the dataset but this one, by name; recipes are in
+            the records too.
     """
 
     name: str
@@ -93,6 +101,7 @@ class Dataset:
     num_sources: int
     compression: Literal["", "GZIP"]
     shards: tuple[ShardInfo, ...]
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -108,6 +117,11 @@ class Dataset:
         """The content of `dataset.json`."""
         document = {"version": VERSION, "fingerprint": self.fingerprint} | dataclasses.asdict(self)
         return json.dumps(document, indent=1) + "\n"
+
+    @property
+    def completed(self) -> str:
+        """The content of `COMPLETED`: the fingerprint, and the CRC-32C of `dataset.json`."""
+        return f"{self.fingerprint}\n{google_crc32c.value(self.to_json().encode()):08x}\n"
 
 
 def parse_dataset(text: str | bytes, origin: str) -> Dataset:

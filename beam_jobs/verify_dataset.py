@@ -1,0 +1,260 @@
+"""Verifies a dataset, one's own or a copied one: every checksum, sum and count.
+
+python -m beam_jobs.verify_dataset --dataset FOLDER [--report FILE] [any Beam option]
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import os
+import sys
+import traceback
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.combiners import ToList
+
+from beam_jobs import files
+from beam_jobs.failures import root_cause
+from beam_jobs.options import choose_runner, parse_options
+from schemas import dataset
+from schemas.dataset import Dataset, ShardInfo, parse_dataset
+from schemas.recipe import parse_recipe
+from schemas.tfrecord import decode_example, read_records
+
+SOUND, DAMAGED = 0, 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Damage:
+    """One line of the report.
+
+    Attributes:
+        path: the file, relative to the dataset.
+        reason: what is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+
+def verify_files(folder: str, described: Dataset) -> Iterator[Damage]:
+    """Yields what is wrong with the files that are not shards.
+
+    Args:
+        folder: the dataset's.
+        described: what `dataset.json` says.
+    """
+    if files.read_bytes(files.join(folder, dataset.DATASET)) != described.to_json().encode():
+        yield Damage(dataset.DATASET, "not as it was written")
+    if files.read_bytes(files.join(folder, dataset.COMPLETED)) != described.completed.encode():
+        yield Damage(dataset.COMPLETED, f"does not belong to {dataset.DATASET}: one was changed")
+    for name, expected in described.files.items():
+        path = files.join(folder, name)
+        if not files.exists(path):
+            yield Damage(name, "missing")
+        elif files.checksum(path)[1] != expected:
+            yield Damage(name, f"its checksum is not the one in {dataset.DATASET}")
+
+
+def verify_shard(folder: str, described: Dataset, info: ShardInfo) -> Iterator[Damage]:
+    """Yields what is wrong with a shard, and with the file of its recipes.
+
+    Args:
+        folder: the dataset's.
+        described: what `dataset.json` says.
+        info: what it says of the shard.
+    """
+    name = info.shard.tfrecord(described.name)
+    path = files.join(folder, name)
+    if not files.exists(path):
+        yield Damage(name, "missing")
+        return
+    num_bytes, crc32c = files.checksum(path)
+    if num_bytes != info.num_bytes:
+        yield Damage(name, f"{num_bytes} bytes where {dataset.DATASET} has {info.num_bytes}")
+    elif crc32c != info.crc32c:
+        yield Damage(name, f"its checksum is not the one in {dataset.DATASET}")
+    recipes = []
+    try:
+        with files.open_file(path, compressed=bool(described.compression)) as file:
+            for number, record in enumerate(read_records(file)):
+                features = cast(Mapping[str, Any], decode_example(record))
+                for reason in check_record(features, described):
+                    yield Damage(name, f"record {number}: {reason}")
+                recipes.append(features["recipe"][0])
+    except (ValueError, LookupError, EOFError, OSError, zlib.error) as error:
+        yield Damage(name, f"after {len(recipes)} records: {error}")
+        return
+    if len(recipes) != info.num_mixtures:
+        yield Damage(name, f"{len(recipes)} records where there were {info.num_mixtures}")
+    yield from _verify_recipes(folder, info.shard.recipes, recipes)
+
+
+def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[str]:
+    """Yields what is wrong with a record whose checksums are right.
+
+    Args:
+        features: of the record.
+        described: the dataset.
+
+    Raises:
+        ValueError: its recipe is none, or its audio not 16-bit.
+        LookupError: it lacks a feature.
+    """
+    recipe = parse_recipe(features["recipe"][0], "recipe")
+    mixture = np.frombuffer(features["mixture"][0], np.int16)
+    sources = np.frombuffer(features["sources"][0], np.int16)
+    if features["id"][0].decode() != recipe.id:
+        yield "its id is not that of its recipe"
+    if {features["sample_rate"][0], recipe.sample_rate} != {described.sample_rate}:
+        yield f"its sample rate is not the one in {dataset.DATASET}"
+    if len(recipe.sources) != described.num_sources:
+        yield f"{len(recipe.sources)} sources where {dataset.DATASET} has {described.num_sources}"
+    if len(mixture) != recipe.num_samples or len(sources) != len(recipe.sources) * len(mixture):
+        yield "its audio is not as long as its recipe says"
+    elif (sources.reshape(-1, len(mixture)).sum(axis=0) != mixture).any():
+        yield "its mixture is not the sum of its sources"
+
+
+def _verify_recipes(folder: str, name: str, recipes: Sequence[bytes]) -> Iterator[Damage]:
+    path = files.join(folder, name)
+    if not files.exists(path):
+        yield Damage(name, "missing")
+        return
+    with files.open_file(path) as file:
+        lines = file.read().split(b"\n")
+    for number, (line, recipe) in enumerate(itertools.zip_longest(lines, [*recipes, b""]), 1):
+        if line != recipe:
+            yield Damage(name, f"line {number} is not the recipe in the shard")
+            return
+
+
+class WriteDamage(beam.DoFn):
+    """Writes the report. Input: all `Damage`. Output: how many."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def process(self, element: Iterable[Damage]) -> Iterator[int]:
+        """Writes the report, of nothing too: whoever started the job waits for it."""
+        damages = sorted(element)
+        lines = [json.dumps(dataclasses.asdict(damage)) + "\n" for damage in damages]
+        files.write_text(self._path, "".join(lines))
+        yield len(damages)
+
+
+def verify_dataset(
+    root: beam.Pipeline, folder: str, described: Dataset, *, report_path: str
+) -> None:
+    """Adds the steps of this job to a pipeline.
+
+    Args:
+        root: the pipeline.
+        folder: the dataset's.
+        described: what `dataset.json` says.
+        report_path: where the damage is written.
+    """
+    of_files = (
+        root
+        | "Folder" >> beam.Create([folder])
+        | "VerifyFiles" >> beam.FlatMap(verify_files, described)
+    )
+    of_shards = (
+        root
+        | "Shards" >> beam.Create(described.shards)
+        | "SpreadShards" >> beam.Reshuffle()
+        | "VerifyShards" >> beam.FlatMap(lambda info: verify_shard(folder, described, info))
+    )
+    (
+        (of_files, of_shards)
+        | "AllDamage" >> beam.Flatten()
+        | "CollectDamage" >> ToList()
+        | "WriteDamage" >> beam.ParDo(WriteDamage(report_path))
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this job."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_jobs.verify_dataset",
+        description="Verifies every checksum, sum and count of a dataset.",
+        epilog="Any other option is Beam's. Exit status: 0 sound, 1 damaged.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--dataset", required=True, metavar="FOLDER", help="what to verify")
+    parser.add_argument(
+        "--report",
+        default="",
+        metavar="FILE",
+        help=f"the damage, a line of JSON each (default: {dataset.DAMAGE} in the dataset's folder)",
+    )
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Follows a command line and returns the exit status.
+
+    Raises:
+        ValueError: not a dataset, or a command line that can't be followed.
+        OSError: the dataset can't be read, or the report not be written.
+    """
+    arguments, beam_options = parse_options(build_parser(), argv)
+    folder = (
+        arguments.dataset
+        if files.is_remote(arguments.dataset)
+        else os.path.abspath(arguments.dataset)
+    )
+    described = open_dataset(folder)
+    report_path = arguments.report or files.join(folder, dataset.DAMAGE)
+    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+    verify_dataset(pipeline, folder, described, report_path=report_path)
+    pipeline.run().wait_until_finish()
+    damages = [json.loads(line) for line in files.read_text(report_path).splitlines()]
+    for damage in damages:
+        print(f"{damage['path']}: {damage['reason']}")
+    num_mixtures = sum(info.num_mixtures for info in described.shards)
+    if damages:
+        print(f"damaged: {len(damages)} findings in {folder}: see {report_path}")
+        return DAMAGED
+    files.remove(*os.path.split(report_path))
+    print(f"sound: {num_mixtures} mixtures in {len(described.shards)} shards in {folder}")
+    return SOUND
+
+
+def open_dataset(folder: str) -> Dataset:
+    """Reads `dataset.json` of a finished dataset.
+
+    Raises:
+        ValueError: there is none, or it is not finished.
+    """
+    if not files.exists(files.join(folder, dataset.COMPLETED)):
+        raise ValueError(
+            f"{folder}: no {dataset.COMPLETED}: not a dataset, or one whose job has not finished:"
+            " start that job again"
+        )
+    path = files.join(folder, dataset.DATASET)
+    if not files.exists(path):
+        raise ValueError(f"{path}: missing")
+    return parse_dataset(files.read_bytes(path), path)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Follows a command line; whatever happens, the last line says how it ended."""
+    try:
+        return run(argv)
+    except (ValueError, OSError) as error:
+        message = str(error)
+    except Exception as error:
+        traceback.print_exc()
+        message = ": ".join(root_cause(error))
+    print(f"verify_dataset: {message}", file=sys.stderr)
+    return DAMAGED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
