@@ -7,26 +7,28 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from os.path import abspath
 
 import apache_beam as beam
 import soundfile
-from apache_beam.pvalue import PCollection
+from apache_beam.pvalue import PBegin, PCollection
 
 from beam_jobs import dataset_folder, files
-from beam_jobs.catalogue import CatalogueUtterances
+from beam_jobs.catalogue import CatalogueUtterances, Found, find_utterances
 from beam_jobs.corpora import LAYOUTS, choose_layout
 from beam_jobs.corpora.layout import Corpus, parse_corpora
 from beam_jobs.failures import root_cause
 from beam_jobs.finishing import FinishDataset, MergeQualities
+from beam_jobs.given_recipes import GivenRecipes, find_given_recipes, find_named_files
 from beam_jobs.options import choose_runner, parse_options
 from beam_jobs.planning import NothingToDoError, PlanOptions
 from beam_jobs.presets import load_recipe_config, preset_names
 from beam_jobs.progress import show_progress
-from beam_jobs.rejected import read_rejected
+from beam_jobs.recipe_files.format import RecipeContext
+from beam_jobs.rejected import Rejected, read_rejected
 from beam_jobs.shards import Rendering, RenderShards, WriteRecipes
 from beam_jobs.splits import parse_shares
 from schemas import dataset
@@ -81,6 +83,25 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help=f"what mixtures are drawn from: {', '.join(preset_names())}, or a JSON file like"
         " theirs (default: overlay)",
+    )
+    parser.add_argument(
+        "--recipes",
+        action="append",
+        default=[],
+        metavar="FILE|PATTERN",
+        help="renders given recipes instead of drawing them: recipes/*.jsonl of a dataset, or the"
+        " metadata of LibriMix (.csv); may be given several times",
+    )
+    parser.add_argument(
+        "--noise",
+        default="",
+        metavar="FOLDER",
+        help="the corpus of the noise that given recipes name; LibriMix's are clean without it",
+    )
+    parser.add_argument(
+        "--skip_missing_recipes",
+        action="store_true",
+        help="go without the given recipes that name what the corpus lacks",
     )
     parser.add_argument(
         "--num_mixtures",
@@ -168,9 +189,13 @@ def build_mixtures(
     else:
         catalogue = (
             root
-            | "Corpora" >> beam.Create(corpora)
+            | "FindFiles" >> FindFiles(corpora, rendering.given)
             | "CatalogueUtterances"
-            >> CatalogueUtterances(folder=rendering.folder, corpus_roots=rendering.corpus_roots)
+            >> CatalogueUtterances(
+                folder=rendering.folder,
+                corpus_roots=rendering.corpus_roots,
+                prefix_names=len(corpora) > 1 and rendering.given is None,
+            )
         )
     shards = (
         catalogue
@@ -186,6 +211,41 @@ def build_mixtures(
         | "MergeQualities" >> beam.CombineGlobally(MergeQualities())  # type: ignore[no-untyped-call]
         | "FinishDataset" >> beam.ParDo(FinishDataset(rendering, version=version, command=command))
     )
+
+
+class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):
+    """Finds what is in the corpora; where recipes are given, what these name."""
+
+    def __init__(self, corpora: Sequence[Corpus], given: GivenRecipes | None) -> None:
+        self._corpora = corpora
+        self._given = given
+
+    def expand(self, root: PBegin) -> PCollection[Found]:
+        """Looks into folders and manifests, or into the files of the recipes."""
+        found: PCollection[Found]
+        if self._given is None:
+            found = (
+                root
+                | "Corpora" >> beam.Create(self._corpora)
+                | "FindUtterances" >> beam.FlatMap(find_utterances)
+            )
+        else:
+            found = (
+                root
+                | "RecipeFiles" >> beam.Create(self._given.files)
+                | "FindNamedFiles" >> beam.FlatMap(find_named_files, self._given)
+                | "KeyByFile" >> beam.WithKeys(_file_key)
+                | "GroupByFile" >> beam.GroupByKey()
+                | "TakeOnce" >> beam.MapTuple(lambda _, found: min(found, key=str))
+            )
+        return found
+
+
+def _file_key(found: Found) -> str:
+    corpus, candidate = found
+    if isinstance(candidate, Rejected):
+        return candidate.path
+    return json.dumps([corpus.name, candidate.path, candidate.utterance])
 
 
 def _plan_shards(_catalogue_path: str, rendering: Rendering) -> Iterator[Shard]:
@@ -209,14 +269,17 @@ def run(argv: Sequence[str]) -> int:
         if corpus.manifest:
             # A file that is no manifest is a slip of the pen: better said before anything runs.
             choose_layout(corpus)
-    folder = arguments.output if files.is_remote(arguments.output) else abspath(arguments.output)
-    job = _job(arguments, corpora)
+    folder = (
+        arguments.output if files.is_remote(arguments.output) else os.path.abspath(arguments.output)
+    )
+    given = _given_recipes(arguments, corpora)
+    job = _job(arguments, corpora, given)
     name, version = dataset.dataset_name(folder)
     rendering = Rendering(
         folder=folder,
         dataset_name=name,
         compression=job.compression,
-        corpus_roots={corpus.name: corpus.root for corpus in corpora},
+        corpus_roots={corpus.name: corpus.root for corpus in (*corpora, *_noise_corpora(given))},
         plan_options=PlanOptions(
             config=job.config,
             seed=job.seed,
@@ -224,6 +287,7 @@ def run(argv: Sequence[str]) -> int:
             num_mixtures=job.num_mixtures,
             num_shards=job.num_shards,
         ),
+        given=given,
     )
     if arguments.overwrite:
         dataset_folder.remove_dataset(folder)
@@ -250,7 +314,40 @@ def run(argv: Sequence[str]) -> int:
         raise
 
 
-def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob:
+def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> GivenRecipes | None:
+    """The recipes of the command line, or None where they are to be drawn.
+
+    Raises:
+        ValueError: two options do not go together, or what they name is not there.
+    """
+    defaults = build_parser()
+    if not arguments.recipes:
+        for name in ("noise", "skip_missing_recipes"):
+            if getattr(arguments, name) != defaults.get_default(name):
+                raise ValueError(f"--{name} has no effect without --recipes")
+        return None
+    for name in ("recipe", "num_mixtures", "seed", "splits"):
+        if getattr(arguments, name) != defaults.get_default(name):
+            raise ValueError(f"--{name} is for recipes that are drawn, and --recipes gives them")
+    context = RecipeContext(
+        corpora={corpus.name: corpus for corpus in corpora},
+        noise_corpus=parse_corpora([arguments.noise])[0] if arguments.noise else None,
+        sample_rate=arguments.sample_rate or 0,
+        length=arguments.length or "",
+    )
+    return find_given_recipes(
+        arguments.recipes, context, skip_missing=arguments.skip_missing_recipes
+    )
+
+
+def _noise_corpora(given: GivenRecipes | None) -> list[Corpus]:
+    noise_corpus = given.context.noise_corpus if given else None
+    return [noise_corpus] if noise_corpus else []
+
+
+def _job(
+    arguments: argparse.Namespace, corpora: Sequence[Corpus], given: GivenRecipes | None
+) -> MixtureJob:
     return MixtureJob(
         corpora=tuple(
             " ".join(
@@ -265,10 +362,16 @@ def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob
                     ),
                 )
             )
-            for corpus in corpora
+            for corpus in (*corpora, *_noise_corpora(given))
         ),
-        config=load_recipe_config(
+        config=given.config
+        if given
+        else load_recipe_config(
             arguments.recipe, sample_rate=arguments.sample_rate, length=arguments.length
+        ),
+        recipes=tuple(
+            f"{os.path.basename(file.path)} {file.crc32c}"
+            for file in (given.files if given else ())
         ),
         seed=arguments.seed,
         splits=arguments.splits,
@@ -276,7 +379,7 @@ def _job(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> MixtureJob
         num_shards=arguments.num_shards,
         compression="GZIP" if arguments.gzip else "",
         versions=(
-            *(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "soxr")),
+            *(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "soxr")),
             f"libsndfile {soundfile.__libsndfile_version__}",
         ),
     )
@@ -290,6 +393,8 @@ def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
             "not one mixture could be made of the files that can be decoded: see rejected.jsonl for"
             " what to mend in the corpus"
         )
+    if rendering.given:
+        print(rendering.plan_options.config.description)
     for split, num_speakers in plan.left_out().items():
         print(f"left out: {split}, whose {num_speakers} speakers are too few for a mixture")
     if recipes_only:

@@ -57,37 +57,42 @@ SCHEMA = pa.schema(
 )
 
 
-class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[str]]):
-    """Reads the headers of all corpora and writes the catalogue.
+Found = tuple[Corpus, Candidate | Rejected]
+"""What a corpus has, before anybody has looked into the file."""
 
-    Input: `Corpus`. Output: the path of the catalogue, once it is there. What can't be used is in
-    `rejected.jsonl` before.
+
+class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]]):
+    """Reads the headers of all files and writes the catalogue.
+
+    Input: what was found. Output: the path of the catalogue, once it is there. What can't be used
+    is in `rejected.jsonl` before.
     """
 
-    def __init__(self, *, folder: str, corpus_roots: Mapping[str, str]) -> None:
+    def __init__(self, *, folder: str, corpus_roots: Mapping[str, str], prefix_names: bool) -> None:
         """Makes the transform.
 
         Args:
             folder: the dataset's.
-            corpus_roots: the folder of each corpus, by its name. Where there are several, the name
-                stands before each id, which is unique within one corpus only.
+            corpus_roots: the folder of each corpus, by its name.
+            prefix_names: whether to put the name of its corpus before each id, which is unique
+                within one corpus only.
         """
         self._folder = folder
         self._corpus_roots = corpus_roots
+        self._prefix_names = prefix_names
 
-    def expand(self, corpora: PCollection[Corpus]) -> PCollection[str]:
+    def expand(self, found: PCollection[Found]) -> PCollection[str]:
         """Reads in parallel, sorts by ranges of a hash, joins the ranges."""
-        found = (
-            corpora
-            | "FindUtterances" >> beam.FlatMap(_find)
+        read = (
+            found
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
-            >> beam.FlatMap(_catalogue, prefix_names=len(self._corpus_roots) > 1).with_outputs(
+            >> beam.FlatMap(_catalogue, prefix_names=self._prefix_names).with_outputs(
                 "rejected", main="utterances"
             )
         )
         written = (
-            found.utterances
+            read.utterances
             | "SortById" >> beam.Map(lambda utterance: (_part(utterance.id), utterance))
             | "GroupIntoParts" >> beam.GroupByKey()
             | "WriteParts"
@@ -95,9 +100,9 @@ class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[str]]
                 _write_part, folder=self._folder, corpus_roots=self._corpus_roots
             ).with_outputs("rejected", main="parts")
         )
-        rejected = (found["rejected"], written["rejected"]) | "AllRejected" >> beam.Flatten()
+        rejected = (read["rejected"], written["rejected"]) | "AllRejected" >> beam.Flatten()
         catalogue: PCollection[str] = (
-            corpora.pipeline
+            found.pipeline
             | "Once" >> beam.Create([self._folder])
             | "JoinParts"
             >> beam.Map(
@@ -109,13 +114,14 @@ class CatalogueUtterances(beam.PTransform[PCollection[Corpus], PCollection[str]]
         return catalogue
 
 
-def _find(corpus: Corpus) -> Iterator[tuple[Corpus, Candidate | Rejected]]:
+def find_utterances(corpus: Corpus) -> Iterator[Found]:
+    """Yields what a corpus has."""
     for candidate in find_candidates(corpus):
         yield corpus, candidate
 
 
 def _catalogue(
-    found: tuple[Corpus, Candidate | Rejected], prefix_names: bool
+    found: Found, prefix_names: bool
 ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
     corpus, candidate = found
     utterance = (
@@ -288,6 +294,10 @@ class Catalogue:
             columns = (column.to_pylist() for column in taken.columns)
             found |= zip(batch_rows.tolist(), map(Utterance, *columns), strict=True)
         return [found[row] for row in rows.tolist()]
+
+    def rows_by_id(self) -> dict[str, int]:
+        """The row of each utterance, by its id."""
+        return {name: row for row, name in enumerate(self._table["id"].to_pylist())}
 
     def speaker_splits(self) -> Mapping[str, frozenset[str]]:
         """The corpus's own splits that each speaker stands in."""

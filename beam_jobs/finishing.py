@@ -96,15 +96,27 @@ class FinishDataset(beam.DoFn):
         )
         catalogue = open_catalogue(files.join(rendering.folder, dataset.CATALOGUE))
         missing = rendering.open_plan().num_mixtures - sum(info.num_mixtures for info in infos)
+        asked = [] if rendering.given else _asked_documents(quality, config)
         document = quality_document(
-            quality, uses, described, config, catalogue, rejected, missing, self._command
+            quality,
+            uses,
+            described,
+            config.description,
+            asked,
+            catalogue,
+            rejected,
+            missing,
+            self._command,
         )
         report = _render_report(document, _read_examples(rendering.folder, described))
 
         def write(name: str, text: str) -> None:
             files.write_text(files.join(rendering.folder, name), text)
 
-        write(dataset.FEATURES, _json(dataset.features_document(config.num_speakers)))
+        write(
+            dataset.FEATURES,
+            _json(dataset.features_document(config.num_speakers, noise=rendering.has_noise)),
+        )
         write(
             dataset.DATASET_INFO,
             _json(dataset.dataset_info_document(described, self._version, config.description)),
@@ -128,7 +140,8 @@ def quality_document(
     quality: Quality,
     uses: Uses,
     described: Dataset,
-    config: RecipeConfig,
+    description: str,
+    asked: Sequence[Mapping[str, str]],
     catalogue: Catalogue,
     rejected: Sequence[Rejected],
     missing_mixtures: int,
@@ -140,13 +153,14 @@ def quality_document(
         quality: of all shards.
         uses: how often each row of the catalogue is used, in each split.
         described: the dataset.
-        config: what its recipes were drawn from.
+        description: of its recipes.
+        asked: what was asked for beside what came of it.
         catalogue: the utterances.
         rejected: the files that could not be used.
         missing_mixtures: how many of those planned are not there.
         command: what the dataset was built with.
     """
-    splits = [split for split in SPLITS if described.split_shards(split)]
+    splits = [split for split in SPLITS if split in uses]
     speaker_uses = {
         split: np.bincount(
             catalogue.speakers[: len(uses[split])],
@@ -160,7 +174,7 @@ def quality_document(
     return {
         "version": 1,
         "name": described.name,
-        "description": config.description,
+        "description": description,
         "command": command,
         "sample_rate": described.sample_rate,
         "num_speakers": described.num_sources,
@@ -191,7 +205,7 @@ def quality_document(
             "silent_sources": quality.silent_sources,
         },
         "rejected": {"total": len(rejected), "by_reason": dict(reasons.most_common())},
-        "asked": _asked_documents(quality, config),
+        "asked": list(asked),
     }
 
 
@@ -257,6 +271,9 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
             features = cast(Mapping[str, Any], decode_example(next(read_records(file))))
         recipe = parse_recipe(features["recipe"][0], path)
         sources = np.frombuffer(features["sources"][0], np.int16)
+        noise = None
+        if recipe.noise is not None:
+            noise = np.frombuffer(features["noise"][0], np.int16)[:, np.newaxis]
         examples.append(
             Example(
                 id=recipe.id,
@@ -264,7 +281,7 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
                 sample_rate=recipe.sample_rate,
                 mixture=np.frombuffer(features["mixture"][0], np.int16)[:, np.newaxis],
                 sources=sources.reshape(len(recipe.sources), -1, 1),
-                noise=None,
+                noise=noise,
                 speakers=tuple(source.speaker for source in recipe.sources),
                 offsets_s=tuple(source.offset_s for source in recipe.sources),
                 durations_s=tuple(source.duration_s for source in recipe.sources),

@@ -68,12 +68,14 @@ class Draft:
         split: train, validation or test.
         rows: of the catalogue, the utterances.
         utterances: of different speakers.
+        recipe: where it is given, and nothing is left to chance.
     """
 
     id: str
     split: str
     rows: tuple[int, ...]
     utterances: tuple[Utterance, ...]
+    recipe: Recipe | None = None
 
 
 class NothingToDoError(ValueError):
@@ -133,7 +135,10 @@ class Plan:
             counts = apportion(options.num_mixtures, placed)
         self._splits = {
             split: _SplitPlan(
-                rows[split], pairings[split], counts[split], self._num_shards(counts[split])
+                rows[split],
+                pairings[split],
+                counts[split],
+                choose_num_shards(counts[split], options.num_shards),
             )
             for split in pairings
             if counts[split]
@@ -162,8 +167,7 @@ class Plan:
 
     def mixture_range(self, shard: Shard) -> tuple[int, int]:
         """The numbers of a shard's first mixture, and of the one after its last."""
-        total = self._splits[shard.split].num_mixtures  # type: ignore[index]
-        return total * shard.index // shard.count, total * (shard.index + 1) // shard.count
+        return shard_range(shard, self._splits[shard.split].num_mixtures)  # type: ignore[index]
 
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard, in order."""
@@ -231,11 +235,17 @@ class Plan:
                 rows[split] = rows[split][self._catalogue.in_split(rows[split], split)]
         return rows
 
-    def _num_shards(self, num_mixtures: int) -> int:
-        wanted = self._options.num_shards or min(
-            max(-(-num_mixtures // _MIXTURES_PER_SHARD), _MIN_SHARDS), _MAX_SHARDS
-        )
-        return min(wanted, num_mixtures)
+
+def choose_num_shards(num_mixtures: int, asked: int) -> int:
+    """How many shards so many mixtures are divided into: as asked, or if that is 0, as is best."""
+    best = min(max(-(-num_mixtures // _MIXTURES_PER_SHARD), _MIN_SHARDS), _MAX_SHARDS)
+    return min(asked or best, num_mixtures)
+
+
+def shard_range(shard: Shard, num_mixtures: int) -> tuple[int, int]:
+    """The numbers of a shard's first mixture, and of the one after its last."""
+    start = num_mixtures * shard.index // shard.count
+    return start, num_mixtures * (shard.index + 1) // shard.count
 
 
 def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:

@@ -133,6 +133,8 @@ class Quality:
     def measure(self, mixture: Mixture) -> None:
         """Measures a mixture."""
         recipe = mixture.recipe
+        num_before = sum(self.histograms["duration_s"].counts.values())
+        is_in_sample = num_before % _LOUDNESS_EVERY == 0
         self.samples[recipe.split] += recipe.num_samples
         self._count("duration_s", recipe.duration_s)
         self._count("overlap_ratio", overlap_ratio(recipe))
@@ -149,7 +151,7 @@ class Quality:
         self.silent_sources += len(mixture.levels_dbfs) - len(heard_dbfs)
         if len(heard_dbfs) > 1:
             self._count("level_difference_db", max(heard_dbfs) - min(heard_dbfs))
-        if int(recipe.id.rpartition("-")[2]) % _LOUDNESS_EVERY == 0:
+        if is_in_sample:
             for index in range(len(recipe.sources)):
                 loudness_lufs = _loudness_lufs(mixture, index)
                 if math.isfinite(loudness_lufs):
@@ -226,8 +228,8 @@ def _sum_error(mixture: Mixture) -> int:
     """The greatest difference of a mixture from the sum of its sources, in steps of its PCM."""
     # Pair by pair: NumPy widens two arrays while it adds them, and a whole stack before.
     exact = mixture.sources[0].astype(np.int32)
-    for source in mixture.sources[1:]:
-        np.add(exact, source, out=exact)
+    for part in (*mixture.sources[1:], *([] if mixture.noise is None else [mixture.noise])):
+        np.add(exact, part, out=exact)
     if np.array_equal(exact, mixture.mixture):
         return 0
     return int(np.abs(exact - mixture.mixture).max())

@@ -12,7 +12,7 @@ import soxr
 from beam_jobs import files
 from beam_jobs.audio import Samples, UnusableAudioError, read_segment
 from beam_jobs.loudness import integrated_loudness_lufs
-from schemas.recipe import Recipe, Source
+from schemas.recipe import Noise, Recipe, Source
 from schemas.tfrecord import encode_example
 
 Pcm = npt.NDArray[np.int16]
@@ -31,15 +31,15 @@ _MAX_SAMPLES = 1 << 26
 
 
 class UnusableSourceError(Exception):
-    """The file of a source can't be used.
+    """The file of a source, or of the noise, can't be used.
 
     Attributes:
-        index: which source of the recipe.
-        source: the source.
+        index: which source of the recipe; the noise comes after the last one.
+        source: the source, or the noise.
         reason: why.
     """
 
-    def __init__(self, index: int, source: Source, reason: str) -> None:
+    def __init__(self, index: int, source: Source | Noise, reason: str) -> None:
         super().__init__(index, source, reason)
         self.index = index
         self.source = source
@@ -73,8 +73,11 @@ class Mixture:
 
     Attributes:
         recipe: what was rendered, with the common gain that it took.
-        mixture: int16 [samples], the sum of the sources to the last bit.
-        sources: int16 [sources, samples], each as it sounds in the mixture.
+        mixture: int16 [samples], the sum of the sources and the noise to the last bit, and that of
+            the exact ones rounded.
+        sources: int16 [sources, samples], each as it sounds in the mixture, and within one step of
+            the exact one.
+        noise: int16 [samples], likewise, or None.
         gains_db: all that was applied to the samples of each source's file.
         levels_dbfs: the RMS level of each source where it is placed; minus infinity where there is
             nothing of it.
@@ -83,6 +86,7 @@ class Mixture:
     recipe: Recipe
     mixture: Pcm
     sources: Pcm
+    noise: Pcm | None
     gains_db: tuple[float, ...]
     levels_dbfs: tuple[float, ...]
 
@@ -102,9 +106,10 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         if source.duration_s * recipe.sample_rate * len(recipe.sources) > _MAX_SAMPLES:
             reason = "too long for a mixture: cut it into utterances, or give --length"
             raise UnusableSourceError(index, source, reason)
-    shape = (len(recipe.sources), recipe.num_samples)
-    # All audio below is float32 in steps of 16-bit PCM.
-    sources = scratch.array("sources", shape, np.float32)
+    num_parts = len(recipe.sources) + (recipe.noise is not None)
+    shape = (num_parts, recipe.num_samples)
+    # All audio below is float32 in steps of 16-bit PCM. The noise is the last part.
+    parts = scratch.array("parts", shape, np.float32)
     gains_db, levels_dbfs, peaks = [], [], []
     for index, source in enumerate(recipe.sources):
         try:
@@ -114,28 +119,33 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         except UnusableAudioError as error:
             raise UnusableSourceError(index, source, str(error)) from None
         start = round(source.offset_s * recipe.sample_rate)
-        stop = min(start + len(samples), recipe.num_samples)
-        gain = np.float32(_FULL_SCALE * 10 ** (gains_db[-1] / 20))
-        sources[index, :start] = 0
-        placed = np.multiply(samples[: stop - start], gain, out=sources[index, start:stop])
-        sources[index, stop:] = 0
+        peaks.append(_put(parts[index], samples, start, gains_db[-1]))
         levels_dbfs.append(level_dbfs + gains_db[-1])
-        peaks.append(_peak(placed))
+    if recipe.noise is not None:
+        try:
+            samples = _read_noise(recipe.noise, recipe, corpus_roots)
+        except UnusableAudioError as error:
+            raise UnusableSourceError(num_parts - 1, recipe.noise, str(error)) from None
+        peaks.append(_put(parts[-1], samples, 0, recipe.noise.gain_db))
 
-    mixture = np.sum(sources, axis=0, out=scratch.array("mixture", shape[1:], np.float32))
-    common_gain = _common_gain(max(_peak(mixture), *peaks), len(sources))
+    # Each part is rounded so that the sums of the parts before it are: so the whole sum is exact.
+    for index in range(1, num_parts):
+        np.add(parts[index], parts[index - 1], out=parts[index])
+    common_gain = _common_gain(max(_peak(parts[-1]), *peaks))
     if common_gain < 1:
-        np.multiply(sources, np.float32(common_gain), out=sources)
-    np.rint(sources, out=sources)
-    pcm = scratch.array("sources_pcm", shape, np.int16)
-    np.copyto(pcm, sources, casting="unsafe")
+        np.multiply(parts, np.float32(common_gain), out=parts)
+    np.rint(parts, out=parts)
+    pcm = scratch.array("parts_pcm", shape, np.int16)
+    np.copyto(pcm[0], parts[0], casting="unsafe")
+    np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
     mixture_pcm = scratch.array("mixture_pcm", shape[1:], np.int16)
-    np.sum(pcm, axis=0, dtype=np.int16, out=mixture_pcm)
+    np.copyto(mixture_pcm, parts[-1], casting="unsafe")
     common_gain_db = round(20 * math.log10(common_gain), 6)
     return Mixture(
         recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
         mixture=mixture_pcm,
-        sources=pcm,
+        sources=pcm[: len(recipe.sources)],
+        noise=None if recipe.noise is None else pcm[-1],
         gains_db=tuple(gain_db + common_gain_db for gain_db in gains_db),
         levels_dbfs=tuple(level_dbfs + common_gain_db for level_dbfs in levels_dbfs),
     )
@@ -144,8 +154,10 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
 def encode_mixture(mixture: Mixture) -> bytes:
     """The record of a mixture, as `schemas.dataset.features_document` describes it."""
     recipe = mixture.recipe
+    noise = {} if mixture.noise is None else {"noise": mixture.noise.data.cast("B")}
     return encode_example(
-        {
+        noise
+        | {
             "id": recipe.id.encode(),
             "mixture": mixture.mixture.data.cast("B"),
             "sources": mixture.sources.data.cast("B"),
@@ -161,9 +173,65 @@ def encode_mixture(mixture: Mixture) -> bytes:
 def _read_source(source: Source, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
     path = files.join(corpus_roots[source.corpus], source.path)
     samples = read_segment(path, source.start, source.stop, recipe.channels)
-    if source.file_sample_rate != recipe.sample_rate:
-        samples = soxr.resample(samples, source.file_sample_rate, recipe.sample_rate)
-    return samples
+    return _resample(samples, source.file_sample_rate, recipe)
+
+
+def _read_noise(noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
+    path = files.join(corpus_roots[noise.corpus], noise.path)
+    samples = read_segment(path, noise.start, noise.stop, recipe.channels)
+    extended = extend_noise(samples, noise.num_frames, noise.file_sample_rate)
+    return _resample(extended, noise.file_sample_rate, recipe)
+
+
+def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples:
+    """Repeats a noise until it is long enough, each time faded into the next over half a second.
+
+    This is how LibriMix extends the noise of WHAM! (Cosentino et al., 2020).
+
+    Args:
+        samples: float32 [samples].
+        num_frames: how long the result is.
+        sample_rate: in Hz.
+
+    Raises:
+        UnusableAudioError: the noise is too short to be faded.
+    """
+    if len(samples) >= num_frames:
+        return samples[:num_frames]
+    overlap = sample_rate // 2 + 1
+    if len(samples) <= 2 * overlap:
+        raise UnusableAudioError("a noise of a second or less, too short to be repeated")
+    fade_in = np.hanning(sample_rate + 1)[:overlap]
+    joint = samples[-overlap:] * fade_in[::-1] + samples[:overlap] * fade_in
+    period = np.concatenate([joint, samples[overlap:-overlap]], dtype=np.float32)
+    num_periods = -(-(num_frames - len(samples)) // len(period))
+    extended: Samples = np.concatenate(
+        [samples[:-overlap], *[period] * num_periods, samples[-overlap:]]
+    )
+    return extended[:num_frames]
+
+
+def _resample(samples: Samples, file_sample_rate: int, recipe: Recipe) -> Samples:
+    if file_sample_rate == recipe.sample_rate:
+        return samples
+    if recipe.resampler == "resample_poly":
+        # SciPy's signals take a while to import, and few recipes ask for them.
+        from scipy.signal import resample_poly  # noqa: PLC0415
+
+        resampled: Samples = resample_poly(samples, recipe.sample_rate, file_sample_rate)
+    else:
+        resampled = soxr.resample(samples, file_sample_rate, recipe.sample_rate)
+    return resampled
+
+
+def _put(part: Samples, samples: Samples, start: int, gain_db: float) -> float:
+    """Writes scaled samples into a part, with silence around them, and returns their peak."""
+    stop = min(start + len(samples), len(part))
+    part[:start] = 0
+    gain = np.float32(_FULL_SCALE * 10 ** (gain_db / 20))
+    placed = np.multiply(samples[: stop - start], gain, out=part[start:stop])
+    part[stop:] = 0
+    return _peak(placed)
 
 
 def _level_dbfs(samples: Samples) -> float:
@@ -197,8 +265,7 @@ def _peak(samples: Samples) -> float:
     return float(max(samples.max(initial=0), -samples.min(initial=0)))
 
 
-def _common_gain(peak: float, num_sources: int) -> float:
+def _common_gain(peak: float) -> float:
     """The factor, 1 or less, with which neither the mixture nor a source clips."""
-    # Each source may be rounded up by a half, and the mixture by all of them.
-    limit = _MAX_PCM - num_sources / 2
-    return min(1.0, limit / peak) if peak else 1.0
+    # Rounding changes a source by one step at the most.
+    return min(1.0, (_MAX_PCM - 1) / peak) if peak else 1.0

@@ -17,9 +17,10 @@ from apache_beam.utils.shared import Shared
 
 from beam_jobs import files
 from beam_jobs.catalogue import PROGRESS, open_catalogue
+from beam_jobs.given_recipes import GivenPlan, GivenRecipes
 from beam_jobs.planning import Draft, NoUtteranceLeftError, Plan, PlanOptions
 from beam_jobs.quality import Quality, parse_quality
-from beam_jobs.rejected import Rejected
+from beam_jobs.rejected import Rejected, read_rejected
 from beam_jobs.rendering import Mixture, Scratch, UnusableSourceError, encode_mixture, render
 from schemas import dataset
 from schemas.dataset import Shard, ShardInfo
@@ -40,6 +41,7 @@ class Rendering:
         compression: empty, or GZIP.
         corpus_roots: the folder of each corpus, by its name.
         plan_options: what the plan is made from, besides the catalogue.
+        given: recipes to take, instead of drawing them.
     """
 
     folder: str
@@ -47,10 +49,23 @@ class Rendering:
     compression: str
     corpus_roots: Mapping[str, str]
     plan_options: PlanOptions
+    given: GivenRecipes | None = None
 
-    def open_plan(self) -> Plan:
-        """Makes the plan of the dataset, from its catalogue."""
+    @property
+    def has_noise(self) -> bool:
+        """Whether there is noise in the mixtures."""
+        return self.given is not None and self.given.has_noise
+
+    def open_plan(self) -> Plan | GivenPlan:
+        """Makes the plan of the dataset, from its catalogue.
+
+        Raises:
+            NothingToDoError: there are no mixtures to be made.
+        """
         catalogue = open_catalogue(files.join(self.folder, dataset.CATALOGUE))
+        if self.given is not None:
+            rejected = read_rejected(files.join(self.folder, dataset.REJECTED))
+            return GivenPlan(catalogue, self.given, rejected, self.plan_options.num_shards)
         return Plan(catalogue, self.plan_options)
 
     def quality_path(self, shard: Shard) -> str:
@@ -63,7 +78,7 @@ class RenderShards(beam.DoFn):
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
-        self._plan: Plan | None = None
+        self._plan: Plan | GivenPlan | None = None
         # All threads of a process use the same one.
         self._shared_plan = Shared()
         self._scratch = Scratch()
@@ -94,7 +109,7 @@ class WriteRecipes(beam.DoFn):
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
-        self._plan: Plan | None = None
+        self._plan: Plan | GivenPlan | None = None
 
     def process(self, element: Shard) -> Iterator[int]:
         """Writes the recipes of one shard."""
@@ -109,7 +124,9 @@ class WriteRecipes(beam.DoFn):
         yield num_mixtures
 
 
-def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratch) -> Quality:
+def render_shard(
+    shard: Shard, plan: Plan | GivenPlan, rendering: Rendering, scratch: Scratch
+) -> Quality:
     """Writes the recipes and the records of a shard, and then what was measured of them."""
     quality = Quality()
     path = files.join(rendering.folder, shard.tfrecord(rendering.dataset_name))
@@ -129,7 +146,7 @@ def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratc
                     continue
                 write_record(records, encode_mixture(mixture))
                 _write_line(recipes, mixture.recipe)
-                quality.count_uses(shard.split, rows)
+                quality.count_uses(shard.split, rows[: len(mixture.sources)])
                 quality.measure(mixture)
                 num_mixtures += 1
     quality.rejected.update(unusable.values())
@@ -140,7 +157,7 @@ def render_shard(shard: Shard, plan: Plan, rendering: Rendering, scratch: Scratc
 
 def render_usable(
     draft: Draft,
-    plan: Plan,
+    plan: Plan | GivenPlan,
     rendering: Rendering,
     scratch: Scratch,
     unusable: dict[int, Rejected],

@@ -23,6 +23,7 @@ class MixtureJob:
         num_shards: as asked for; 0 to choose.
         compression: of the TFRecord files, as TensorFlow calls it.
         versions: of the software that the bytes depend on.
+        recipes: the names and checksums of the files of given recipes.
     """
 
     corpora: tuple[str, ...]
@@ -33,6 +34,7 @@ class MixtureJob:
     num_shards: int
     compression: str
     versions: tuple[str, ...]
+    recipes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The content of `job.json`."""

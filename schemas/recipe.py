@@ -15,6 +15,7 @@ VERSION = 1
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
+Resampler = Literal["soxr", "resample_poly"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,6 +90,29 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Noise:
+    """A stretch of noise under a whole mixture, repeated where it is too short.
+
+    Attributes:
+        corpus: the name of the noise corpus.
+        path: the audio file, relative to the corpus.
+        start: the first frame used, counted in the file's own frames.
+        stop: the frame after the last one used.
+        num_frames: how long it becomes, in the file's frames: each repetition fades into the next.
+        file_sample_rate: the file's own, in Hz.
+        gain_db: what changes the file's own level.
+    """
+
+    corpus: str
+    path: str
+    start: int
+    stop: int
+    num_frames: int
+    file_sample_rate: int
+    gain_db: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
     """The complete description of one mixture.
 
@@ -101,6 +125,8 @@ class Recipe:
         sources: in the order of the dataset's `sources`.
         common_gain_db: what rendering applied to all sources so that the mixture does not clip; 0
             in a recipe that has not been rendered, and worked out anew whenever it is.
+        noise: what is under the sources, or None.
+        resampler: `soxr`, or SciPy's `resample_poly` where others' datasets are to be matched.
     """
 
     id: str
@@ -110,6 +136,8 @@ class Recipe:
     channels: Literal["average"] | int
     sources: tuple[Source, ...]
     common_gain_db: float = 0.0
+    noise: Noise | None = None
+    resampler: Resampler = "soxr"
 
     @property
     def num_samples(self) -> int:
@@ -121,6 +149,8 @@ class Recipe:
         # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
+        if self.noise is not None:
+            document["noise"] = {name: getattr(self.noise, name) for name in Noise.__slots__}
         document["sources"] = [
             {name: getattr(source, name) for name in Source.__slots__} for source in self.sources
         ]
@@ -140,4 +170,6 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
     document = load_document(line, "recipe", origin)
     del document["version"]
     document["sources"] = tuple(Source(**source) for source in document["sources"])
+    if document.get("noise") is not None:
+        document["noise"] = Noise(**document["noise"])
     return Recipe(**document)

@@ -131,5 +131,5 @@ def test_a_mixture_that_is_not_the_sum_of_its_sources_is_found(copied: Path) -> 
     assert not list(verify_dataset.check_record(features, described))
     features["mixture"] = [np.full(num_samples, 3, np.int16).tobytes()]
     assert list(verify_dataset.check_record(features, described)) == [
-        "its mixture is not the sum of its sources"
+        "its mixture is not the sum of its parts"
     ]

@@ -27,7 +27,7 @@ def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance, under LibriSpeech's own ids."""
-    genders = _read_genders(corpus)
+    genders = read_genders(corpus)
     for path in audio_paths(corpus):
         # The corpus may be one subset, whose name then is not in the paths.
         match = _PATH.search(f"{corpus.name}/{path}")
@@ -41,7 +41,13 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         yield Candidate(path, match["utterance"], speaker, genders.get(speaker, ""), split)
 
 
-def _read_genders(corpus: Corpus) -> dict[str, str]:
+def corpus_split(path: str) -> str:
+    """The split that LibriSpeech has a path in, such as `dev-clean/84/...`; empty for none."""
+    return _SPLITS.get(path.partition("-")[0], "")
+
+
+def read_genders(corpus: Corpus) -> dict[str, str]:
+    """The gender of each speaker, `f` or `m`."""
     path = find_beside(corpus, "SPEAKERS.TXT")
     genders = {}
     for line in files.read_text(path).splitlines() if path else ():

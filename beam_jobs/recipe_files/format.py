@@ -1,0 +1,76 @@
+"""What the formats of recipe files have in common."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from beam_jobs.corpora.layout import Candidate, Corpus
+from schemas.recipe import Recipe, Utterance
+
+Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecipeContext:
+    """What a recipe file leaves open.
+
+    Attributes:
+        corpora: by name.
+        noise_corpus: where noises are; None to leave them out.
+        sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
+        length: `min` or `max`, where the recipes do not say it.
+    """
+
+    corpora: Mapping[str, Corpus]
+    noise_corpus: Corpus | None
+    sample_rate: int
+    length: str
+
+
+class BadRecipeError(ValueError):
+    """A line of a recipe file can't be used; the message says why."""
+
+
+class RecipeFormat(Protocol):
+    """A module of this package."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802
+        """What messages call it."""
+
+    def recognises(self, first_line: str) -> bool:
+        """Whether a file that begins with a line is of this format."""
+
+    def read_rows(self, path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
+        """Yields the number of each line with what stands in it."""
+
+    def split(self, row: Row) -> str:
+        """The split of a row's mixture, found without looking at the rest of it."""
+
+    def num_sources(self, row: Row) -> int:
+        """How many sources a row's mixture has."""
+
+    def has_noise(self, row: Row, context: RecipeContext) -> bool:
+        """Whether there is noise in a row's mixture."""
+
+    def sample_rate(self, row: Row) -> int:
+        """The rate that a row asks for, in Hz; that of the files where it asks for none."""
+
+    def candidates(self, row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
+        """The files of a row: of its sources, then of its noise.
+
+        Raises:
+            BadRecipeError: the row can't be used.
+        """
+
+    def recipe(self, row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
+        """The recipe of a row.
+
+        Args:
+            row: of the file.
+            files: what the headers of `candidates` say, in their order.
+            context: what the file leaves open.
+
+        Raises:
+            BadRecipeError: the files are not those that the recipe was made for.
+        """

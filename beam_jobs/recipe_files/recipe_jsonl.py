@@ -1,0 +1,97 @@
+"""The recipes that mixture jobs write: one of `schemas.recipe` a line."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+
+from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
+from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
+from schemas.recipe import Noise, Recipe, Source, Utterance, parse_recipe
+from schemas.validation import InvalidDocumentError
+
+NAME = "recipes"
+
+
+def recognises(first_line: str) -> bool:
+    """Whether the first line is a JSON object."""
+    return first_line.lstrip().startswith("{")
+
+
+def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
+    """Yields each line, as JSON that nobody has checked yet."""
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            try:
+                yield number, parse_object(line)
+            except BadLineError as error:
+                yield number, BadRecipeError(str(error))
+
+
+def split(row: Row) -> str:
+    """As the recipe says."""
+    return str(row.get("split"))
+
+
+def num_sources(row: Row) -> int:
+    """As many as the recipe has."""
+    return len(row.get("sources", ()))
+
+
+def has_noise(row: Row, context: RecipeContext) -> bool:
+    """As the recipe says."""
+    del context
+    return row.get("noise") is not None
+
+
+def sample_rate(row: Row) -> int:
+    """As the recipe says."""
+    return int(row.get("sample_rate", 0))
+
+
+def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
+    """The files of the sources, and of the noise."""
+    recipe = _parse(row)
+    named = []
+    for source in recipe.sources:
+        candidate = Candidate(source.path, source.utterance, source.speaker, source.gender)
+        named.append((_corpus(source.corpus, context), candidate))
+    if recipe.noise is not None:
+        noise_id = f"{recipe.noise.corpus}/{recipe.noise.path}"
+        candidate = Candidate(recipe.noise.path, noise_id, "noise")
+        named.append((_corpus(recipe.noise.corpus, context), candidate))
+    return named
+
+
+def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
+    """The recipe itself, at the rate that is asked for."""
+    given = _parse(row)
+    noises: list[Noise] = [given.noise] if given.noise else []
+    parts: list[Source | Noise] = [*given.sources, *noises]
+    for part, file in zip(parts, files, strict=True):
+        if part.file_sample_rate != file.sample_rate or part.stop > file.stop:
+            raise BadRecipeError(
+                f"made for another {part.path}, of {part.stop} frames or more at"
+                f" {part.file_sample_rate} Hz"
+            )
+    rate = context.sample_rate or given.sample_rate
+    return dataclasses.replace(given, sample_rate=rate, common_gain_db=0.0)
+
+
+def _parse(row: Row) -> Recipe:
+    try:
+        return parse_recipe(json.dumps(row), "recipe")
+    except InvalidDocumentError as error:
+        raise BadRecipeError(str(error)) from None
+
+
+def _corpus(name: str, context: RecipeContext) -> Corpus:
+    corpora = dict(context.corpora)
+    if context.noise_corpus is not None:
+        corpora[context.noise_corpus.name] = context.noise_corpus
+    if name not in corpora:
+        raise BadRecipeError(
+            f"of the corpus {name!r}, where there is {', '.join(corpora)}: name its folder with"
+            " --corpus, or with --noise"
+        )
+    return corpora[name]
