@@ -29,11 +29,22 @@ class PyAvFile:
 
     extra_info = ""
 
-    def __init__(self, container: av.container.InputContainer) -> None:
-        self._container = container
-        self._stream = container.streams.audio[0]
+    def __init__(self, source: str | BinaryIO) -> None:
+        self._source = source
+        self._open()
+
+    def _open(self) -> None:
+        self._container = av.open(self._source, "r")
+        if not self._container.streams.audio:
+            self.close()
+            raise UnusableAudioError("no audio in the file")
+        self._stream = self._container.streams.audio[0]
         self._blocks = self._decode()
         self._rest: Samples = np.zeros((0, self.channels), np.float32)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
 
     @property
     def samplerate(self) -> int:
@@ -49,7 +60,11 @@ class PyAvFile:
     def frames(self) -> int:
         """Samples in each channel, found by decoding them; to be asked before anything is read."""
         num_frames = sum(frame.samples for frame in self._container.decode(self._stream))
-        self._container.seek(0)
+        # Seeking back leaves some decoders in another state than they began in.
+        self.close()
+        if not isinstance(self._source, str):
+            self._source.seek(0)
+        self._open()
         return num_frames
 
     def seek(self, frame: int, /) -> int:
@@ -86,10 +101,8 @@ def open_pyav(source: str | BinaryIO) -> Iterator[PyAvFile]:
         FileNotFoundError: there is none.
     """
     try:
-        with av.open(source, "r") as container:
-            if not container.streams.audio:
-                raise UnusableAudioError("no audio in the file")
-            yield PyAvFile(container)
+        with contextlib.closing(PyAvFile(source)) as file:
+            yield file
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except av.error.FFmpegError as error:

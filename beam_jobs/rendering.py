@@ -267,5 +267,5 @@ def _peak(samples: Samples) -> float:
 
 def _common_gain(peak: float) -> float:
     """The factor, 1 or less, with which neither the mixture nor a source clips."""
-    # Rounding changes a source by one step at the most.
-    return min(1.0, (_MAX_PCM - 1) / peak) if peak else 1.0
+    # Rounding changes a source by one step at the most, and full scale itself looks clipped.
+    return min(1.0, (_MAX_PCM - 2) / peak) if peak else 1.0

@@ -129,7 +129,7 @@ def test_every_utterance_is_used_equally_often_give_or_take_one(built):
 
 def test_the_description_of_the_dataset_has_the_size_of_every_shard(built):
     described = parse_dataset((built.folder / "dataset.json").read_text(), "dataset.json")
-    assert (built.folder / "COMPLETED").read_text() == described.fingerprint + "\n"
+    assert (built.folder / "COMPLETED").read_text() == described.completed
     for info in described.shards:
         path = built.folder / info.shard.tfrecord("mixtures")
         assert path.stat().st_size == info.num_bytes
