@@ -260,8 +260,12 @@ class GivenPlan:
         Raises:
             NothingToDoError: that was not asked for.
         """
-        del unusable
-        self._check_skipped(f"a file of {draft.id} can't be decoded")
+        named = [
+            utterance.path
+            for row, utterance in zip(draft.rows, draft.utterances, strict=True)
+            if row in unusable
+        ]
+        self._check_skipped(f"{draft.id}: can't be decoded: {', '.join(named) or 'its noise'}")
 
     def _check_skipped(self, reason: str) -> None:
         if not self._given.skip_missing:

@@ -256,6 +256,27 @@ class TestMissing:
         quality = json.loads((output / "quality.json").read_text())
         assert quality["checks"]["missing_mixtures"] == len(whole) - len(expected) > 0
 
+    def test_a_file_that_can_not_be_decoded_is_named_and_the_rest_rendered_on_demand(
+        self,
+        tmp_path: Path,
+        libri_speech: Path,
+        drawn: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        corpus = self.corpus_without(libri_speech, tmp_path, [])
+        broken = corpus / "dev-clean/61/7/61-7-0000.flac"
+        broken.write_bytes(broken.read_bytes()[:-8000])
+        arguments = [f"--corpus={corpus}", f"--recipes={drawn / 'recipes/*.jsonl'}"]
+        assert build(tmp_path / "dataset", *arguments) == 1
+        assert "can't be decoded: dev-clean/61/7/61-7-0000.flac" in capsys.readouterr().err
+        assert build(tmp_path / "rest", *arguments, "--skip_missing_recipes") == 3
+        speakers = {
+            source["speaker"]
+            for mixture in read_dataset(tmp_path / "rest").values()
+            for source in mixture["recipe"]["sources"]
+        }
+        assert speakers == {"60", "62", "63", "64", "65"}
+
     def test_a_line_that_is_no_recipe_is_named(
         self,
         tmp_path: Path,
