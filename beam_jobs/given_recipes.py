@@ -16,7 +16,13 @@ from beam_jobs import files
 from beam_jobs.catalogue import Catalogue
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import read_lines
-from beam_jobs.planning import Draft, NothingToDoError, choose_num_shards, shard_range
+from beam_jobs.planning import (
+    Draft,
+    NothingToDoError,
+    NoUtteranceLeftError,
+    choose_num_shards,
+    shard_range,
+)
 from beam_jobs.recipe_files import FORMATS
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, RecipeFormat, Row
 from beam_jobs.rejected import Rejected
@@ -246,26 +252,27 @@ class GivenPlan:
             except (BadRecipeError, KeyError) as error:
                 self._check_skipped(str(error))
                 continue
-            count = self._given.num_sources
-            yield Draft(recipe.id, recipe.split, tuple(rows[:count]), tuple(named[:count]), recipe)
+            yield Draft(recipe.id, recipe.split, tuple(rows), tuple(named), recipe)
 
     def recipe(self, draft: Draft) -> Recipe:
         """The recipe of a mixture."""
         assert draft.recipe is not None
         return draft.recipe
 
-    def redraft(self, draft: Draft, unusable: Container[int]) -> None:
-        """Goes without a mixture of which a file turned out unusable.
+    def redraft(self, draft: Draft, unusable: Container[int]) -> Draft:
+        """Never: what is given has nothing in its place.
 
         Raises:
+            NoUtteranceLeftError: the mixture is gone without.
             NothingToDoError: that was not asked for.
         """
-        named = [
+        paths = [
             utterance.path
             for row, utterance in zip(draft.rows, draft.utterances, strict=True)
             if row in unusable
         ]
-        self._check_skipped(f"{draft.id}: can't be decoded: {', '.join(named) or 'its noise'}")
+        self._check_skipped(f"{draft.id}: can't be decoded: {', '.join(paths)}")
+        raise NoUtteranceLeftError(draft.id)
 
     def _check_skipped(self, reason: str) -> None:
         if not self._given.skip_missing:

@@ -66,8 +66,8 @@ class Draft:
     Attributes:
         id: of the mixture.
         split: train, validation or test.
-        rows: of the catalogue, the utterances.
-        utterances: of different speakers.
+        rows: of the catalogue, the utterances; after them the noise, where a given recipe has one.
+        utterances: in the rows, of different speakers.
         recipe: where it is given, and nothing is left to chance.
     """
 
