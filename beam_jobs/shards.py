@@ -21,7 +21,14 @@ from beam_jobs.given_recipes import GivenPlan, GivenRecipes
 from beam_jobs.planning import Draft, NoUtteranceLeftError, Plan, PlanOptions
 from beam_jobs.quality import Quality, parse_quality
 from beam_jobs.rejected import Rejected, read_rejected
-from beam_jobs.rendering import Mixture, Scratch, UnusableSourceError, encode_mixture, render
+from beam_jobs.rendering import (
+    Mixture,
+    Scratch,
+    UnusableSourceError,
+    encode_mixture,
+    keep_freed_memory,
+    render,
+)
 from schemas import dataset
 from schemas.dataset import Shard, ShardInfo
 from schemas.recipe import Recipe
@@ -86,6 +93,10 @@ class RenderShards(beam.DoFn):
         self._shards_skipped = Metrics.counter("mixtures", "shards_skipped")
         self._mixtures_rendered = Metrics.counter("mixtures", "mixtures_rendered")
         self._shard_bytes = Metrics.distribution("mixtures", "shard_bytes")
+
+    def setup(self) -> None:
+        """Prepares the worker."""
+        keep_freed_memory()
 
     def process(self, element: Shard) -> Iterator[Quality]:
         """Writes one shard."""
