@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -16,6 +17,10 @@ from beam_jobs import files
 from beam_jobs.separation.framing import Samples
 from beam_jobs.separation.models import Model, ModelError, copy_model
 from schemas.bundle import SAVED_MODEL
+
+# TensorFlow 2.12's oneDNN kernels corrupt the heap where threads run one model at once on inputs of
+# different shapes. A call uses all cores, so waiting for each other costs next to nothing.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Separator(Protocol):
@@ -72,7 +77,8 @@ class _BundleSeparator:
         self._signature = signature
 
     def separate(self, windows: Samples) -> Samples:
-        sources = self._signature(waveform=self._tf.constant(windows))["sources"]
+        with _ONE_AT_A_TIME:
+            sources = self._signature(waveform=self._tf.constant(windows))["sources"]
         return sources.numpy()  # type: ignore[no-any-return]
 
 
@@ -154,7 +160,8 @@ class _SpleeterSeparator:
 
         places = list(np.ndindex(batch, num_channels))
         all_spectra = list(self._threads.map(analyse, places))
-        masks = self._session.run(self._masks, {self._magnitudes: magnitudes})
+        with _ONE_AT_A_TIME:
+            masks = self._session.run(self._masks, {self._magnitudes: magnitudes})
         list(self._threads.map(synthesise, places, all_spectra))
         return sources
 
