@@ -52,7 +52,7 @@ def main() -> None:
             command = [sys.executable, "-m", "beam_jobs.build_mixtures", "--recipes_only"]
             command += [f"--corpus={corpus}", f"--output={output}", f"--num_mixtures={count}"]
             start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
+            subprocess.run(command, check=True)
             elapsed_s = time.perf_counter() - start
             megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
             print(
