@@ -305,7 +305,8 @@ def run(argv: Sequence[str]) -> int:
             version=version,
             command=argv,
         )
-        with show_progress(rendering):
+        # Progress is of audio, which recipes alone have none of.
+        with contextlib.nullcontext() if arguments.recipes_only else show_progress(rendering):
             pipeline.run().wait_until_finish()
     try:
         return _say_result(rendering, recipes_only=arguments.recipes_only)
