@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -20,7 +19,7 @@ from beam_jobs import dataset_folder, files
 from beam_jobs.catalogue import CatalogueUtterances, Found, find_utterances
 from beam_jobs.corpora import LAYOUTS, choose_layout
 from beam_jobs.corpora.layout import Corpus, parse_corpora
-from beam_jobs.failures import root_cause
+from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.finishing import FinishDataset, MergeQualities
 from beam_jobs.given_recipes import GivenRecipes, find_given_recipes, find_named_files
 from beam_jobs.options import choose_runner, parse_options
@@ -34,8 +33,6 @@ from beam_jobs.splits import parse_shares
 from schemas import dataset
 from schemas.dataset import Shard
 from schemas.mixture_job import MixtureJob
-
-DONE, FAILED, SOME_REJECTED = 0, 1, 3
 
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 
@@ -263,7 +260,9 @@ def run(argv: Sequence[str]) -> int:
         OSError: the output folder can't be written.
         NothingToDoError: nothing can be made of the corpus.
     """
-    arguments, beam_options = parse_options(build_parser(), argv)
+    arguments, beam_options = parse_options(
+        build_parser(), argv, needs_processes=lambda own: bool(own.recipes_only)
+    )
     corpora = parse_corpora(arguments.corpus, arguments.corpus_format, arguments.speaker_regex)
     for corpus in corpora:
         if corpus.manifest:
@@ -397,16 +396,17 @@ def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
     if rendering.given:
         print(rendering.plan_options.config.description)
     for split, num_speakers in plan.left_out().items():
-        print(f"left out: {split}, whose {num_speakers} speakers are too few for a mixture")
+        if num_speakers < rendering.plan_options.config.num_speakers:
+            print(f"left out: {split}, whose {num_speakers} speakers are too few for a mixture")
+        else:
+            print(f"left out: {split}, for which too few mixtures were asked for")
     if recipes_only:
         done = f"{plan.num_mixtures} recipes in {files.join(rendering.folder, 'recipes')}"
     else:
         quality = json.loads(files.read_text(files.join(rendering.folder, dataset.QUALITY)))
-        splits = quality["splits"].values()
         done = (
-            f"{sum(split['num_mixtures'] for split in splits)} mixtures,"
-            f" {sum(split['mixture_hours'] for split in splits):.2f} h,"
-            f" {sum(split['num_shards'] for split in splits)} shards in {rendering.folder};"
+            f"{quality['num_mixtures']} mixtures, {quality['mixture_hours']:.2f} h,"
+            f" {quality['num_shards']} shards in {rendering.folder};"
             f" look at {files.join(rendering.folder, dataset.REPORT)}"
         )
         if missing := quality["checks"]["missing_mixtures"]:
@@ -421,21 +421,7 @@ def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
-    try:
-        return run(argv)
-    except KeyboardInterrupt:
-        message = "interrupted; start the same command again and it goes on from here"
-    except (ValueError, OSError) as error:
-        message = str(error)
-    except Exception as error:
-        kind, message = root_cause(error)
-        traceback.print_exc()
-        message = (
-            f"{kind}: {message}; what is finished is kept: start the same command again and it goes"
-            " on from here"
-        )
-    print(f"build_mixtures: {message}", file=sys.stderr)
-    return FAILED
+    return follow(argv, run, job="build_mixtures")
 
 
 def _positive(text: str) -> int:

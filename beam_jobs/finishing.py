@@ -171,6 +171,15 @@ def quality_document(
     }
     used = np.array([speaker_uses[split] > 0 for split in splits])
     reasons = Counter(_without_details(one.reason) for one in rejected)
+    split_documents = {
+        split: _split_document(
+            described.split_shards(split),
+            quality.samples[split] / described.sample_rate / 3600,
+            num_speakers=int((speaker_uses[split] > 0).sum()),
+            num_utterances=int((uses[split] > 0).sum()),
+        )
+        for split in splits
+    }
     return {
         "version": 1,
         "name": described.name,
@@ -178,15 +187,11 @@ def quality_document(
         "command": command,
         "sample_rate": described.sample_rate,
         "num_speakers": described.num_sources,
-        "splits": {
-            split: _split_document(
-                described.split_shards(split),
-                quality.samples[split] / described.sample_rate / 3600,
-                num_speakers=int((speaker_uses[split] > 0).sum()),
-                num_utterances=int((uses[split] > 0).sum()),
-            )
-            for split in splits
+        **{
+            total: sum(document[total] for document in split_documents.values())
+            for total in ("num_mixtures", "num_shards", "mixture_hours")
         },
+        "splits": split_documents,
         "use": {
             split: {
                 "utterances": use_document(uses[split][uses[split] > 0].tolist()),

@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -16,9 +16,18 @@ class UsageError(ValueError):
 
 
 def parse_options(
-    parser: argparse.ArgumentParser, argv: Sequence[str]
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str],
+    *,
+    needs_processes: Callable[[argparse.Namespace], bool] = lambda _: False,
 ) -> tuple[argparse.Namespace, PipelineOptions]:
     """Divides a command line into the options of the job and those of Beam.
+
+    Args:
+        parser: has the options of the job.
+        argv: the command line.
+        needs_processes: whether the job with these options computes in Python itself, so that
+            threads would wait for each other, and local workers are processes.
 
     Raises:
         UsageError: an option that neither of them has.
@@ -37,12 +46,13 @@ def parse_options(
         near = difflib.get_close_matches(name, names, n=1)
         hint = f": did you mean {near[0]}?" if near else ": see --help"
         raise UsageError(f"unknown option {name}{hint}")
-    return own, PipelineOptions(_with_all_cores(rest))
+    mode = "multi_processing" if needs_processes(own) else "multi_threading"
+    return own, PipelineOptions(_with_all_cores(rest, mode))
 
 
-def _with_all_cores(arguments: Sequence[str]) -> list[str]:
-    """Beam's arguments, with the number of local workers where the user leaves it open."""
-    defaults = {"--direct_running_mode": "multi_threading", "--direct_num_workers": "0"}
+def _with_all_cores(arguments: Sequence[str], mode: str) -> list[str]:
+    """Beam's arguments, with the kind and number of local workers where these are left open."""
+    defaults = {"--direct_running_mode": mode, "--direct_num_workers": "0"}
     given = {argument.split("=")[0] for argument in arguments}
     return [
         *arguments,

@@ -99,10 +99,9 @@ class _Done:
             self._look_at_shards()
         if files.exists(files.join(self._folder, dataset.COMPLETED)):
             quality = json.loads(files.read_text(files.join(self._folder, dataset.QUALITY)))
-            splits = quality["splits"].values()
-            self.num_shards = sum(split["num_shards"] for split in splits)
-            self.num_mixtures = sum(split["num_mixtures"] for split in splits)
-            self.hours = sum(split["mixture_hours"] for split in splits)
+            self.num_shards = quality["num_shards"]
+            self.num_mixtures = quality["num_mixtures"]
+            self.hours = quality["mixture_hours"]
 
     def _look_at_shards(self) -> None:
         for path in files.list_paths(files.join(self._folder, PROGRESS), "*-of-?????.json"):

@@ -8,14 +8,13 @@ import json
 import os
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Sequence
 
 import apache_beam as beam
 
 from beam_jobs import files
-from beam_jobs.failures import root_cause
+from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.options import choose_runner, parse_options
 from beam_jobs.separation.encoding import OutputError
 from beam_jobs.separation.models import ModelError, describe_model
@@ -23,8 +22,6 @@ from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
 from beam_jobs.separation.summary import describe, parse_counts, summarise
 from beam_jobs.separation.transforms import SeparateArchive
 from schemas.ledger import REJECTED, RUNS, SUMMARY, Parameters
-
-DONE, FAILED, SOME_REJECTED = 0, 1, 3
 
 
 def run(argv: Sequence[str]) -> int:
@@ -83,19 +80,7 @@ def run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
-    try:
-        return run(argv)
-    except KeyboardInterrupt:
-        message = "interrupted; start the same command again and it goes on from here"
-    except (ValueError, OSError) as error:
-        message = str(error)
-    except Exception as error:
-        kind, message = root_cause(error)
-        if kind not in (OutputError.__name__, ModelError.__name__):
-            traceback.print_exc()
-            message = f"{kind}: {message}; what is finished is kept: start the same command again"
-    print(f"separate_archive: {message}", file=sys.stderr)
-    return FAILED
+    return follow(argv, run, job="separate_archive", foreseen=(OutputError, ModelError))
 
 
 def _absolute(path: str) -> str:

@@ -80,14 +80,25 @@ class Rendering:
         return files.join(self.folder, PROGRESS, f"{shard}.json")
 
 
-class RenderShards(beam.DoFn):
-    """Writes each shard that is not there yet. Input: `Shard`. Output: its `Quality`."""
+class _PlannedDoFn(beam.DoFn):
+    """What goes through the shards of a plan, which all threads of a process share."""
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
-        self._plan: Plan | GivenPlan | None = None
-        # All threads of a process use the same one.
         self._shared_plan = Shared()
+        self._opened: Plan | GivenPlan | None = None
+
+    def _plan(self) -> Plan | GivenPlan:
+        if self._opened is None:
+            self._opened = self._shared_plan.acquire(self._rendering.open_plan)
+        return self._opened
+
+
+class RenderShards(_PlannedDoFn):
+    """Writes each shard that is not there yet. Input: `Shard`. Output: its `Quality`."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        super().__init__(rendering)
         self._scratch = Scratch()
         self._shards_rendered = Metrics.counter("mixtures", "shards_rendered")
         self._shards_skipped = Metrics.counter("mixtures", "shards_skipped")
@@ -105,9 +116,7 @@ class RenderShards(beam.DoFn):
             self._shards_skipped.inc()
             yield parse_quality(files.read_text(path))
             return
-        if self._plan is None:
-            self._plan = self._shared_plan.acquire(self._rendering.open_plan)
-        quality = render_shard(element, self._plan, self._rendering, self._scratch)
+        quality = render_shard(element, self._plan(), self._rendering, self._scratch)
         self._shards_rendered.inc()
         for info in quality.infos:
             self._mixtures_rendered.inc(info.num_mixtures)
@@ -115,24 +124,18 @@ class RenderShards(beam.DoFn):
         yield quality
 
 
-class WriteRecipes(beam.DoFn):
-    """Writes the recipes of each shard, and no audio. Input: `Shard`. Output: how many."""
+class WriteRecipes(_PlannedDoFn):
+    """Writes the recipes of each shard that has none yet, and no audio. Input: `Shard`."""
 
-    def __init__(self, rendering: Rendering) -> None:
-        self._rendering = rendering
-        self._plan: Plan | GivenPlan | None = None
-
-    def process(self, element: Shard) -> Iterator[int]:
+    def process(self, element: Shard) -> None:
         """Writes the recipes of one shard."""
-        if self._plan is None:
-            self._plan = self._rendering.open_plan()
-        num_mixtures = 0
         path = files.join(self._rendering.folder, element.recipes)
+        if files.exists(path):
+            return
         with files.write_atomically(path) as recipes:
-            for draft in self._plan.drafts(element):
-                _write_line(recipes, self._plan.recipe(draft))
-                num_mixtures += 1
-        yield num_mixtures
+            plan = self._plan()
+            for draft in plan.drafts(element):
+                _write_line(recipes, plan.recipe(draft))
 
 
 def render_shard(

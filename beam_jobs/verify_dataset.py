@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import sys
-import traceback
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -19,14 +18,12 @@ import numpy as np
 from apache_beam.transforms.combiners import ToList
 
 from beam_jobs import files
-from beam_jobs.failures import root_cause
+from beam_jobs.failures import DONE, FAILED, follow
 from beam_jobs.options import choose_runner, parse_options
 from schemas import dataset
 from schemas.dataset import Dataset, ShardInfo, parse_dataset
 from schemas.recipe import parse_recipe
 from schemas.tfrecord import decode_example, read_records
-
-SOUND, DAMAGED = 0, 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -224,10 +221,10 @@ def run(argv: Sequence[str]) -> int:
     num_mixtures = sum(info.num_mixtures for info in described.shards)
     if damages:
         print(f"damaged: {len(damages)} findings in {folder}: see {report_path}")
-        return DAMAGED
+        return FAILED
     files.remove(*os.path.split(report_path))
     print(f"sound: {num_mixtures} mixtures in {len(described.shards)} shards in {folder}")
-    return SOUND
+    return DONE
 
 
 def open_dataset(folder: str) -> Dataset:
@@ -249,15 +246,7 @@ def open_dataset(folder: str) -> Dataset:
 
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
-    try:
-        return run(argv)
-    except (ValueError, OSError) as error:
-        message = str(error)
-    except Exception as error:
-        traceback.print_exc()
-        message = ": ".join(root_cause(error))
-    print(f"verify_dataset: {message}", file=sys.stderr)
-    return DAMAGED
+    return follow(argv, run, job="verify_dataset", resumes=False)
 
 
 if __name__ == "__main__":

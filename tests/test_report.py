@@ -72,6 +72,9 @@ QUALITY = {
     "command": "python -m beam_jobs.build_mixtures --corpus speech --output evenings",
     "sample_rate": 16000,
     "num_speakers": 2,
+    "num_mixtures": 1334,
+    "num_shards": 9,
+    "mixture_hours": 5.75,
     "splits": {
         "train": {
             "num_mixtures": 1234,
