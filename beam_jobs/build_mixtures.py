@@ -5,6 +5,7 @@ python -m beam_jobs.build_mixtures --corpus CORPUS --output FOLDER [options] [an
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -13,12 +14,20 @@ from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import soundfile
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PBegin, PCollection
 
 from beam_jobs import dataset_folder, files
-from beam_jobs.catalogue import CatalogueUtterances, Found, find_utterances
+from beam_jobs.catalogue import (
+    CatalogueUtterances,
+    Found,
+    find_utterances,
+    keep_catalogue,
+    take_catalogue,
+)
 from beam_jobs.corpora import LAYOUTS, choose_layout
 from beam_jobs.corpora.layout import Corpus, parse_corpora
+from beam_jobs.dry_run import describe_plan
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.finishing import FinishDataset, MergeQualities
 from beam_jobs.given_recipes import GivenRecipes, find_given_recipes, find_named_files
@@ -153,6 +162,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="write the recipes of all mixtures, and no audio",
     )
     parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="read headers, plan, render a few mixtures, say what would come of it, and write none",
+    )
+    parser.add_argument(
+        "--catalogue",
+        default="",
+        metavar="FOLDER",
+        help="keeps the catalogue of the corpora there for other jobs, which then start at once;"
+        " remove the folder when the corpora change (default: each dataset makes its own)",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="remove the dataset that is in the output folder first",
@@ -165,6 +186,7 @@ def build_mixtures(
     corpora: Sequence[Corpus],
     rendering: Rendering,
     *,
+    kept_folder: str,
     recipes_only: bool,
     version: str,
     command: Sequence[str],
@@ -175,25 +197,12 @@ def build_mixtures(
         root: the pipeline.
         corpora: where the utterances are.
         rendering: what they become.
+        kept_folder: where other jobs find the catalogue, or empty.
         recipes_only: whether to write the recipes and leave the audio.
         version: of the dataset.
         command: for the report.
     """
-    catalogue_path = files.join(rendering.folder, dataset.CATALOGUE)
-    catalogue: PCollection[str]
-    if files.exists(catalogue_path):
-        catalogue = root | "Catalogue" >> beam.Create([catalogue_path])
-    else:
-        catalogue = (
-            root
-            | "FindFiles" >> FindFiles(corpora, rendering.given)
-            | "CatalogueUtterances"
-            >> CatalogueUtterances(
-                folder=rendering.folder,
-                corpus_roots=rendering.corpus_roots,
-                prefix_names=len(corpora) > 1 and rendering.given is None,
-            )
-        )
+    catalogue = root | "MakeCatalogue" >> MakeCatalogue(corpora, rendering, kept_folder)
     shards = (
         catalogue
         | "PlanShards" >> beam.FlatMap(_plan_shards, rendering)
@@ -208,6 +217,38 @@ def build_mixtures(
         | "MergeQualities" >> beam.CombineGlobally(MergeQualities())  # type: ignore[no-untyped-call]
         | "FinishDataset" >> beam.ParDo(FinishDataset(rendering, version=version, command=command))
     )
+
+
+class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
+    """Makes the catalogue where there is none yet. Output: its path."""
+
+    def __init__(self, corpora: Sequence[Corpus], rendering: Rendering, kept_folder: str) -> None:
+        self._corpora = corpora
+        self._rendering = rendering
+        self._kept_folder = kept_folder
+
+    def expand(self, root: PBegin) -> PCollection[str]:
+        """Finds the files, reads their headers, and keeps what was found for other jobs."""
+        path = files.join(self._rendering.folder, dataset.CATALOGUE)
+        catalogue: PCollection[str]
+        if files.exists(path):
+            catalogue = root | "Catalogue" >> beam.Create([path])
+        else:
+            given = self._rendering.given
+            catalogue = (
+                root
+                | "FindFiles" >> FindFiles(self._corpora, given)
+                | "CatalogueUtterances"
+                >> CatalogueUtterances(
+                    folder=self._rendering.folder,
+                    corpora=[corpus.description for corpus in self._corpora],
+                    corpus_roots=self._rendering.corpus_roots,
+                    prefix_names=len(self._corpora) > 1 and given is None,
+                )
+            )
+        if self._kept_folder:
+            catalogue |= "KeepCatalogue" >> beam.Map(keep_catalogue, self._kept_folder)
+        return catalogue
 
 
 class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):
@@ -268,9 +309,8 @@ def run(argv: Sequence[str]) -> int:
         if corpus.manifest:
             # A file that is no manifest is a slip of the pen: better said before anything runs.
             choose_layout(corpus)
-    folder = (
-        arguments.output if files.is_remote(arguments.output) else os.path.abspath(arguments.output)
-    )
+    folder = files.absolute(arguments.output)
+    kept_folder = files.absolute(arguments.catalogue) if arguments.catalogue else ""
     given = _given_recipes(arguments, corpora)
     job = _job(arguments, corpora, given)
     name, version = dataset.dataset_name(folder)
@@ -288,9 +328,13 @@ def run(argv: Sequence[str]) -> int:
         ),
         given=given,
     )
+    if arguments.dry_run:
+        return _run_dry(rendering, corpora, kept_folder, beam_options)
     if arguments.overwrite:
         dataset_folder.remove_dataset(folder)
     dataset_folder.claim(folder, job)
+    if kept_folder and not files.exists(files.join(folder, dataset.CATALOGUE)):
+        take_catalogue(kept_folder, folder, [corpus.description for corpus in corpora])
     if dataset_folder.is_complete(folder):
         # The job that completed it may have been killed before it could.
         dataset_folder.remove_leftovers(folder)
@@ -300,6 +344,7 @@ def run(argv: Sequence[str]) -> int:
             pipeline,
             corpora,
             rendering,
+            kept_folder=kept_folder,
             recipes_only=arguments.recipes_only,
             version=version,
             command=argv,
@@ -311,7 +356,32 @@ def run(argv: Sequence[str]) -> int:
         return _say_result(rendering, recipes_only=arguments.recipes_only)
     except NothingToDoError:
         dataset_folder.forget_corpus(folder)
+        if kept_folder:
+            dataset_folder.forget_corpus(kept_folder)
         raise
+
+
+def _run_dry(
+    rendering: Rendering,
+    corpora: Sequence[Corpus],
+    kept_folder: str,
+    beam_options: PipelineOptions,
+) -> int:
+    # Where the workers can write, wherever they are.
+    dry = dataclasses.replace(rendering, folder=f"{rendering.folder}.dry_run")
+    try:
+        if kept_folder:
+            take_catalogue(kept_folder, dry.folder, [corpus.description for corpus in corpora])
+        pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+        pipeline | "MakeCatalogue" >> MakeCatalogue(corpora, dry, kept_folder)
+        pipeline.run().wait_until_finish()
+        description, all_usable = describe_plan(dry)
+    finally:
+        dataset_folder.remove_dataset(dry.folder)
+        with contextlib.suppress(OSError):
+            os.rmdir(dry.folder)
+    print(f"{description}\ndry run: nothing was written")
+    return DONE if all_usable else SOME_REJECTED
 
 
 def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> GivenRecipes | None:
@@ -326,7 +396,7 @@ def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> 
             if getattr(arguments, name) != defaults.get_default(name):
                 raise ValueError(f"--{name} has no effect without --recipes")
         return None
-    for name in ("recipe", "num_mixtures", "seed", "splits"):
+    for name in ("recipe", "num_mixtures", "seed", "splits", "catalogue"):
         if getattr(arguments, name) != defaults.get_default(name):
             raise ValueError(f"--{name} is for recipes that are drawn, and --recipes gives them")
     context = RecipeContext(
@@ -349,21 +419,7 @@ def _job(
     arguments: argparse.Namespace, corpora: Sequence[Corpus], given: GivenRecipes | None
 ) -> MixtureJob:
     return MixtureJob(
-        corpora=tuple(
-            " ".join(
-                filter(
-                    None,
-                    (
-                        corpus.name,
-                        corpus.manifest,
-                        corpus.pattern,
-                        corpus.layout,
-                        corpus.speaker_regex,
-                    ),
-                )
-            )
-            for corpus in (*corpora, *_noise_corpora(given))
-        ),
+        corpora=tuple(corpus.description for corpus in (*corpora, *_noise_corpora(given))),
         config=given.config
         if given
         else load_recipe_config(
@@ -401,7 +457,7 @@ def _say_result(rendering: Rendering, *, recipes_only: bool) -> int:
         else:
             print(f"left out: {split}, for which too few mixtures were asked for")
     if recipes_only:
-        done = f"{plan.num_mixtures} recipes in {files.join(rendering.folder, 'recipes')}"
+        done = f"{sum(plan.counts.values())} recipes in {files.join(rendering.folder, 'recipes')}"
     else:
         quality = json.loads(files.read_text(files.join(rendering.folder, dataset.QUALITY)))
         done = (

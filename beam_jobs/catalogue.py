@@ -7,6 +7,7 @@ that a corpus of millions of files costs each of them the few pages that it look
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,16 +69,25 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
     is in `rejected.jsonl` before.
     """
 
-    def __init__(self, *, folder: str, corpus_roots: Mapping[str, str], prefix_names: bool) -> None:
+    def __init__(
+        self,
+        *,
+        folder: str,
+        corpora: Sequence[str],
+        corpus_roots: Mapping[str, str],
+        prefix_names: bool,
+    ) -> None:
         """Makes the transform.
 
         Args:
             folder: the dataset's.
+            corpora: whose catalogue it is, in words that are kept in it.
             corpus_roots: the folder of each corpus, by its name.
             prefix_names: whether to put the name of its corpus before each id, which is unique
                 within one corpus only.
         """
         self._folder = folder
+        self._corpora = corpora
         self._corpus_roots = corpus_roots
         self._prefix_names = prefix_names
 
@@ -107,6 +117,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             | "JoinParts"
             >> beam.Map(
                 _join_parts,
+                corpora=self._corpora,
                 parts=beam.pvalue.AsIter(written.parts),
                 rejected=beam.pvalue.AsIter(rejected),
             )
@@ -240,19 +251,67 @@ def _write_part(
     yield path
 
 
-def write_table(path: str, tables: Iterable[pa.Table]) -> None:
+def write_table(path: str, tables: Iterable[pa.Table], corpora: Sequence[str] = ()) -> None:
     """Writes tables of utterances as one Arrow file, one after the other."""
-    with files.write_atomically(path) as file, pa.ipc.new_file(file, SCHEMA) as writer:
+    schema = _schema_of(corpora)
+    with files.write_atomically(path) as file, pa.ipc.new_file(file, schema) as writer:
         for table in tables:
-            writer.write_table(table)
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
 
 
-def _join_parts(folder: str, parts: Iterable[str], rejected: Iterable[Rejected]) -> str:
+def _schema_of(corpora: Sequence[str]) -> pa.Schema:
+    return SCHEMA.with_metadata({**SCHEMA.metadata, "corpora": json.dumps(list(corpora))})
+
+
+def _join_parts(
+    folder: str, corpora: Sequence[str], parts: Iterable[str], rejected: Iterable[Rejected]
+) -> str:
     """Makes the catalogue of its parts, when all that was rejected on the way is known."""
     write_rejected(files.join(folder, dataset.REJECTED), sorted(rejected))
     path = files.join(folder, dataset.CATALOGUE)
-    write_table(path, map(_read_table, sorted(parts)))
+    write_table(path, map(_read_table, sorted(parts)), corpora)
     return path
+
+
+def keep_catalogue(catalogue_path: str, kept_folder: str) -> str:
+    """Copies a catalogue to where other jobs find it, unless it is there; returns its path here."""
+    if not files.exists(files.join(kept_folder, dataset.CATALOGUE)):
+        _copy_catalogue(os.path.dirname(catalogue_path), kept_folder)
+    return catalogue_path
+
+
+def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> None:
+    """Copies the catalogue that another job has kept, if there is one.
+
+    Args:
+        kept_folder: where that would be.
+        folder: of the dataset that needs it.
+        corpora: whose catalogue it has to be.
+
+    Raises:
+        ValueError: it is the catalogue of something else, or none.
+    """
+    kept = files.join(kept_folder, dataset.CATALOGUE)
+    if not files.exists(kept):
+        return
+    try:
+        with files.open_file(kept) as file:
+            schema = pa.ipc.open_file(file).schema
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{kept}: not a catalogue ({error}): remove it") from None
+    if not schema.equals(_schema_of(corpora), check_metadata=True):
+        of = (schema.metadata or {}).get(b"corpora", b"another version").decode()
+        raise ValueError(
+            f"{kept} is the catalogue of {of}, not of {json.dumps(list(corpora))}: name another"
+            " --catalogue"
+        )
+    _copy_catalogue(kept_folder, folder)
+
+
+def _copy_catalogue(source_folder: str, target_folder: str) -> None:
+    # The catalogue last: where it is, so is the rest.
+    for name in (dataset.REJECTED, dataset.CATALOGUE):
+        files.copy(files.join(source_folder, name), files.join(target_folder, name))
 
 
 def _read_table(path: str) -> pa.Table:

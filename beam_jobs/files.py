@@ -17,6 +17,11 @@ TEMPORARY_INFIX = ".incomplete-"
 _BLOCK_BYTES = 1 << 20
 
 
+def absolute(path: str) -> str:
+    """A path that workers elsewhere than in this folder understand, too."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def join(folder: str, *parts: str) -> str:
     """The path of a file in a folder."""
     return str(FileSystems.join(folder, *parts))
@@ -67,6 +72,13 @@ def read_bytes(path: str) -> bytes:
 def read_text(path: str) -> str:
     """Reads a small file at once."""
     return read_bytes(path).decode()
+
+
+def copy(source: str, target: str) -> None:
+    """Copies a file, from and to any file system."""
+    with open_file(source) as read, write_atomically(target) as written:
+        while block := read.read(_BLOCK_BYTES):
+            written.write(block)
 
 
 def checksum(path: str) -> tuple[int, str]:

@@ -95,7 +95,9 @@ class FinishDataset(beam.DoFn):
             tuple(sorted(infos, key=_shard_order)),
         )
         catalogue = open_catalogue(files.join(rendering.folder, dataset.CATALOGUE))
-        missing = rendering.open_plan().num_mixtures - sum(info.num_mixtures for info in infos)
+        missing = sum(rendering.open_plan().counts.values()) - sum(
+            info.num_mixtures for info in infos
+        )
         asked = [] if rendering.given else _asked_documents(quality, config)
         document = quality_document(
             quality,

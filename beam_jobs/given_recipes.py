@@ -215,11 +215,11 @@ class GivenPlan:
         self._catalogue = catalogue
         self._given = given
         self._rows = catalogue.rows_by_id()
-        self._counts = {
-            split: sum(file.counts.get(split, 0) for file in given.files) for split in SPLITS
-        }
+        counts = {split: sum(file.counts.get(split, 0) for file in given.files) for split in SPLITS}
+        self.counts = {split: count for split, count in counts.items() if count}
+        """The number of mixtures of each split that has any."""
         self._num_shards = {
-            split: choose_num_shards(count, asked) for split, count in self._counts.items() if count
+            split: choose_num_shards(count, asked) for split, count in self.counts.items()
         }
 
     @property
@@ -231,18 +231,13 @@ class GivenPlan:
             for index in range(count)
         )
 
-    @property
-    def num_mixtures(self) -> int:
-        """In all splits together."""
-        return sum(self._counts.values())
-
     def left_out(self) -> dict[Split, int]:
         """Nothing: whoever gives recipes says what splits there are."""
         return {}
 
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard whose files are all there, in order."""
-        start, stop = shard_range(shard, self._counts[shard.split])  # type: ignore[index]
+        start, stop = shard_range(shard, self.counts[shard.split])  # type: ignore[index]
         for row in self._rows_between(shard.split, start, stop):
             try:
                 candidates = _candidates(row, self._given)

@@ -154,9 +154,9 @@ class Plan:
         )
 
     @property
-    def num_mixtures(self) -> int:
-        """In all splits together."""
-        return sum(plan.num_mixtures for plan in self._splits.values())
+    def counts(self) -> dict[Split, int]:
+        """The number of mixtures of each split that has any."""
+        return {split: plan.num_mixtures for split, plan in self._splits.items()}
 
     def left_out(self) -> dict[Split, int]:
         """The splits that were asked for but have no mixtures, and their number of speakers."""

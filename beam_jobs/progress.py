@@ -79,7 +79,7 @@ def _watch(rendering: Rendering, stopped: threading.Event) -> None:
 
 def _totals(rendering: Rendering) -> tuple[int, int]:
     plan = rendering.open_plan()
-    return plan.num_mixtures, len(plan.shards)
+    return sum(plan.counts.values()), len(plan.shards)
 
 
 class _Done:

@@ -5,7 +5,6 @@ python -m beam_jobs.separate_archive --input PATTERN --model MODEL --output FOLD
 
 import argparse
 import json
-import os
 import sys
 import time
 import uuid
@@ -40,9 +39,9 @@ def run(argv: Sequence[str]) -> int:
         name_template=arguments.name_template,
         rttm=arguments.rttm,
     )
-    output = _absolute(arguments.output)
+    output = files.absolute(arguments.output)
     model = describe_model(arguments.model)
-    inputs = list_inputs(_absolute(arguments.input), output)
+    inputs = list_inputs(files.absolute(arguments.input), output)
     check_collisions(inputs, model.source_names, parameters)
     print(
         f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what has"
@@ -81,10 +80,6 @@ def run(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
     return follow(argv, run, job="separate_archive", foreseen=(OutputError, ModelError))
-
-
-def _absolute(path: str) -> str:
-    return path if files.is_remote(path) else os.path.abspath(path)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -205,11 +205,7 @@ def run(argv: Sequence[str]) -> int:
         OSError: the dataset can't be read, or the report not be written.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
-    folder = (
-        arguments.dataset
-        if files.is_remote(arguments.dataset)
-        else os.path.abspath(arguments.dataset)
-    )
+    folder = files.absolute(arguments.dataset)
     described = open_dataset(folder)
     report_path = arguments.report or files.join(folder, dataset.DAMAGE)
     pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)

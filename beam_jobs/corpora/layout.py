@@ -36,6 +36,12 @@ class Corpus:
     speaker_regex: str = ""
     manifest: str = ""
 
+    @property
+    def description(self) -> str:
+        """What it is, without where it lies."""
+        parts = (self.name, self.manifest, self.pattern, self.layout, self.speaker_regex)
+        return " ".join(part for part in parts if part)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
