@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
@@ -67,4 +68,9 @@ def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
     is the one that needs nothing.
     """
     runner = options.get_all_options()["runner"]
-    return FnApiRunner() if runner is None or runner in _LOCAL_RUNNERS else str(runner)
+    if runner is None or runner in _LOCAL_RUNNERS:
+        # Its workers else send what they have every second, from a thread that waits for nobody: an
+        # element that is being written is torn apart, or lost, and what is read after it is noise.
+        worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+        return FnApiRunner()
+    return str(runner)
