@@ -265,7 +265,19 @@ def _asked_documents(quality: Quality, config: RecipeConfig) -> list[dict[str, s
                     "achieved": f"{overlaps / (overlaps + gaps):.1%}",
                 }
             )
+    if config.same_gender_share is not None:
+        documents.append(_gender_document(quality, config.same_gender_share))
     return [document for document in documents if document]
+
+
+def _gender_document(quality: Quality, share: float) -> dict[str, str]:
+    num_mixtures = sum(quality.genders.values())
+    num_same = quality.genders["one"]
+    achieved = f"{num_same / max(num_mixtures, 1):.1%}"
+    # A mixture more or less is not the corpus's fault.
+    if abs(num_same - share * num_mixtures) > max(2, 0.01 * num_mixtures):
+        achieved += ", the nearest that the genders in the corpus make"
+    return {"title": "Mixtures of one gender", "asked": f"{share:.1%}", "achieved": achieved}
 
 
 def _asked_document(title: str, asked: str, quality: Quality, name: str) -> dict[str, str]:

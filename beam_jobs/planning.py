@@ -13,6 +13,7 @@ import numpy as np
 
 from beam_jobs.catalogue import Catalogue
 from beam_jobs.conversation import Runs, conversation_offsets, divide_into_runs
+from beam_jobs.gender_share import GenderShare
 from beam_jobs.overlap import overlap_offsets
 from beam_jobs.pairing import Indices, Pairing
 from beam_jobs.random_keys import draw, keyed_generator, keyed_uniforms
@@ -105,7 +106,8 @@ class Plan:
         """Divides the speakers, and says how many mixtures and shards each split has.
 
         Raises:
-            NothingToDoError: no usable utterance, or in no split speakers enough for a mixture.
+            NothingToDoError: no usable utterance, in no split speakers enough for a mixture, or no
+                gender known where genders matter.
         """
         self._catalogue = catalogue
         self._options = options
@@ -127,11 +129,16 @@ class Plan:
         for split in SPLITS:
             speakers = catalogue.speakers[rows[split]]
             if len(np.unique(speakers)) >= group_size:
-                runs[split] = self._divide_into_runs(rows[split])
+                units = rows[split]
+                runs[split] = self._divide_into_runs(units)
                 if own_runs := runs[split]:
-                    speakers = speakers[own_runs.firsts]
-                key = (options.seed, split)
-                pairings[split] = Pairing(speakers, group_size=group_size, key=key)
+                    units = units[own_runs.firsts]
+                pairings[split] = Pairing(
+                    catalogue.speakers[units],
+                    group_size=group_size,
+                    key=(options.seed, split),
+                    genders=self._gender_share(units),
+                )
         if not pairings:
             raise NothingToDoError(
                 f"no split has the {group_size} speakers of a mixture, all together have"
@@ -218,14 +225,22 @@ class Plan:
         """
         speakers = self._catalogue.speakers
         generator = keyed_generator(self._options.seed, draft.id, "spares")
-        spares = iter(generator.permutation(self._splits[draft.split].rows).tolist())  # type: ignore[index]
+        order = generator.permutation(self._splits[draft.split].rows)  # type: ignore[index]
+        spares = iter(order.tolist())
         rows = _leave_out(draft, unusable)
         for index, row in enumerate(rows):
             if row not in unusable:
                 continue
             others = {speakers[other] for other in rows[:index] + rows[index + 1 :]}
+            candidates: Iterator[int] = spares
+            if self._options.config.same_gender_share is not None:
+                own = self._catalogue.genders(np.array([row]))
+                alike = order[self._catalogue.genders(order) == own]
+                candidates = itertools.chain(alike.tolist(), spares)
             fitting = (
-                spare for spare in spares if spare not in unusable and speakers[spare] not in others
+                spare
+                for spare in candidates
+                if spare not in unusable and speakers[spare] not in others
             )
             spare = next(fitting, None)
             if spare is None:
@@ -250,6 +265,12 @@ class Plan:
             config.conversation.speech_s / config.num_speakers,
         )
 
+    def _gender_share(self, rows: Indices) -> GenderShare | None:
+        share = self._options.config.same_gender_share
+        if share is None:
+            return None
+        return GenderShare(self._catalogue.genders(rows) == "f", share)
+
     def _rows_by_split(self) -> dict[Split, Indices]:
         names = self._catalogue.speaker_names
         codes = np.array(
@@ -267,6 +288,14 @@ class Plan:
             # An utterance that its corpus places elsewhere than its speaker stands nowhere.
             for split in SPLITS:
                 rows[split] = rows[split][self._catalogue.in_split(rows[split], split)]
+        if self._options.config.same_gender_share is not None:
+            known = {split: self._catalogue.genders(rows[split]) != "" for split in SPLITS}
+            if not any(of_split.any() for of_split in known.values()):
+                raise NothingToDoError(
+                    "same_gender_share and this corpus do not go together: it says no speaker's"
+                    " gender"
+                )
+            rows = {split: rows[split][known[split]] for split in SPLITS}
         return rows
 
 

@@ -128,6 +128,7 @@ class Quality:
         max_sum_error: the greatest difference of a mixture from the sum of its sources.
         clipped_samples: at the greatest or least value.
         silent_sources: sources with nothing in their mixture.
+        genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones.
         rejected: files that could not be decoded.
     """
 
@@ -140,6 +141,7 @@ class Quality:
     max_sum_error: int = 0
     clipped_samples: int = 0
     silent_sources: int = 0
+    genders: Counter[str] = dataclasses.field(default_factory=Counter)
     rejected: set[Rejected] = dataclasses.field(default_factory=set)
 
     def count_uses(self, split: str, rows: Iterable[int]) -> None:
@@ -157,6 +159,7 @@ class Quality:
         for earlier, later in itertools.pairwise(recipe.offsets_s):
             self._count("offset_s", later - earlier)
         self._measure_turns(recipe)
+        self.genders[_genders(recipe)] += 1
         self._count("common_gain_db", recipe.common_gain_db)
         self._count("silence_ratio", _silence_ratio(mixture))
 
@@ -185,6 +188,7 @@ class Quality:
         self.max_sum_error = max(self.max_sum_error, other.max_sum_error)
         self.clipped_samples += other.clipped_samples
         self.silent_sources += other.silent_sources
+        self.genders.update(other.genders)
         self.rejected |= other.rejected
 
     def to_json(self) -> str:
@@ -235,8 +239,16 @@ def parse_quality(text: str) -> Quality:
         max_sum_error=document["max_sum_error"],
         clipped_samples=document["clipped_samples"],
         silent_sources=document["silent_sources"],
+        genders=Counter(document["genders"]),
         rejected={Rejected(**rejected) for rejected in document["rejected"]},
     )
+
+
+def _genders(recipe: Recipe) -> str:
+    genders = {source.gender for source in recipe.sources}
+    if "" in genders:
+        return "unknown"
+    return "one" if len(genders) == 1 else "both"
 
 
 def overlap_ratio(recipe: Recipe) -> float:
