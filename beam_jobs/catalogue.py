@@ -371,6 +371,17 @@ class Catalogue:
         own = pc.is_in(self._table["split"].take(pa.array(rows)), pa.array([split, ""]))
         return own.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
+    def genders(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.str_]:
+        """The genders in some rows, `f`, `m` or empty, [rows]."""
+        return np.array(self._table["gender"].take(pa.array(rows)).to_pylist(), dtype="<U1")
+
+    def durations_s(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """The length of the utterances in some rows, in seconds, float64 [rows]."""
+        start, stop, rate = (
+            self._table[name].to_numpy() for name in ("start", "stop", "sample_rate")
+        )
+        return ((stop - start) / rate)[rows]  # type: ignore[no-any-return]
+
     def total_hours(self) -> float:
         """The length of all utterances together."""
         start, stop, rate = (

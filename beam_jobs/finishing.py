@@ -19,11 +19,13 @@ from beam_jobs.rejected import Rejected, read_rejected, write_rejected
 from beam_jobs.shards import Rendering
 from schemas import dataset
 from schemas.dataset import SPLITS, Dataset, ShardInfo
-from schemas.recipe import parse_recipe
-from schemas.recipe_config import RecipeConfig, Uniform
+from schemas.recipe import Source, parse_recipe
+from schemas.recipe_config import Distribution, LogNormal, RecipeConfig
 from schemas.tfrecord import decode_example, read_records
 
 _NUM_EXAMPLES = 12
+# All in one page, it has to stay one that opens.
+_MAX_EXAMPLES_S = 600.0
 
 Uses = dict[str, npt.NDArray[np.int64]]
 
@@ -201,9 +203,7 @@ def quality_document(
             }
             for split in splits
         },
-        "histograms": {
-            name: quality.histograms[name].to_document(*HISTOGRAMS[name]) for name in HISTOGRAMS
-        },
+        "histograms": quality.histogram_documents(),
         "checks": {
             "max_sum_error": quality.max_sum_error,
             "speakers_in_two_splits": int((used.sum(axis=0) > 1).sum()),
@@ -231,26 +231,72 @@ def _split_document(
 
 def _asked_documents(quality: Quality, config: RecipeConfig) -> list[dict[str, str]]:
     """What the configuration asks for beside what came of it, where both are numbers."""
-    asked: list[tuple[str, Uniform, str, str]] = []
+    asked: list[tuple[str, Distribution, str]] = []
     if config.num_speakers > 1 and config.length == "max":
-        asked.append(("Shift of a source", config.offset_s, "offset_s", "s"))
+        if config.offset_s is not None:
+            asked.append(("Shift of a source", config.offset_s, "offset_s"))
+        if config.overlap_ratio is not None:
+            asked.append(("Share that overlaps", config.overlap_ratio, "overlap_ratio"))
     if config.level_kind == "loudness_lufs":
-        asked.append(("Loudness of a source", config.level, "loudness_lufs", "LUFS"))
+        asked.append(("Loudness of a source", config.level, "loudness_lufs"))
     if config.level_kind == "relative_db" and config.num_speakers == 2:
-        asked.append(("Level over the other", config.level, "level_difference_db", "dB"))
-    documents = []
-    for title, uniform, name, unit in asked:
-        histogram = quality.histograms[name].to_document(*HISTOGRAMS[name])
-        if histogram["num"]:
+        asked.append(("Level over the other", config.level, "level_difference_db"))
+    if conversation := config.conversation:
+        asked += [
+            ("Pause of a speaker", conversation.pause_s, "pause_s"),
+            ("Gap between speakers", conversation.gap_s, "gap_s"),
+            ("Overlap of speakers", conversation.overlap_s, "turn_overlap_s"),
+        ]
+    documents = [
+        _asked_document(title, _describe(distribution, HISTOGRAMS[name][1]), quality, name)
+        for title, distribution, name in asked
+    ]
+    if conversation:
+        speech = f"about {conversation.speech_s:g} s"
+        documents.append(_asked_document("Speech in a conversation", speech, quality, "speech_s"))
+        overlaps, gaps = (
+            sum(quality.histograms[name].counts.values()) for name in ("turn_overlap_s", "gap_s")
+        )
+        if overlaps + gaps:
             documents.append(
                 {
-                    "title": title,
-                    "asked": f"{uniform.low:g} to {uniform.high:g} {unit}",
-                    "achieved": f"{histogram['min']:.2f} to {histogram['max']:.2f} {unit},"
-                    f" mean {histogram['mean']:.2f}",
+                    "title": "Changes of speaker that overlap",
+                    "asked": f"{conversation.overlap_probability:.1%}",
+                    "achieved": f"{overlaps / (overlaps + gaps):.1%}",
                 }
             )
-    return documents
+    if config.same_gender_share is not None:
+        documents.append(_gender_document(quality, config.same_gender_share))
+    return [document for document in documents if document]
+
+
+def _gender_document(quality: Quality, share: float) -> dict[str, str]:
+    num_mixtures = sum(quality.genders.values())
+    num_same = quality.genders["one"]
+    achieved = f"{num_same / max(num_mixtures, 1):.1%}"
+    # A mixture more or less is not the corpus's fault.
+    if abs(num_same - share * num_mixtures) > max(2, 0.01 * num_mixtures):
+        achieved += ", the nearest that the genders in the corpus make"
+    return {"title": "Mixtures of one gender", "asked": f"{share:.1%}", "achieved": achieved}
+
+
+def _asked_document(title: str, asked: str, quality: Quality, name: str) -> dict[str, str]:
+    _, unit, step = HISTOGRAMS[name]
+    histogram = quality.histograms[name].to_document(*HISTOGRAMS[name])
+    if not histogram["num"]:
+        return {}
+    middle = f"mean {histogram['mean']:.2f}"
+    if "median" in asked:
+        middle = f"median {quality.histograms[name].median(step):.2f}"
+    achieved = f"{histogram['min']:.2f} to {histogram['max']:.2f} {unit}".rstrip() + f", {middle}"
+    return {"title": title, "asked": asked, "achieved": achieved}
+
+
+def _describe(distribution: Distribution, unit: str) -> str:
+    if isinstance(distribution, LogNormal):
+        return f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
+    ends = dict.fromkeys((f"{distribution.low:g}", f"{distribution.high:g}"))
+    return f"{' to '.join(ends)} {unit}".rstrip()
 
 
 def _without_details(reason: str) -> str:
@@ -259,7 +305,7 @@ def _without_details(reason: str) -> str:
 
 
 def _read_examples(folder: str, described: Dataset) -> list[Any]:
-    """A dozen mixtures, the first ones of shards of all splits."""
+    """A dozen mixtures, or fewer long ones: the first ones of shards of all splits."""
     from beam_jobs.report import Example  # noqa: PLC0415
 
     shards = [
@@ -271,12 +317,16 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
         for split_shards in shards
         if index < len(split_shards)
     ]
-    examples = []
+    examples: list[Any] = []
+    shown_s = 0.0
     for info in in_turn[:_NUM_EXAMPLES]:
         path = files.join(folder, info.shard.tfrecord(described.name))
         with files.open_file(path, compressed=bool(described.compression)) as file:
             features = cast(Mapping[str, Any], decode_example(next(read_records(file))))
         recipe = parse_recipe(features["recipe"][0], path)
+        shown_s += recipe.duration_s
+        if examples and shown_s > _MAX_EXAMPLES_S:
+            break
         sources = np.frombuffer(features["sources"][0], np.int16)
         noise = None
         if recipe.noise is not None:
@@ -287,15 +337,18 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
                 split=recipe.split,
                 sample_rate=recipe.sample_rate,
                 mixture=np.frombuffer(features["mixture"][0], np.int16)[:, np.newaxis],
-                sources=sources.reshape(len(recipe.sources), -1, 1),
+                sources=sources.reshape(len(recipe.rows), -1, 1),
                 noise=noise,
-                speakers=tuple(source.speaker for source in recipe.sources),
-                offsets_s=tuple(source.offset_s for source in recipe.sources),
-                durations_s=tuple(source.duration_s for source in recipe.sources),
+                speakers=tuple(row[0].speaker for row in recipe.rows),
+                placed_s=tuple(tuple(map(_placed_s, row)) for row in recipe.rows),
                 gains_db=tuple(features["gains_db"]),
             )
         )
     return examples
+
+
+def _placed_s(source: Source) -> tuple[float, float]:
+    return source.offset_s, source.offset_s + source.duration_s
 
 
 def _render_report(document: Mapping[str, Any], examples: list[Any]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from beam_jobs.gender_share import Flags, GenderShare, Places, share_places
 from beam_jobs.random_keys import keyed_generator
 
 Indices = npt.NDArray[np.int32]
@@ -26,6 +27,10 @@ BUCKET_SIZE = 15_360
 
 # Probes for a partner at random find one at once, unless one speaker has most of the utterances.
 _NUM_PROBES = 30
+
+# Where so many attempts to part speakers fail who may only change places within their gender, the
+# few of one gender meet themselves too often.
+_NUM_GENDER_ATTEMPTS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,18 +58,27 @@ class _Bucket:
 class Pairing:
     """The endless sequence of groups of utterances, no two of a group of the same speaker."""
 
-    def __init__(self, speakers: Indices, *, group_size: int, key: Sequence[object]) -> None:
+    def __init__(
+        self,
+        speakers: Indices,
+        *,
+        group_size: int,
+        key: Sequence[object],
+        genders: GenderShare | None = None,
+    ) -> None:
         """Prepares the buckets.
 
         Args:
             speakers: int32 [utterances], the speaker of each utterance.
             group_size: utterances in each group, 1 to 5.
             key: what the random numbers belong to.
+            genders: what is asked of the genders in a group.
 
         Raises:
             ValueError: fewer speakers than a group needs.
         """
         self._group_size = group_size
+        self._genders = genders
         self._key = tuple(key)
         order = _spread(speakers, keyed_generator(*key, "spread"))
         num_buckets = max(1, len(speakers) // BUCKET_SIZE)
@@ -111,17 +125,56 @@ class Pairing:
         attempt = 0
         while True:
             generator = keyed_generator(*self._key, bucket_number, cycle_number, attempt)
-            uses = np.concatenate(
-                [
-                    self._round(bucket, self._group_size * cycle_number + number, generator)
-                    for number in range(self._group_size)
-                ]
-            )
+            rounds = [
+                self._round(bucket, self._group_size * cycle_number + number, generator)
+                for number in range(self._group_size)
+            ]
+            women = None
+            if self._genders is not None:
+                rounds = self._seat_genders(bucket, cycle_number, rounds, generator)
+                if attempt < _NUM_GENDER_ATTEMPTS:
+                    women = self._genders.women[bucket.members[np.concatenate(rounds)]]
+            uses = np.concatenate(rounds)
             if _part_speakers(
-                uses, bucket.speakers, self._group_size, bucket.uses_per_round, generator
+                uses, bucket.speakers, self._group_size, bucket.uses_per_round, generator, women
             ):
                 return uses.reshape(-1, self._group_size)
             attempt += 1
+
+    def _seat_genders(
+        self,
+        bucket: _Bucket,
+        cycle_number: int,
+        rounds: Sequence[Indices],
+        generator: np.random.Generator,
+    ) -> list[Indices]:
+        """The utterances of each round of a cycle, ordered by who is to sit with whom."""
+        assert self._genders is not None
+        size, round_size = self._group_size, bucket.uses_per_round
+        seated = []
+        for number, uses in enumerate(rounds):
+            first = -(-number * round_size // size)
+            stop = (number + 1) * round_size // size
+            places = Places(
+                group_size=size,
+                num_groups=max(stop - first, 0),
+                head=first * size - number * round_size,
+                tail=(number + 1) * round_size - stop * size,
+                first_group=cycle_number * round_size + first,
+            )
+            women = self._genders.women[bucket.members[uses]]
+            speakers = bucket.speakers[uses]
+            alone = (
+                len(np.unique(speakers[women])) >= size,
+                len(np.unique(speakers[~women])) >= size,
+            )
+            for_women = share_places(places, int(women.sum()), self._genders.same, alone, generator)
+            if for_women is None:
+                seated.append(uses)
+                continue
+            seated.append(np.empty_like(uses))
+            seated[-1][for_women], seated[-1][~for_women] = uses[women], uses[~women]
+        return seated
 
     def _round(self, bucket: _Bucket, round_number: int, generator: np.random.Generator) -> Indices:
         """The utterances of one round in random order, int32 [uses_per_round]."""
@@ -178,6 +231,7 @@ def _part_speakers(
     group_size: int,
     round_size: int,
     generator: np.random.Generator,
+    women: Flags | None = None,
 ) -> bool:
     """Swaps utterances, in place and within their round, until no group has a speaker twice.
 
@@ -187,6 +241,7 @@ def _part_speakers(
         group_size: utterances in each group.
         round_size: uses in each round.
         generator: where random numbers come from.
+        women: bool [uses]; who is one changes places with others only, and who is none likewise.
 
     Returns:
         Whether it came to an end: each swap removes a repetition and adds none, but where one
@@ -203,7 +258,8 @@ def _part_speakers(
             place = group * group_size + slot
             others = np.delete(groups[group], slot)
             first = place // round_size * round_size
-            partner = _find_partner(groups, speaker, others, first, round_size, generator)
+            alike = None if women is None else women == women[place]
+            partner = _find_partner(groups, speaker, others, first, round_size, generator, alike)
             if partner is None:
                 return False
             flat = groups.reshape(-1)
@@ -219,16 +275,22 @@ def _find_partner(
     first: int,
     round_size: int,
     generator: np.random.Generator,
+    alike: Flags | None,
 ) -> int | None:
     """A use in the round from `first` on that can change places with one of `speaker`'s.
 
-    Its group must lack `speaker`, and its own speaker must not be among `others`.
+    Its group must lack `speaker`, and its own speaker must not be among `others`; where it matters,
+    it must be `alike`.
     """
     group_size = groups.shape[1]
     flat = groups.reshape(-1)
     for probe in generator.integers(first, first + round_size, _NUM_PROBES):
+        if alike is not None and not alike[probe]:
+            continue
         if flat[probe] not in others and speaker not in groups[probe // group_size]:
             return int(probe)
-    fits = ~np.isin(groups, others) & (groups != speaker).all(axis=1, keepdims=True)
-    places = np.flatnonzero(fits.reshape(-1)[first : first + round_size])
+    fits = (~np.isin(groups, others) & (groups != speaker).all(axis=1, keepdims=True)).reshape(-1)
+    if alike is not None:
+        fits &= alike
+    places = np.flatnonzero(fits[first : first + round_size])
     return first + int(generator.choice(places)) if len(places) else None

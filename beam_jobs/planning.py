@@ -6,13 +6,17 @@ recipes need no other shard's: the plan of a million mixtures is the plan of the
 
 import dataclasses
 import itertools
-from collections.abc import Container, Iterator, Mapping
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from beam_jobs.catalogue import Catalogue
+from beam_jobs.conversation import Runs, conversation_offsets, divide_into_runs
+from beam_jobs.gender_share import GenderShare
+from beam_jobs.overlap import overlap_offsets
 from beam_jobs.pairing import Indices, Pairing
-from beam_jobs.random_keys import keyed_generator, keyed_uniforms
+from beam_jobs.random_keys import draw, keyed_generator, keyed_uniforms
 from beam_jobs.splits import apportion, split_by_corpus, split_by_shares
 from schemas.dataset import SPLITS, Shard, Split
 from schemas.recipe import LevelKind, Recipe, Source, Utterance
@@ -23,7 +27,7 @@ _REFERENCE_RMS_DBFS = -25.0
 
 # So many mixtures of a dozen seconds and two speakers are a shard of the 100 to 200 MB that
 # TensorFlow's guides advise; and no split has more shards than a file system lists with ease.
-_MIXTURES_PER_SHARD = 128
+_MIXTURES_PER_SHARD, _MIXTURE_S = 128, 12.0
 _MIN_SHARDS, _MAX_SHARDS = 8, 10_000
 
 # Enough that looking them up in the catalogue costs little each, few enough to be no memory.
@@ -51,10 +55,14 @@ class PlanOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _SplitPlan:
-    """One split: rows of the catalogue, who meets whom, and how often."""
+    """One split: rows of the catalogue, who meets whom, and how often.
+
+    Those who meet are utterances, or where there are runs of utterances, runs.
+    """
 
     rows: Indices
     pairing: Pairing
+    runs: Runs | None
     num_mixtures: int
     num_shards: int
 
@@ -67,7 +75,8 @@ class Draft:
         id: of the mixture.
         split: train, validation or test.
         rows: of the catalogue, the utterances; after them the noise, where a given recipe has one.
-        utterances: in the rows, of different speakers.
+        utterances: in the rows; those of a speaker are next to each other, and only in a
+            conversation several.
         recipe: where it is given, and nothing is left to chance.
     """
 
@@ -97,7 +106,8 @@ class Plan:
         """Divides the speakers, and says how many mixtures and shards each split has.
 
         Raises:
-            NothingToDoError: no usable utterance, or in no split speakers enough for a mixture.
+            NothingToDoError: no usable utterance, in no split speakers enough for a mixture, or no
+                gender known where genders matter.
         """
         self._catalogue = catalogue
         self._options = options
@@ -115,11 +125,20 @@ class Plan:
             self.speaker_splits = split_by_corpus(catalogue.speaker_splits())
         rows = self._rows_by_split()
         pairings: dict[Split, Pairing] = {}
+        runs: dict[Split, Runs | None] = {}
         for split in SPLITS:
             speakers = catalogue.speakers[rows[split]]
             if len(np.unique(speakers)) >= group_size:
-                key = (options.seed, split)
-                pairings[split] = Pairing(speakers, group_size=group_size, key=key)
+                units = rows[split]
+                runs[split] = self._divide_into_runs(units)
+                if own_runs := runs[split]:
+                    units = units[own_runs.firsts]
+                pairings[split] = Pairing(
+                    catalogue.speakers[units],
+                    group_size=group_size,
+                    key=(options.seed, split),
+                    genders=self._gender_share(units),
+                )
         if not pairings:
             raise NothingToDoError(
                 f"no split has the {group_size} speakers of a mixture, all together have"
@@ -137,8 +156,9 @@ class Plan:
             split: _SplitPlan(
                 rows[split],
                 pairings[split],
+                runs[split],
                 counts[split],
-                choose_num_shards(counts[split], options.num_shards),
+                choose_num_shards(counts[split], options.num_shards, self._mixture_s),
             )
             for split in pairings
             if counts[split]
@@ -174,12 +194,16 @@ class Plan:
         plan = self._splits[shard.split]  # type: ignore[index]
         start, stop = self.mixture_range(shard)
         for first in range(start, stop, _DRAFTS_AT_ONCE):
-            groups = plan.pairing.groups(first, min(first + _DRAFTS_AT_ONCE, stop))
-            rows = plan.rows[np.array(list(groups))]
-            utterances = iter(self._catalogue.utterances(rows.reshape(-1)))
-            for number, group in enumerate(rows.tolist(), first):
+            groups = list(plan.pairing.groups(first, min(first + _DRAFTS_AT_ONCE, stop)))
+            if runs := plan.runs:
+                groups = [np.concatenate([runs[run] for run in group]) for group in groups]
+            rows = plan.rows[np.concatenate(groups)]
+            utterances = iter(self._catalogue.utterances(rows))
+            remaining = iter(rows.tolist())
+            for number, group in enumerate(groups, first):
+                own_rows = tuple(itertools.islice(remaining, len(group)))
                 members = tuple(itertools.islice(utterances, len(group)))
-                yield Draft(f"{shard.split}-{number:09d}", shard.split, tuple(group), members)
+                yield Draft(f"{shard.split}-{number:09d}", shard.split, own_rows, members)
 
     def recipe(self, draft: Draft) -> Recipe:
         """Draws the recipe of a mixture."""
@@ -188,7 +212,8 @@ class Plan:
     def redraft(self, draft: Draft, unusable: Container[int]) -> Draft:
         """Replaces the utterances of a mixture that turned out unusable.
 
-        What takes their place depends on the seed, the mixture and on which are unusable; it is
+        A speaker of a conversation who has others goes without them. What takes the place of the
+        rest depends on the seed, the mixture and on which are unusable; it is
         of another speaker than the rest in any case.
 
         Args:
@@ -200,14 +225,22 @@ class Plan:
         """
         speakers = self._catalogue.speakers
         generator = keyed_generator(self._options.seed, draft.id, "spares")
-        spares = iter(generator.permutation(self._splits[draft.split].rows).tolist())  # type: ignore[index]
-        rows = list(draft.rows)
-        for index, row in enumerate(draft.rows):
+        order = generator.permutation(self._splits[draft.split].rows)  # type: ignore[index]
+        spares = iter(order.tolist())
+        rows = _leave_out(draft, unusable)
+        for index, row in enumerate(rows):
             if row not in unusable:
                 continue
             others = {speakers[other] for other in rows[:index] + rows[index + 1 :]}
+            candidates: Iterator[int] = spares
+            if self._options.config.same_gender_share is not None:
+                own = self._catalogue.genders(np.array([row]))
+                alike = order[self._catalogue.genders(order) == own]
+                candidates = itertools.chain(alike.tolist(), spares)
             fitting = (
-                spare for spare in spares if spare not in unusable and speakers[spare] not in others
+                spare
+                for spare in candidates
+                if spare not in unusable and speakers[spare] not in others
             )
             spare = next(fitting, None)
             if spare is None:
@@ -215,6 +248,28 @@ class Plan:
             rows[index] = spare
         utterances = tuple(self._catalogue.utterances(np.array(rows)))
         return dataclasses.replace(draft, rows=tuple(rows), utterances=utterances)
+
+    @property
+    def _mixture_s(self) -> float:
+        """About how long a mixture is, in seconds."""
+        conversation = self._options.config.conversation
+        return conversation.speech_s if conversation else _MIXTURE_S
+
+    def _divide_into_runs(self, rows: Indices) -> Runs | None:
+        config = self._options.config
+        if config.conversation is None:
+            return None
+        return divide_into_runs(
+            self._catalogue.speakers[rows],
+            self._catalogue.durations_s(rows),
+            config.conversation.speech_s / config.num_speakers,
+        )
+
+    def _gender_share(self, rows: Indices) -> GenderShare | None:
+        share = self._options.config.same_gender_share
+        if share is None:
+            return None
+        return GenderShare(self._catalogue.genders(rows) == "f", share)
 
     def _rows_by_split(self) -> dict[Split, Indices]:
         names = self._catalogue.speaker_names
@@ -233,13 +288,21 @@ class Plan:
             # An utterance that its corpus places elsewhere than its speaker stands nowhere.
             for split in SPLITS:
                 rows[split] = rows[split][self._catalogue.in_split(rows[split], split)]
+        if self._options.config.same_gender_share is not None:
+            known = {split: self._catalogue.genders(rows[split]) != "" for split in SPLITS}
+            if not any(of_split.any() for of_split in known.values()):
+                raise NothingToDoError(
+                    "same_gender_share and this corpus do not go together: it says no speaker's"
+                    " gender"
+                )
+            rows = {split: rows[split][known[split]] for split in SPLITS}
         return rows
 
 
-def choose_num_shards(num_mixtures: int, asked: int) -> int:
+def choose_num_shards(num_mixtures: int, asked: int, mixture_s: float = _MIXTURE_S) -> int:
     """How many shards so many mixtures are divided into: as asked, or if that is 0, as is best."""
-    best = min(max(-(-num_mixtures // _MIXTURES_PER_SHARD), _MIN_SHARDS), _MAX_SHARDS)
-    return min(asked or best, num_mixtures)
+    wanted = math.ceil(num_mixtures * mixture_s / (_MIXTURES_PER_SHARD * _MIXTURE_S))
+    return min(asked or min(max(wanted, _MIN_SHARDS), _MAX_SHARDS), num_mixtures)
 
 
 def shard_range(shard: Shard, num_mixtures: int) -> tuple[int, int]:
@@ -258,10 +321,14 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
     """
     rate = config.sample_rate
     uniforms = keyed_uniforms(seed, draft.id)
-    gaps_s = [0.0] + [_draw(config.offset_s, uniforms) for _ in draft.utterances[1:]]
+    row_sizes = [1] * len(draft.utterances)
+    if config.conversation is not None:
+        speakers = itertools.groupby(utterance.speaker for utterance in draft.utterances)
+        row_sizes = [len(list(utterances)) for _, utterances in speakers]
     # Whole samples, so that a recipe says to the sample what is rendered.
-    offsets_s = [round(gap_s * rate) / rate for gap_s in itertools.accumulate(gaps_s)]
-    level_kind, levels = _draw_levels(config, len(draft.utterances), uniforms)
+    offsets_s = [offset / rate for offset in _draw_offsets(config, draft, row_sizes, uniforms)]
+    level_kind, row_levels = _draw_levels(config, len(row_sizes), uniforms)
+    rows = [row for row, size in enumerate(row_sizes) for _ in range(size)]
     ends_s = [
         offset_s + utterance.duration_s
         for offset_s, utterance in zip(offsets_s, draft.utterances, strict=True)
@@ -273,7 +340,10 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
         stop_s = overlap_end_s
     elif config.length != "max":
         length_s = round(config.length * rate) / rate
-        start_s = _draw_crop(length_s, stop_s, offsets_s[-1], overlap_end_s, uniforms)
+        if config.conversation is not None:
+            start_s = draw(Uniform(0.0, max(stop_s - length_s, 0.0)), uniforms)
+        else:
+            start_s = _draw_crop(length_s, stop_s, offsets_s[-1], overlap_end_s, uniforms)
         start_s = round(start_s * rate) / rate
         stop_s = start_s + length_s
     return Recipe(
@@ -283,16 +353,46 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
         duration_s=max(round((stop_s - start_s) * rate), 1) / rate,
         channels=config.channels,
         sources=tuple(
-            _place(utterance, offset_s, start_s, stop_s, level_kind, level)
-            for utterance, offset_s, level in zip(draft.utterances, offsets_s, levels, strict=True)
+            _place(
+                utterance,
+                offset_s,
+                start_s,
+                stop_s,
+                level_kind,
+                row_levels[row],
+                row if config.conversation is not None else None,
+            )
+            for utterance, offset_s, row in zip(draft.utterances, offsets_s, rows, strict=True)
         ),
     )
+
+
+def _draw_offsets(
+    config: RecipeConfig, draft: Draft, row_sizes: Sequence[int], uniforms: Iterator[float]
+) -> Iterator[int]:
+    """Yields when each utterance starts, in samples of the mixture."""
+    rate = config.sample_rate
+    if config.offset_s is not None:
+        offset_s = 0.0
+        yield 0
+        for _ in draft.utterances[1:]:
+            offset_s += draw(config.offset_s, uniforms)
+            yield round(offset_s * rate)
+        return
+    lengths = [math.ceil(utterance.duration_s * rate) for utterance in draft.utterances]
+    if config.overlap_ratio is not None:
+        yield from overlap_offsets(lengths, draw(config.overlap_ratio, uniforms))
+    elif config.conversation is not None:
+        remaining = iter(lengths)
+        by_row = [list(itertools.islice(remaining, size)) for size in row_sizes]
+        offsets = conversation_offsets(by_row, config.conversation, rate, uniforms)
+        yield from itertools.chain.from_iterable(offsets)
 
 
 def _draw_levels(
     config: RecipeConfig, count: int, uniforms: Iterator[float]
 ) -> tuple[LevelKind, list[float]]:
-    levels = [round(_draw(config.level, uniforms), 4) for _ in range(count)]
+    levels = [round(draw(config.level, uniforms), 4) for _ in range(count)]
     if config.level_kind == "relative_db":
         return "rms_dbfs", [
             _REFERENCE_RMS_DBFS,
@@ -312,7 +412,7 @@ def _draw_crop(
     last_start_s = max(end_s - length_s, 0.0)
     bounds_s = sorted((overlap_start_s, overlap_end_s - length_s))
     low_s, high_s = (min(max(bound_s, 0.0), last_start_s) for bound_s in bounds_s)
-    return _draw(Uniform(low_s, high_s), uniforms)
+    return draw(Uniform(low_s, high_s), uniforms)
 
 
 def _place(
@@ -322,6 +422,7 @@ def _place(
     stop_s: float,
     level_kind: LevelKind,
     level: float,
+    row: int | None,
 ) -> Source:
     """Places an utterance in a mixture of which only the stretch from start to stop is kept."""
     rate = utterance.sample_rate
@@ -340,8 +441,17 @@ def _place(
         offset_s=max(offset_s - start_s, 0.0) if stop > start else 0.0,
         level_kind=level_kind,
         level=level,
+        row=row,
     )
 
 
-def _draw(uniform: Uniform, uniforms: Iterator[float]) -> float:
-    return uniform.low + (uniform.high - uniform.low) * next(uniforms)
+def _leave_out(draft: Draft, unusable: Container[int]) -> list[int]:
+    """The rows of a draft without the unusable ones of speakers who have others."""
+    rows: list[int] = []
+    by_speaker = itertools.groupby(
+        zip(draft.rows, draft.utterances, strict=True), key=lambda pair: pair[1].speaker
+    )
+    for _, pairs in by_speaker:
+        own = [row for row, _ in pairs]
+        rows += [row for row in own if row not in unusable] or own[:1]
+    return rows

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from beam_jobs.conversation import turn_changes
 from beam_jobs.loudness import integrated_loudness_lufs
 from beam_jobs.rejected import Rejected
 from beam_jobs.rendering import Mixture
@@ -27,7 +28,15 @@ HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
     "loudness_lufs": ("Loudness of the sources, of a sample", "LUFS", 0.25),
     "common_gain_db": ("Gain that prevents clipping", "dB", 0.1),
     "silence_ratio": ("Share of a mixture that is silent", "", 0.01),
+    "speech_s": ("Speech in a conversation, of all its speakers", "s", 1),
+    "num_turns": ("Turns in a conversation", "", 1),
+    "pause_s": ("Pause before a speaker goes on", "s", 0.02),
+    "gap_s": ("Gap before another speaker begins", "s", 0.02),
+    "turn_overlap_s": ("Overlap with which another speaker begins", "s", 0.02),
 }
+
+# Where nobody has several utterances, there is nothing to say of turns.
+_OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
 
 # Loudness takes as long as the rest of a mixture; one in so many tells as much.
 _LOUDNESS_EVERY = 32
@@ -59,6 +68,13 @@ class Histogram:
         self.total += value
         self.low = min(self.low, value)
         self.high = max(self.high, value)
+
+    def median(self, step: float) -> float:
+        """The middle of the bin in which half of the values are reached; 0 without values."""
+        half = sum(self.counts.values()) / 2
+        reached = itertools.accumulate(self.counts[number] for number in sorted(self.counts))
+        numbers = zip(sorted(self.counts), reached, strict=True)
+        return next(((number + 0.5) * step for number, sofar in numbers if sofar >= half), 0.0)
 
     def merge(self, other: "Histogram") -> None:
         """Adds the counts of another histogram."""
@@ -112,6 +128,7 @@ class Quality:
         max_sum_error: the greatest difference of a mixture from the sum of its sources.
         clipped_samples: at the greatest or least value.
         silent_sources: sources with nothing in their mixture.
+        genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones.
         rejected: files that could not be decoded.
     """
 
@@ -124,6 +141,7 @@ class Quality:
     max_sum_error: int = 0
     clipped_samples: int = 0
     silent_sources: int = 0
+    genders: Counter[str] = dataclasses.field(default_factory=Counter)
     rejected: set[Rejected] = dataclasses.field(default_factory=set)
 
     def count_uses(self, split: str, rows: Iterable[int]) -> None:
@@ -138,8 +156,10 @@ class Quality:
         self.samples[recipe.split] += recipe.num_samples
         self._count("duration_s", recipe.duration_s)
         self._count("overlap_ratio", overlap_ratio(recipe))
-        for earlier, later in itertools.pairwise(source.offset_s for source in recipe.sources):
+        for earlier, later in itertools.pairwise(recipe.offsets_s):
             self._count("offset_s", later - earlier)
+        self._measure_turns(recipe)
+        self.genders[_genders(recipe)] += 1
         self._count("common_gain_db", recipe.common_gain_db)
         self._count("silence_ratio", _silence_ratio(mixture))
 
@@ -152,7 +172,7 @@ class Quality:
         if len(heard_dbfs) > 1:
             self._count("level_difference_db", max(heard_dbfs) - min(heard_dbfs))
         if is_in_sample:
-            for index in range(len(recipe.sources)):
+            for index in range(len(recipe.rows)):
                 loudness_lufs = _loudness_lufs(mixture, index)
                 if math.isfinite(loudness_lufs):
                     self._count("loudness_lufs", loudness_lufs)
@@ -168,11 +188,29 @@ class Quality:
         self.max_sum_error = max(self.max_sum_error, other.max_sum_error)
         self.clipped_samples += other.clipped_samples
         self.silent_sources += other.silent_sources
+        self.genders.update(other.genders)
         self.rejected |= other.rejected
 
     def to_json(self) -> str:
         """The record that a finished shard leaves for a job that is started again."""
         return json.dumps({"version": _VERSION} | _fields(self), default=_fields)
+
+    def histogram_documents(self) -> dict[str, Any]:
+        """The histograms as `quality.json` has them."""
+        return {
+            name: self.histograms[name].to_document(*HISTOGRAMS[name])
+            for name in HISTOGRAMS
+            if name not in _OF_TURNS or self.histograms["num_turns"].counts
+        }
+
+    def _measure_turns(self, recipe: Recipe) -> None:
+        if all(len(sources) == 1 for sources in recipe.rows):
+            return
+        changes = turn_changes(recipe)
+        for kind, duration_s in changes:
+            self._count(kind, duration_s)
+        self._count("num_turns", 1 + sum(kind != "pause_s" for kind, _ in changes))
+        self._count("speech_s", sum(source.duration_s for source in recipe.sources))
 
     def _count(self, name: str, value: float) -> None:
         self.histograms[name].add(value, HISTOGRAMS[name][2])
@@ -201,8 +239,16 @@ def parse_quality(text: str) -> Quality:
         max_sum_error=document["max_sum_error"],
         clipped_samples=document["clipped_samples"],
         silent_sources=document["silent_sources"],
+        genders=Counter(document["genders"]),
         rejected={Rejected(**rejected) for rejected in document["rejected"]},
     )
+
+
+def _genders(recipe: Recipe) -> str:
+    genders = {source.gender for source in recipe.sources}
+    if "" in genders:
+        return "unknown"
+    return "one" if len(genders) == 1 else "both"
 
 
 def overlap_ratio(recipe: Recipe) -> float:
@@ -237,9 +283,13 @@ def _sum_error(mixture: Mixture) -> int:
 
 def _loudness_lufs(mixture: Mixture, index: int) -> float:
     """The loudness of a source where it is placed."""
-    source, rate = mixture.recipe.sources[index], mixture.recipe.sample_rate
-    start = round(source.offset_s * rate)
-    placed = mixture.sources[index, start : start + math.ceil(source.duration_s * rate)]
+    rate = mixture.recipe.sample_rate
+    stretches = []
+    for source in mixture.recipe.rows[index]:
+        start = round(source.offset_s * rate)
+        stop = start + math.ceil(source.duration_s * rate)
+        stretches.append(mixture.sources[index, start:stop])
+    placed = np.concatenate(stretches)
     if not len(placed):
         return -math.inf
     return integrated_loudness_lufs(placed.astype(np.float32) / (_MAX_PCM + 1), rate)

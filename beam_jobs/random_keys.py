@@ -4,10 +4,13 @@ Changing anything here changes every dataset: the same seed no longer gives the 
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterator
 
 import numpy as np
+
+from schemas.recipe_config import Distribution, LogNormal
 
 
 def keyed_bytes(*key: object) -> bytes:
@@ -30,3 +33,13 @@ def keyed_uniforms(*key: object) -> Iterator[float]:
         digest = hashlib.blake2b(name, salt=struct.pack("<Q", block)).digest()
         for number in struct.unpack("<8Q", digest):
             yield (number >> 11) * 2.0**-53
+
+
+def draw(distribution: Distribution, uniforms: Iterator[float]) -> float:
+    """A number of a distribution, made of the next of the numbers that belong to a key."""
+    if isinstance(distribution, LogNormal):
+        # Box and Muller's way to a normal number.
+        radius = math.sqrt(-2 * math.log(1 - next(uniforms)))
+        normal = radius * math.cos(2 * math.pi * next(uniforms))
+        return distribution.median * math.exp(distribution.sigma * normal)
+    return distribution.low + (distribution.high - distribution.low) * next(uniforms)

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -90,11 +90,11 @@ class Mixture:
         mixture: int16 [samples], the sum of the sources and the noise to the last bit, and that of
             the exact ones rounded.
         sources: int16 [sources, samples], each as it sounds in the mixture, and within one step of
-            the exact one.
+            the exact one; where a speaker has several utterances, all of them in one.
         noise: int16 [samples], likewise, or None.
         gains_db: all that was applied to the samples of each source's file.
         levels_dbfs: the RMS level of each source where it is placed; minus infinity where there is
-            nothing of it.
+            nothing of it. Like the gains, one for all utterances of a speaker.
     """
 
     recipe: Recipe
@@ -117,30 +117,45 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         UnusableSourceError: a file can't be read, or has no sound in it.
     """
     for index, source in enumerate(recipe.sources):
-        if source.duration_s * recipe.sample_rate * len(recipe.sources) > _MAX_SAMPLES:
+        if source.duration_s * recipe.sample_rate * len(recipe.rows) > _MAX_SAMPLES:
             reason = "too long for a mixture: cut it into utterances, or give --length"
             raise UnusableSourceError(index, source, reason)
-    num_parts = len(recipe.sources) + (recipe.noise is not None)
+    num_rows = len(recipe.rows)
+    num_parts = num_rows + (recipe.noise is not None)
     shape = (num_parts, recipe.num_samples)
     # All audio below is float32 in steps of 16-bit PCM. The noise is the last part.
     parts = scratch.array("parts", shape, np.float32)
     gains_db, levels_dbfs, peaks = [], [], []
-    for index, source in enumerate(recipe.sources):
+    num_read = 0
+    for row, sources in enumerate(recipe.rows):
+        segments = []
+        for index, source in enumerate(sources, num_read):
+            try:
+                segments.append(_read_source(source, recipe, corpus_roots))
+                level_dbfs = _level_dbfs(segments[-1])
+                if len(segments[-1]):
+                    _check_level(level_dbfs)
+            except UnusableAudioError as error:
+                raise UnusableSourceError(index, source, str(error)) from None
+        speech = segments[0]
+        if len(segments) > 1:
+            # What a speaker says in a conversation keeps its own ups and downs.
+            speech = np.concatenate(segments)
+            level_dbfs = _level_dbfs(speech)
         try:
-            samples = _read_source(source, recipe, corpus_roots)
-            level_dbfs = _level_dbfs(samples)
-            gains_db.append(_gain_db(source, samples, level_dbfs, recipe.sample_rate))
+            gains_db.append(_gain_db(sources[0], speech, level_dbfs, recipe.sample_rate))
         except UnusableAudioError as error:
-            raise UnusableSourceError(index, source, str(error)) from None
-        start = round(source.offset_s * recipe.sample_rate)
-        peaks.append(_put(parts[index], samples, start, gains_db[-1]))
+            raise UnusableSourceError(num_read, sources[0], str(error)) from None
+        starts = [round(source.offset_s * recipe.sample_rate) for source in sources]
+        peaks.append(_put(parts[row], zip(starts, segments, strict=True), gains_db[-1]))
         levels_dbfs.append(level_dbfs + gains_db[-1])
+        num_read += len(sources)
     if recipe.noise is not None:
         try:
             samples = _read_noise(recipe.noise, recipe, corpus_roots)
         except UnusableAudioError as error:
-            raise UnusableSourceError(num_parts - 1, recipe.noise, str(error)) from None
-        peaks.append(_put(parts[-1], samples, 0, recipe.noise.gain_db))
+            raise UnusableSourceError(num_read, recipe.noise, str(error)) from None
+        peaks.append(_put(parts[-1], [(0, samples)], recipe.noise.gain_db))
 
     # Each part is rounded so that the sums of the parts before it are: so the whole sum is exact.
     for index in range(1, num_parts):
@@ -158,7 +173,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
     return Mixture(
         recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
         mixture=mixture_pcm,
-        sources=pcm[: len(recipe.sources)],
+        sources=pcm[:num_rows],
         noise=None if recipe.noise is None else pcm[-1],
         gains_db=tuple(gain_db + common_gain_db for gain_db in gains_db),
         levels_dbfs=tuple(level_dbfs + common_gain_db for level_dbfs in levels_dbfs),
@@ -176,8 +191,8 @@ def encode_mixture(mixture: Mixture) -> bytes:
             "mixture": mixture.mixture.data.cast("B"),
             "sources": mixture.sources.data.cast("B"),
             "sample_rate": [recipe.sample_rate],
-            "speakers": [source.speaker.encode() for source in recipe.sources],
-            "offsets_s": [source.offset_s for source in recipe.sources],
+            "speakers": [sources[0].speaker.encode() for sources in recipe.rows],
+            "offsets_s": recipe.offsets_s,
             "gains_db": mixture.gains_db,
             "recipe": recipe.to_json().encode(),
         }
@@ -238,14 +253,24 @@ def _resample(samples: Samples, file_sample_rate: int, recipe: Recipe) -> Sample
     return resampled
 
 
-def _put(part: Samples, samples: Samples, start: int, gain_db: float) -> float:
-    """Writes scaled samples into a part, with silence around them, and returns their peak."""
-    stop = min(start + len(samples), len(part))
-    part[:start] = 0
+def _put(part: Samples, segments: Iterable[tuple[int, Samples]], gain_db: float) -> float:
+    """Writes scaled samples into a part, with silence around them, and returns their peak.
+
+    Args:
+        part: float32 [samples].
+        segments: the start of each stretch, and what is in it; ascending.
+        gain_db: of all of them.
+    """
     gain = np.float32(_FULL_SCALE * 10 ** (gain_db / 20))
-    placed = np.multiply(samples[: stop - start], gain, out=part[start:stop])
-    part[stop:] = 0
-    return _peak(placed)
+    end, peak = 0, 0.0
+    for start, samples in segments:
+        part[end:start] = 0
+        # At another rate than it was drawn for, a stretch may begin in the last sample of another.
+        stop = min(start + len(samples), len(part))
+        placed = np.multiply(samples[: stop - start], gain, out=part[start:stop])
+        end, peak = max(end, stop), max(peak, _peak(placed))
+    part[end:] = 0
+    return peak
 
 
 def _level_dbfs(samples: Samples) -> float:
@@ -253,18 +278,26 @@ def _level_dbfs(samples: Samples) -> float:
     return 10 * math.log10(power) if power else -math.inf
 
 
-def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: int) -> float:
-    """The gain that gives a source its level.
+def _check_level(level_dbfs: float) -> None:
+    """Tells sound from what is none.
 
     Raises:
         UnusableAudioError: there is nothing but silence, or more than any sound has.
     """
-    if not len(samples):
-        return 0.0
     if level_dbfs < _SILENCE_DBFS:
         raise UnusableAudioError("silence")
     if level_dbfs > _ABSURD_DBFS:
         raise UnusableAudioError("samples far beyond full scale")
+
+
+def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: int) -> float:
+    """The gain that gives a source its level.
+
+    Raises:
+        UnusableAudioError: too quiet to tell.
+    """
+    if not len(samples):
+        return 0.0
     if source.level_kind == "gain_db":
         return source.level
     if source.level_kind == "rms_dbfs":

@@ -70,8 +70,7 @@ class Example:
         sources: `[sources, samples, channels]`, each as it sounds in the mixture.
         noise: `[samples, channels]`, or None where the mixture has none.
         speakers: of each source.
-        offsets_s: where each source starts in the mixture, in seconds.
-        durations_s: how long each source is in the mixture, in seconds.
+        placed_s: start and end of each utterance of each source in the mixture, in seconds.
         gains_db: what each source was scaled by.
     """
 
@@ -82,8 +81,7 @@ class Example:
     sources: Pcm
     noise: Pcm | None
     speakers: tuple[str, ...]
-    offsets_s: tuple[float, ...]
-    durations_s: tuple[float, ...]
+    placed_s: tuple[tuple[tuple[float, float], ...], ...]
     gains_db: tuple[float, ...]
 
 
@@ -174,9 +172,18 @@ class _Row:
 
     name: str
     colour: str
-    offset_s: float
-    duration_s: float
+    placed: tuple[tuple[float, float], ...]
     active: list[tuple[float, float]]
+
+    @property
+    def start(self) -> float:
+        """Where the first utterance begins."""
+        return self.placed[0][0]
+
+    @property
+    def stop(self) -> float:
+        """Where the last utterance ends."""
+        return self.placed[-1][1]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -196,20 +203,16 @@ def _view_example(example: Example) -> _ExampleView:
     duration_s = len(example.mixture) / rate
     colours = _SOURCE_COLOURS[: len(example.sources)]
     rows = [
-        _Row(speaker, colour, offset_s, source_s, active_stretches(source, rate))
-        for speaker, colour, offset_s, source_s, source in zip(
-            example.speakers,
-            colours,
-            example.offsets_s,
-            example.durations_s,
-            example.sources,
-            strict=True,
+        _Row(speaker, colour, placed, active_stretches(source, rate))
+        for speaker, colour, placed, source in zip(
+            example.speakers, colours, example.placed_s, example.sources, strict=True
         )
     ]
     content = "all sources" if example.noise is None else "all sources and the noise"
     tracks = [_Track("Mixture", content, "", _mp3_uri(example.mixture, rate))]
     for row, gain_db, source in zip(rows, example.gains_db, example.sources, strict=True):
-        detail = f"starts at {row.offset_s:.2f} s, gain {_format_fixed(gain_db, 1)} dB"
+        start = "starts at" if len(row.placed) == 1 else f"{len(row.placed)} utterances from"
+        detail = f"{start} {row.start:.2f} s, gain {_format_fixed(gain_db, 1)} dB"
         tracks.append(_Track(row.name, detail, row.colour, _mp3_uri(source, rate)))
     parts = list(zip(example.sources, colours, strict=True))
     if example.noise is not None:

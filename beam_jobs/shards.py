@@ -160,7 +160,7 @@ def render_shard(
                     continue
                 write_record(records, encode_mixture(mixture))
                 _write_line(recipes, mixture.recipe)
-                quality.count_uses(shard.split, rows[: len(mixture.sources)])
+                quality.count_uses(shard.split, rows[: len(mixture.recipe.sources)])
                 quality.measure(mixture)
                 num_mixtures += 1
     quality.rejected.update(unusable.values())

@@ -106,7 +106,7 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
     recipe = parse_recipe(features["recipe"][0], "recipe")
     mixture = np.frombuffer(features["mixture"][0], np.int16)
     parts = np.frombuffer(features["sources"][0], np.int16)
-    num_parts = len(recipe.sources)
+    num_sources = num_parts = len(recipe.rows)
     if recipe.noise is not None:
         parts = np.concatenate([parts, np.frombuffer(features["noise"][0], np.int16)])
         num_parts += 1
@@ -114,8 +114,8 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
         yield "its id is not that of its recipe"
     if {features["sample_rate"][0], recipe.sample_rate} != {described.sample_rate}:
         yield f"its sample rate is not the one in {dataset.DATASET}"
-    if len(recipe.sources) != described.num_sources:
-        yield f"{len(recipe.sources)} sources where {dataset.DATASET} has {described.num_sources}"
+    if num_sources != described.num_sources:
+        yield f"{num_sources} sources where {dataset.DATASET} has {described.num_sources}"
     if len(mixture) != recipe.num_samples or len(parts) != num_parts * len(mixture):
         yield "its audio is not as long as its recipe says"
     elif (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():

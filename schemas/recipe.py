@@ -5,12 +5,15 @@ recipe renders at any sample rate, and at its own one to the sample.
 """
 
 import dataclasses
+import itertools
 import json
 from typing import Any, Literal
 
-from schemas.validation import load_document
+from schemas.validation import InvalidDocumentError, load_document
 
 VERSION = 1
+
+MAX_ROWS = 5
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -69,6 +72,8 @@ class Source:
         level_kind: how the level is meant: `gain_db` changes the file's own, `loudness_lufs`
             (ITU-R BS.1770) and `rms_dbfs` say what the source shall have.
         level: the level in the unit that `level_kind` names.
+        row: of the dataset's `sources`, where a row has several utterances of a speaker; None where
+            each source is a row of its own.
     """
 
     utterance: str
@@ -82,6 +87,7 @@ class Source:
     offset_s: float
     level_kind: LevelKind
     level: float
+    row: int | None = None
 
     @property
     def duration_s(self) -> float:
@@ -122,7 +128,7 @@ class Recipe:
         sample_rate: the rate that the mixture is rendered at, in Hz.
         duration_s: the length of the mixture in seconds.
         channels: `average` mixes the channels of each file down; a number picks one, from 0.
-        sources: in the order of the dataset's `sources`.
+        sources: in the order of the dataset's `sources`; those in one row in the order of time.
         common_gain_db: what rendering applied to all sources so that the mixture does not clip; 0
             in a recipe that has not been rendered, and worked out anew whenever it is.
         noise: what is under the sources, or None.
@@ -144,6 +150,22 @@ class Recipe:
         """The length of the mixture in samples."""
         return round(self.duration_s * self.sample_rate)
 
+    @property
+    def rows(self) -> tuple[tuple[Source, ...], ...]:
+        """What is in each row of the dataset's `sources`: one source, or a speaker's utterances."""
+        if not self.sources or self.sources[0].row is None:
+            return tuple((source,) for source in self.sources)
+        by_row = itertools.groupby(self.sources, key=lambda source: source.row)
+        return tuple(tuple(sources) for _, sources in by_row)
+
+    @property
+    def offsets_s(self) -> tuple[float, ...]:
+        """Where each row begins in the mixture, in seconds: with the first of its utterances."""
+        return tuple(
+            next((one.offset_s for one in sources if one.stop > one.start), 0.0)
+            for sources in self.rows
+        )
+
     def to_json(self) -> str:
         """One line of JSON, the same bytes for the same recipe."""
         # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
@@ -152,7 +174,12 @@ class Recipe:
         if self.noise is not None:
             document["noise"] = {name: getattr(self.noise, name) for name in Noise.__slots__}
         document["sources"] = [
-            {name: getattr(source, name) for name in Source.__slots__} for source in self.sources
+            {
+                name: value
+                for name in Source.__slots__
+                if (value := getattr(source, name)) is not None
+            }
+            for source in self.sources
         ]
         return _ENCODER.encode(document)
 
@@ -165,11 +192,35 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
         origin: where it comes from, for the error message.
 
     Raises:
-        InvalidDocumentError: not a recipe, or one of another version.
+        InvalidDocumentError: not a recipe, one of another version, or rows that no speaker could
+            have said.
     """
     document = load_document(line, "recipe", origin)
     del document["version"]
     document["sources"] = tuple(Source(**source) for source in document["sources"])
     if document.get("noise") is not None:
         document["noise"] = Noise(**document["noise"])
-    return Recipe(**document)
+    recipe = Recipe(**document)
+    _check_rows(recipe, origin)
+    return recipe
+
+
+def _check_rows(recipe: Recipe, origin: str) -> None:
+    rows = recipe.rows
+    if len(rows) > MAX_ROWS:
+        raise InvalidDocumentError(f"{origin}: {len(rows)} sources where {MAX_ROWS} are the most")
+    numbers = [sources[0].row for sources in rows]
+    if any(number is not None for number in numbers) and numbers != [*range(len(rows))]:
+        raise InvalidDocumentError(f"{origin}: sources are not in the order of their rows")
+    for number, sources in enumerate(rows):
+        if len({(source.speaker, source.level_kind, source.level) for source in sources}) > 1:
+            raise InvalidDocumentError(f"{origin}: row {number} has two speakers, or two levels")
+        heard = [source for source in sources if source.stop > source.start]
+        for earlier, later in itertools.pairwise(heard):
+            end_s = earlier.offset_s + earlier.duration_s
+            # The last frame of a file may reach beyond a sample of the mixture.
+            if later.offset_s < end_s - 1 / recipe.sample_rate:
+                raise InvalidDocumentError(
+                    f"{origin}: row {number} has {later.utterance!r} begin before the one before it"
+                    " has ended"
+                )

@@ -9,6 +9,8 @@ from schemas.validation import InvalidDocumentError, load_document
 
 VERSION = 1
 
+_TIMING = ("offset_s", "overlap_ratio", "conversation")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Uniform:
@@ -19,8 +21,45 @@ class Uniform:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LogNormal:
+    """A positive number whose logarithm is normally distributed.
+
+    Attributes:
+        median: half of the numbers are less.
+        sigma: the standard deviation of the natural logarithm.
+    """
+
+    median: float
+    sigma: float
+
+
+Distribution = Uniform | LogNormal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Conversation:
+    """How the speakers of a conversation take turns.
+
+    Attributes:
+        speech_s: about how much speech a conversation has, of all its speakers together.
+        pause_s: the silence before a speaker goes on.
+        gap_s: the silence before another speaker begins.
+        overlap_s: how long before the end of a speaker another one begins.
+        overlap_probability: how often another speaker begins with an overlap, and not after a gap.
+    """
+
+    speech_s: float
+    pause_s: Distribution
+    gap_s: Distribution
+    overlap_s: Distribution
+    overlap_probability: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RecipeConfig:
     """What the recipes of a dataset are drawn from.
+
+    One of `offset_s`, `overlap_ratio` and `conversation` says when the sources start.
 
     Attributes:
         description: one sentence for people.
@@ -32,29 +71,65 @@ class RecipeConfig:
         length: `max`, `min`, or seconds.
         sample_rate: the rate that mixtures are rendered at, in Hz.
         channels: `average` mixes the channels of each file down; a number picks one, from 0.
+        overlap_ratio: the share of the mixture in which two or more sources overlap.
+        conversation: how speakers take turns who have several utterances each.
+        same_gender_share: the share of the mixtures whose speakers are all of one gender; None
+            leaves that to chance.
+
+    Raises:
+        InvalidDocumentError: two of them do not go together.
     """
 
     description: str
     num_speakers: int
-    offset_s: Uniform
+    offset_s: Uniform | None
     level_kind: LevelKind | Literal["relative_db"]
     level: Uniform
     length: Literal["min", "max"] | float = "max"
     sample_rate: int = 16000
     channels: Literal["average"] | int = "average"
+    overlap_ratio: Uniform | None = None
+    conversation: Conversation | None = None
+    same_gender_share: float | None = None
+
+    def __post_init__(self) -> None:
+        timing = [name for name in _TIMING if getattr(self, name) is not None]
+        if not timing:
+            raise InvalidDocumentError(f"one of {', '.join(_TIMING)} is missing")
+        if len(timing) > 1:
+            raise InvalidDocumentError(f"{' and '.join(timing)} do not go together: give one")
+        for name in ("overlap_ratio", "same_gender_share"):
+            if self.num_speakers == 1 and getattr(self, name) is not None:
+                raise InvalidDocumentError(f"{name} and num_speakers 1 do not go together")
+        if self.conversation and self.length == "min":
+            raise InvalidDocumentError(
+                "conversation and length min do not go together: give max, or seconds"
+            )
 
     def to_document(self) -> dict[str, Any]:
         """The JSON document that `parse_recipe_config` reads."""
-        return {
+        document: dict[str, Any] = {
             "version": VERSION,
             "description": self.description,
             "num_speakers": self.num_speakers,
-            "offset_s": _range_document(self.offset_s),
             "level": {self.level_kind: _range_document(self.level)},
             "length": self.length,
             "sample_rate": self.sample_rate,
             "channels": self.channels,
         }
+        if self.offset_s is not None:
+            document["offset_s"] = _range_document(self.offset_s)
+        if self.overlap_ratio is not None:
+            document["overlap_ratio"] = _range_document(self.overlap_ratio)
+        if self.conversation is not None:
+            document["conversation"] = {
+                name: _range_document(value) if isinstance(value, Uniform | LogNormal) else value
+                for name in Conversation.__slots__
+                for value in [getattr(self.conversation, name)]
+            }
+        if self.same_gender_share is not None:
+            document["same_gender_share"] = self.same_gender_share
+        return document
 
 
 def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
@@ -65,15 +140,32 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
         origin: the name of the file, for the error message.
 
     Raises:
-        InvalidDocumentError: not a recipe configuration, or a range that ends before it starts.
+        InvalidDocumentError: not a recipe configuration, a range that ends before it starts, or two
+            settings that do not go together.
     """
     document = load_document(text, "recipe_config", origin)
     del document["version"]
-    document["offset_s"] = _parse_range(document["offset_s"], f"{origin}: offset_s")
+    for name in ("offset_s", "overlap_ratio"):
+        value = document.get(name)
+        document[name] = None if value is None else _parse_range(value, f"{origin}: {name}")
+    if "conversation" in document:
+        conversation = document["conversation"]
+        for name in ("pause_s", "gap_s", "overlap_s"):
+            place = f"{origin}: conversation.{name}"
+            conversation[name] = _parse_distribution(conversation[name], place)
+        document["conversation"] = Conversation(**conversation)
     ((kind, level),) = document.pop("level").items()
-    return RecipeConfig(
-        **document, level_kind=kind, level=_parse_range(level, f"{origin}: level.{kind}")
-    )
+    level = _parse_range(level, f"{origin}: level.{kind}")
+    try:
+        return RecipeConfig(**document, level_kind=kind, level=level)
+    except InvalidDocumentError as error:
+        raise InvalidDocumentError(f"{origin}: {error}") from None
+
+
+def _parse_distribution(value: Any, place: str) -> Distribution:
+    if isinstance(value, dict) and "lognormal" in value:
+        return LogNormal(**value["lognormal"])
+    return _parse_range(value, place)
 
 
 def _parse_range(value: float | dict[str, list[float]], place: str) -> Uniform:
@@ -83,5 +175,7 @@ def _parse_range(value: float | dict[str, list[float]], place: str) -> Uniform:
     return Uniform(low, high)
 
 
-def _range_document(value: Uniform) -> float | dict[str, list[float]]:
+def _range_document(value: Distribution) -> float | dict[str, Any]:
+    if isinstance(value, LogNormal):
+        return {"lognormal": {"median": value.median, "sigma": value.sigma}}
     return value.low if value.low == value.high else {"uniform": [value.low, value.high]}

@@ -46,8 +46,7 @@ def example(
         sources=sources,
         noise=hiss if noise else None,
         speakers=speakers,
-        offsets_s=(0.0, offset_s),
-        durations_s=(2.0, duration_s - offset_s),
+        placed_s=(((0.0, 2.0),), ((offset_s, duration_s),)),
         gains_db=(0.0, -3.0),
     )
 
@@ -285,7 +284,7 @@ def test_stretches_are_apart_and_inside_the_source(samples, sample_rate):
 def test_an_example_of_one_sample_is_shown(level):
     sample = np.full((1, 1), level, np.int16)
     shown = Example(
-        "x", "test", 16000, sample, sample[None], None, ("anna",), (0.0,), (1 / 16000,), (0.0,)
+        "x", "test", 16000, sample, sample[None], None, ("anna",), (((0.0, 1 / 16000),),), (0.0,)
     )
     assert "Spectrogram of the mixture" in render_report(quality(), [shown])
 

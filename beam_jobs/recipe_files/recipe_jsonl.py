@@ -34,8 +34,9 @@ def split(row: Row) -> str:
 
 
 def num_sources(row: Row) -> int:
-    """As many as the recipe has."""
-    return len(row.get("sources", ()))
+    """As many rows as the recipe has."""
+    sources = filter(lambda source: isinstance(source, dict), row.get("sources", ()))
+    return len({str(source.get("row", number)) for number, source in enumerate(sources)})
 
 
 def has_noise(row: Row, context: RecipeContext) -> bool:
