@@ -2,15 +2,19 @@
 
 `python -m bench.input_pipeline` measures it on generated noise at the shapes of two configurations,
 and beside it, where `ffmpeg` is installed, Spleeter's own pipeline at the shapes of the first: its
-first epoch, in which it decodes, and a later one, which it reads from its cache.
+first epoch, in which it decodes, and a later one, which it reads from its cache. Where other
+programs keep the cores busy, the processor time of an example says more than the rate.
 """
 
+import dataclasses
 import itertools
 import json
+import logging
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,55 +35,90 @@ from schemas.dataset import (
 )
 from schemas.tfrecord import encode_example, write_record
 from training.input import Batch, open_dataset, training_batches
-from training.spectrogram import stft
+from training.spectrogram import stft_magnitudes
 
 NUM_MIXTURES = 32
 DURATION_S = 20
-NUM_EXAMPLES = {"unet": 64, "unet_8k": 2048}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Speed:
+    """Of a pipeline.
+
+    Attributes:
+        rate: examples a second.
+        cpu_s: processor time of an example, of all cores.
+    """
+
+    rate: float
+    cpu_s: float
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, num_examples in NUM_EXAMPLES.items():
-            text = resources.files("training").joinpath(f"configs/{name}.json").read_text("utf-8")
-            configuration = parse_configuration(text, name)
-            path = Path(folder) / name
-            write_noise(path, configuration)
-            dataset = open_dataset(str(path), configuration, ["train"])
-            batches = training_batches(dataset, configuration, 0).map(
-                magnitudes(configuration), num_parallel_calls=tf.data.AUTOTUNE
-            )
-            report(f"ours, {name}", batches, configuration.batch_size, num_examples)
-        if shutil.which("ffmpeg"):
-            measure_spleeter(Path(folder))
-        else:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stereo = measure_ours(folder, "unet", num_channels=2, num_examples=64)
+        mono = measure_ours(folder, "unet", num_channels=1, num_examples=64)
+        measure_ours(folder, "unet_8k", num_channels=1, num_examples=2048)
+        if not shutil.which("ffmpeg"):
             print("no ffmpeg: Spleeter's own pipeline is not measured")
+            return
+        first, cached = measure_spleeter(folder)
+    for channels, ours in (("stereo", stereo), ("mono", mono)):
+        for epoch, theirs in (("first epoch", first), ("from its cache", cached)):
+            print(
+                f"ours, {channels}, over Spleeter's, {epoch}: {ours.rate / theirs.rate:.1f} times "
+                f"the examples a second, {theirs.cpu_s / ours.cpu_s:.1f} times the examples for "
+                "the same processor time"
+            )
+
+
+def measure_ours(folder: Path, name: str, *, num_channels: int, num_examples: int) -> Speed:
+    configuration = parse_configuration(_config(name), name)
+    path = folder / f"{name}-{num_channels}"
+    write_noise(path, configuration.sample_rate, num_channels)
+    dataset = open_dataset(str(path), configuration, ["train"])
+    batches = training_batches(dataset, configuration, 0).map(
+        magnitudes(configuration), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    kind = f"ours, {name}, {'stereo' if num_channels > 1 else 'mono'} dataset"
+    return measure(kind, iter(batches), configuration.batch_size, num_examples)
 
 
 def magnitudes(configuration: Configuration) -> Callable[[Batch], tuple[Any, Any]]:
     """What Spleeter's pipeline gives: the magnitudes of the mixture and of each source."""
-    frames = configuration.frame_length, configuration.frame_step, configuration.F
 
     def compute(batch: Batch) -> tuple[Any, Any]:
-        mixture, sources = tf.abs(stft(batch["mixture"], *frames)), stft(batch["sources"], *frames)
-        repeats = configuration.n_channels // mixture.shape[-1]
-        return tf.repeat(mixture, repeats, -1), tf.repeat(tf.abs(sources), repeats, -1)
+        signals = tf.concat([batch["mixture"][:, tf.newaxis], batch["sources"]], axis=1)
+        found = stft_magnitudes(
+            signals, configuration.frame_length, configuration.frame_step, configuration.F
+        )
+        # A mono dataset feeds a stereo model.
+        found = tf.broadcast_to(found, [*found.shape[:-1], configuration.n_channels])
+        return found[:, 0], found[:, 1:]
 
     return compute
 
 
-def report(name: str, batches: Any, batch_size: int, num_examples: int) -> None:
-    started_s = time.perf_counter()
+def measure(name: str, batches: Iterator[Any], batch_size: int, num_examples: int) -> Speed:
+    started_s, started_cpu_s = time.perf_counter(), _cpu_s()
     for _ in itertools.islice(batches, num_examples // batch_size):
         pass
-    rate = num_examples / (time.perf_counter() - started_s)
-    print(f"{name}: {rate:.1f} examples/s", flush=True)
+    speed = Speed(
+        num_examples / (time.perf_counter() - started_s),
+        (_cpu_s() - started_cpu_s) / num_examples,
+    )
+    print(
+        f"{name}: {speed.rate:.1f} examples/s, {1000 * speed.cpu_s:.2f} ms of processor time each",
+        flush=True,
+    )
+    return speed
 
 
-def write_noise(folder: Path, configuration: Configuration) -> None:
+def write_noise(folder: Path, sample_rate: int, num_channels: int) -> None:
     folder.mkdir()
-    num_samples = DURATION_S * configuration.sample_rate
-    sources = np.random.default_rng(0).integers(-8000, 8000, (2, num_samples), np.int16)
+    shape = (2, DURATION_S * sample_rate, num_channels)
+    sources = np.random.default_rng(0).integers(-8000, 8000, shape, np.int16)
     shards = []
     for index in range(4):
         shard = Shard("train", index, 4)
@@ -95,18 +134,18 @@ def write_noise(folder: Path, configuration: Configuration) -> None:
                 }
                 write_record(file, encode_example(features))
         shards.append(ShardInfo(shard, NUM_MIXTURES // 4, path.stat().st_size, "00000000"))
-    dataset = Dataset("noise", configuration.sample_rate, 2, "", tuple(shards))
+    dataset = Dataset("noise", sample_rate, 2, "", tuple(shards))
     (folder / DATASET).write_text(dataset.to_json())
-    (folder / FEATURES).write_text(json.dumps(features_document(2)))
+    (folder / FEATURES).write_text(json.dumps(features_document(2, num_channels)))
     (folder / COMPLETED).touch()
 
 
-def measure_spleeter(folder: Path) -> None:
+def measure_spleeter(folder: Path) -> tuple[Speed, Speed]:
     from spleeter.audio.adapter import AudioAdapter
     from spleeter.dataset import get_training_dataset
 
-    text = resources.files("training").joinpath("configs/unet.json").read_text("utf-8")
-    params = json.loads(text) | {
+    logging.getLogger("spleeter").setLevel(logging.WARNING)
+    params = json.loads(_config("unet")) | {
         "train_csv": str(folder / "train.csv"),
         "training_cache": str(folder / "cache" / "training"),
         "n_chunks_per_song": 1,
@@ -123,8 +162,21 @@ def measure_spleeter(folder: Path) -> None:
         rows.append(",".join([*paths, str(DURATION_S + 1)]))
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
     batches = iter(get_training_dataset(params, AudioAdapter.default(), str(folder)))
-    report("Spleeter, first epoch", batches, params["batch_size"], NUM_MIXTURES)
-    report("Spleeter, from its cache", batches, params["batch_size"], 2 * NUM_MIXTURES)
+    batch_size = params["batch_size"]
+    return (
+        measure("Spleeter, first epoch", batches, batch_size, NUM_MIXTURES),
+        measure("Spleeter, from its cache", batches, batch_size, 2 * NUM_MIXTURES),
+    )
+
+
+def _config(name: str) -> str:
+    return resources.files("training").joinpath(f"configs/{name}.json").read_text("utf-8")
+
+
+def _cpu_s() -> float:
+    """Processor time until now, of the children that have ended too."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 if __name__ == "__main__":

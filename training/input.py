@@ -5,8 +5,8 @@ order inside the shuffle buffer, where an example is cut, who meets whom in remi
 goes on after a kill with exactly the batches that it would have seen, and nothing but the step has
 to be saved for it.
 
-Records are parsed a batch at a time, and cut as bytes before they become numbers: what is not used
-is never decoded.
+Examples are cut out of their records as bytes, and stay 16 bits a sample until they are a batch: a
+record is long, passes over memory are what this costs, and what is not used is never decoded.
 """
 
 import dataclasses
@@ -33,6 +33,10 @@ Batch = dict[str, Any]
 """`id` text [batch], `mixture` float32 [batch, samples, channels] in -1..1, `sources` float32
 [batch, sources, samples, channels]; the channels are the dataset's: one stands for all of the
 model's."""
+
+Pcm = dict[str, Any]
+"""`id` text, `pcm` int16 [1 + sources, samples, channels], the mixture first, and `speakers` text
+[sources]; of one example, or with the batch in front."""
 
 _BYTES_PER_SAMPLE = 2
 _FULL_SCALE = 32768.0
@@ -140,18 +144,23 @@ def training_batches(
         records = _records(paths, dataset.info.compression)
         return records.shuffle(buffer_size, seed=seed + index, reshuffle_each_iteration=False)
 
-    def example_batch(step: tf.Tensor, records: tf.Tensor) -> Batch:
-        seeds = tf.random.split(tf.stack([seed, step]), 2)
-        position = tf.random.stateless_uniform([configuration.batch_size], seeds[0])
-        batch = _parse(records, dataset, configuration, position)
-        speakers = batch.pop("speakers")
-        return remix(batch, speakers, seeds[1]) if configuration.dynamic_remixing else batch
+    def example(number: tf.Tensor, record: tf.Tensor) -> Pcm:
+        position = tf.random.stateless_uniform([], tf.stack([seed, number]))
+        return _cut(record, dataset, configuration, position)
+
+    def example_batch(step: tf.Tensor, examples: Pcm) -> Batch:
+        batch = _batch(examples)
+        if not configuration.dynamic_remixing:
+            return batch
+        return remix(batch, examples["speakers"], tf.stack([seed, step]))
 
     first_epoch, num_skipped = divmod(num_consumed, num_mixtures)
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
     return (
         epochs.flat_map(epoch)
         .skip(num_skipped)
+        .enumerate(num_consumed)
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(configuration.batch_size, drop_remainder=True)
         .enumerate(first_step)
         .map(example_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -163,16 +172,14 @@ def validation_batches(dataset: MixtureDataset, configuration: Configuration) ->
     """The split `validation` once, each mixture cut in its middle."""
     shards = dataset.info.split_shards("validation")
 
-    def example_batch(records: tf.Tensor) -> Batch:
-        position = tf.fill([tf.shape(records)[0]], 0.5)
-        batch = _parse(records, dataset, configuration, position)
-        del batch["speakers"]
-        return batch
+    def example(record: tf.Tensor) -> Pcm:
+        return _cut(record, dataset, configuration, position=0.5)
 
     return (
         _records([dataset.path(shard) for shard in shards], dataset.info.compression)
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(configuration.batch_size)
-        .map(example_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -218,16 +225,16 @@ def _records(paths: Any, compression: str) -> tf.data.Dataset:
     )
 
 
-def _parse(
-    records: tf.Tensor,
+def _cut(
+    record: tf.Tensor,
     dataset: MixtureDataset,
     configuration: Configuration,
-    position: tf.Tensor,
-) -> Batch:
-    """Cuts one example from each record, at a position from 0, the earliest, to 1."""
+    position: tf.Tensor | float,
+) -> Pcm:
+    """Cuts an example from a record, at a position from 0, the earliest, to 1."""
     num_sources, num_channels = dataset.info.num_sources, dataset.num_channels
-    features = tf.io.parse_example(
-        records,
+    features = tf.io.parse_single_example(
+        record,
         {
             "id": tf.io.FixedLenFeature([], tf.string),
             "mixture": tf.io.FixedLenFeature([], tf.string),
@@ -236,41 +243,42 @@ def _parse(
             "offsets_s": tf.io.FixedLenFeature([num_sources], tf.float32),
         },
     )
-    offsets_s = features["offsets_s"]
-    slots = tf.broadcast_to(tf.range(num_sources), tf.shape(offsets_s))
     sample_bytes = _BYTES_PER_SAMPLE * num_channels
     total = tf.strings.length(features["mixture"]) // sample_bytes
     latest = tf.maximum(total - configuration.num_samples, 0)
+    slots = tf.range(num_sources)
     if configuration.in_onset_order:
-        slots = tf.argsort(offsets_s, axis=1, stable=True)
+        offsets_s = features["offsets_s"]
+        slots = tf.argsort(offsets_s, stable=True)
         # Who starts first can only be told where nobody else has started yet.
         if num_sources > 1:
-            second_s = tf.sort(offsets_s, axis=1)[:, 1] - _LEAD_S
+            second_s = tf.sort(offsets_s)[1] - _LEAD_S
             before = tf.cast(second_s * configuration.sample_rate, tf.int32)
             latest = tf.clip_by_value(before, 0, latest)
     start = tf.cast(position * tf.cast(latest + 1, tf.float32), tf.int32)
     start = tf.minimum(start, latest)
-
-    def cut(audio: tf.Tensor, first: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        num_bytes = tf.minimum(stop - first, configuration.num_samples) * sample_bytes
-        samples = tf.io.decode_raw(
-            tf.strings.substr(audio, first * sample_bytes, num_bytes),
-            tf.int16,
-            fixed_length=configuration.num_samples * sample_bytes,
-        )
-        samples = tf.reshape(samples, [-1, configuration.num_samples, num_channels])
-        return tf.cast(samples, tf.float32) / _FULL_SCALE
-
-    sources = [
-        cut(features["sources"], slot * total + start, (slot + 1) * total)
-        for slot in tf.unstack(slots, num_sources, axis=1)
+    num_bytes = tf.minimum(total - start, configuration.num_samples) * sample_bytes
+    # Each signal begins where the one before it ends; only what is kept becomes numbers.
+    parts = [
+        tf.strings.substr(features["sources"], (slot * total + start) * sample_bytes, num_bytes)
+        for slot in tf.unstack(slots, num_sources)
     ]
+    mixture = tf.strings.substr(features["mixture"], start * sample_bytes, num_bytes)
+    pcm = tf.io.decode_raw(
+        tf.stack([mixture, *parts]),
+        tf.int16,
+        fixed_length=configuration.num_samples * sample_bytes,
+    )
     return {
         "id": features["id"],
-        "mixture": cut(features["mixture"], start, total),
-        "sources": tf.stack(sources, axis=1),
-        "speakers": tf.gather(features["speakers"], slots, batch_dims=1),
+        "pcm": tf.reshape(pcm, [1 + num_sources, configuration.num_samples, num_channels]),
+        "speakers": tf.gather(features["speakers"], slots),
     }
+
+
+def _batch(examples: Pcm) -> Batch:
+    signals = tf.cast(examples["pcm"], tf.float32) / _FULL_SCALE
+    return {"id": examples["id"], "mixture": signals[:, 0], "sources": signals[:, 1:]}
 
 
 def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from schemas.configuration import Configuration
 from training.architectures import build_network, takes_waveforms
 from training.input import Batch
-from training.spectrogram import inverse_stft, stft
+from training.spectrogram import inverse_stft, stft, stft_magnitudes
 
 _EPSILON = 1e-10
 
@@ -60,15 +60,19 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
 
     def reference(self, batch: Batch) -> Reference:
         """What `estimate` is measured against."""
-        num_bins = self._configuration.F
+        configuration = self._configuration
+        num_bins = configuration.F
         mixture = self._spectrogram(batch["mixture"], num_bins)
         sources = self._spectrogram(batch["sources"], num_bins)
+        magnitudes = stft_magnitudes(
+            batch["sources"], configuration.frame_length, configuration.frame_step, num_bins
+        )
         level = tf.abs(mixture)[:, tf.newaxis]
         in_phase = tf.math.real(sources * tf.math.conj(mixture)[:, tf.newaxis])
         return Reference(
-            self._inner(_in_channels(batch["sources"], self._configuration.n_channels)),
-            self._inner(_in_channels(batch["mixture"], self._configuration.n_channels)),
-            tf.abs(sources),
+            self._inner(_in_channels(batch["sources"], configuration.n_channels)),
+            self._inner(_in_channels(batch["mixture"], configuration.n_channels)),
+            _in_channels(magnitudes, configuration.n_channels),
             tf.clip_by_value(in_phase / (level + _EPSILON), 0, level),
         )
 
@@ -172,5 +176,6 @@ def build_separator(configuration: Configuration) -> Separator:
 
 def _in_channels(signal: tf.Tensor, num_channels: int) -> tf.Tensor:
     """A mono dataset feeds a stereo model."""
-    missing = num_channels // signal.shape[-1]
-    return tf.repeat(signal, missing, axis=-1) if missing > 1 else signal
+    if signal.shape[-1] == num_channels:
+        return signal
+    return tf.broadcast_to(signal, tf.concat([tf.shape(signal)[:-1], [num_channels]], axis=0))

@@ -30,30 +30,16 @@ def stft(
     Returns:
         complex64 [..., frames, num_bins, channels].
     """
-    waveform = tf.convert_to_tensor(waveform)
-    num_bins = frame_length // 2 + 1 if num_bins is None else num_bins
-    row_length = _row_length(frame_length, frame_step)
-    num_rows = frame_length // row_length
-    inner, outer = _analysis_matrices(frame_length, frame_step, num_bins)
-    *leading, num_samples, num_channels = _dimensions(waveform)
-    total = num_samples // row_length
-    rows = tf.reshape(
-        tf.linalg.matrix_transpose(waveform)[..., : total * row_length], [-1, total, row_length]
-    )
-    # Cooley and Tukey's two steps, a matrix product each; [..., columns, signals, frames, rows].
-    frames = tf.signal.frame(tf.transpose(rows, [2, 0, 1]), num_rows, frame_step // row_length)
-    _, num_signals, num_frames, _ = _dimensions(frames)
-    columns = tf.reshape(frames, [row_length, num_signals * num_frames, num_rows])
-    transformed = tf.reshape(tf.matmul(columns[tf.newaxis], inner), [2 * row_length, -1])
-    real, imaginary = tf.split(tf.matmul(outer, transformed), 2)
-    bins = tf.reshape(
-        tf.complex(real, imaginary), [len(outer) // 2, num_signals, num_frames, num_rows]
-    )
-    bins = tf.reshape(
-        tf.transpose(bins, [1, 2, 0, 3]),
-        [*leading, num_channels, num_frames, len(outer) // 2 * num_rows],
-    )
-    return _move_channels(bins[..., :num_bins], last=True)
+    parts, shape = _bins(waveform, frame_length, frame_step, num_bins)
+    return _arrange(tf.complex(parts[0], parts[1]), shape)
+
+
+def stft_magnitudes(
+    waveform: tf.Tensor, frame_length: int, frame_step: int, num_bins: int | None = None
+) -> tf.Tensor:
+    """The absolute values of `stft`, float32, for half of its price."""
+    parts, shape = _bins(waveform, frame_length, frame_step, num_bins)
+    return _arrange(tf.math.reduce_euclidean_norm(parts, axis=0), shape)
 
 
 def inverse_stft(spectrogram: tf.Tensor, frame_length: int, frame_step: int) -> tf.Tensor:
@@ -75,6 +61,43 @@ def inverse_stft(spectrogram: tf.Tensor, frame_length: int, frame_step: int) -> 
         parts = tf.concat([tf.math.real(spectrogram), tf.math.imag(spectrogram)], axis=-1)
         frames = tf.matmul(parts, _synthesis_matrix(frame_length) * window.astype(np.float32))
     return tf.linalg.matrix_transpose(tf.signal.overlap_and_add(frames, frame_step))
+
+
+def _bins(
+    waveform: tf.Tensor, frame_length: int, frame_step: int, num_bins: int | None
+) -> tuple[tf.Tensor, list[int | tf.Tensor]]:
+    """The transform in the order in which the products leave it, and the shape it is to have.
+
+    Returns:
+        float32 [2, highs, signals * frames, lows], real and imaginary; and `stft`'s shape, channels
+        before frames.
+    """
+    waveform = tf.convert_to_tensor(waveform)
+    num_bins = frame_length // 2 + 1 if num_bins is None else num_bins
+    row_length = _row_length(frame_length, frame_step)
+    num_rows = frame_length // row_length
+    inner, outer = _analysis_matrices(frame_length, frame_step, num_bins)
+    *leading, num_samples, num_channels = _dimensions(waveform)
+    total = num_samples // row_length
+    rows = tf.reshape(
+        tf.linalg.matrix_transpose(waveform)[..., : total * row_length], [-1, total, row_length]
+    )
+    # Cooley and Tukey's two steps, a matrix product each; [..., columns, signals, frames, rows].
+    frames = tf.signal.frame(tf.transpose(rows, [2, 0, 1]), num_rows, frame_step // row_length)
+    _, num_signals, num_frames, _ = _dimensions(frames)
+    columns = tf.reshape(frames, [row_length, num_signals * num_frames, num_rows])
+    transformed = tf.reshape(tf.matmul(columns[tf.newaxis], inner), [2 * row_length, -1])
+    parts = tf.reshape(
+        tf.matmul(outer, transformed), [2, len(outer) // 2, num_signals * num_frames, num_rows]
+    )
+    return parts, [*leading, num_channels, num_frames, num_bins]
+
+
+def _arrange(bins: tf.Tensor, shape: list[int | tf.Tensor]) -> tf.Tensor:
+    """From [highs, signals * frames, lows] to [..., frames, bins, channels]."""
+    num_highs, num_rows = bins.shape[0], bins.shape[2]
+    bins = tf.reshape(tf.transpose(bins, [1, 0, 2]), [*shape[:-1], num_highs * num_rows])
+    return _move_channels(bins[..., : shape[-1]], last=True)
 
 
 def _row_length(frame_length: int, frame_step: int) -> int:

@@ -14,7 +14,7 @@ import training.architectures
 from schemas.configuration import Configuration
 from schemas.validation import InvalidDocumentError
 from training.separator import build_separator
-from training.spectrogram import inverse_stft, stft
+from training.spectrogram import inverse_stft, stft, stft_magnitudes
 
 MakeConfiguration = Callable[..., Configuration]
 
@@ -47,6 +47,8 @@ def test_a_spectrogram_is_a_fourier_transform_and_gives_the_waveform_back(
     np.testing.assert_allclose(spectrogram, expected, atol=2e-5)
     low = stft(waveform, frame_length, frame_step, num_bins=100)
     np.testing.assert_allclose(low, expected[:, :, :100], atol=2e-5)
+    magnitudes = stft_magnitudes(waveform, frame_length, frame_step, num_bins=100)
+    np.testing.assert_allclose(magnitudes, np.abs(low), atol=1e-6)
     again = inverse_stft(spectrogram, frame_length, frame_step)
     edge = frame_length - frame_step
     np.testing.assert_allclose(again[:, edge:-edge], waveform[:, edge:-edge], atol=1e-5)
