@@ -4,6 +4,7 @@ import argparse
 import difflib
 from collections.abc import Callable, Sequence
 
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -48,7 +49,10 @@ def parse_options(
         hint = f": did you mean {near[0]}?" if near else ": see --help"
         raise UsageError(f"unknown option {name}{hint}")
     mode = "multi_processing" if needs_processes(own) else "multi_threading"
-    return own, PipelineOptions(_with_all_cores(rest, mode))
+    beam_options = PipelineOptions(_with_all_cores(rest, mode))
+    # Whose credentials to use, for what is read before there is a pipeline.
+    FileSystems.set_options(beam_options)
+    return own, beam_options
 
 
 def _with_all_cores(arguments: Sequence[str], mode: str) -> list[str]:
