@@ -1,10 +1,12 @@
 """Google Cloud Storage on this machine: an emulator process, and what the network may do to it."""
 
 import contextlib
+import datetime
 import http.client
 import http.server
 import json
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -12,9 +14,12 @@ import threading
 import time
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
@@ -22,6 +27,7 @@ from google.cloud.storage import Client
 BUCKET = "recordings"
 TOKEN = "ya29.the-token-of-the-tests"
 PAGE_OBJECTS = 10
+GOOGLE_HOSTS = ("www.googleapis.com", "storage.googleapis.com")
 
 # What the network does to a request. A reset after the answer is worse than one before: the request
 # was obeyed, and the client does not know.
@@ -35,6 +41,7 @@ class CloudStorage:
         root: the bucket's path.
         address: of the network.
         key: the service account's file.
+        certificate: of Google's addresses, as far as the tests are asked.
         faults: whether requests of each kind meet each of `FAULTS`, once.
         met: which kind of request met which fault.
         refusals: the status that each request of a kind is answered with, by the kind.
@@ -45,9 +52,10 @@ class CloudStorage:
 
     root = f"gs://{BUCKET}"
 
-    def __init__(self, address: str, emulator: Client, key: Path) -> None:
+    def __init__(self, address: str, emulator: Client, key: Path, certificate: Path) -> None:
         self.address = address
         self.key = key
+        self.certificate = certificate
         self._bucket = emulator.bucket(BUCKET)
         self._lock = threading.Lock()
         self.forget()
@@ -123,12 +131,15 @@ def run_cloud_storage(folder: Path):
             credentials=AnonymousCredentials(),
             client_options=ClientOptions(api_endpoint=f"http://localhost:{port}"),
         )
+        certificate = write_certificate(folder / "certificate.pem")
         network = http.server.ThreadingHTTPServer(("localhost", 0), _Network)
         network.emulator_port = port
         network.daemon_threads = True
+        network.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        network.tls.load_cert_chain(certificate)
         address, key = f"http://localhost:{network.server_port}", folder / "key.json"
         write_service_account(key, token_uri=f"{address}/token")
-        network.cloud_storage = CloudStorage(address, direct, key)
+        network.cloud_storage = CloudStorage(address, direct, key, certificate)
         threading.Thread(target=network.serve_forever, daemon=True).start()
         yield network.cloud_storage
         network.shutdown()
@@ -140,21 +151,42 @@ def run_cloud_storage(folder: Path):
 def write_service_account(path: Path, *, token_uri: str) -> None:
     """Writes the key file of a service account, such as Google Cloud's console makes one."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private_key = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     account = {
         "type": "service_account",
         "project_id": "tests",
         "private_key_id": "0123456789abcdef",
-        "private_key": private_key.decode(),
+        "private_key": _pem(key).decode(),
         "client_email": "tests@tests.iam.gserviceaccount.com",
         "client_id": "1",
         "token_uri": token_uri,
     }
     path.write_text(json.dumps(account))
+
+
+def write_certificate(path: Path) -> Path:
+    """Writes a certificate of Google's addresses that nobody but the tests trusts, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = x509.SubjectAlternativeName(map(x509.DNSName, GOOGLE_HOSTS))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + _pem(key))
+    return path
+
+
+def _pem(key: Any) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 class _Network(http.server.BaseHTTPRequestHandler):
@@ -195,6 +227,16 @@ class _Network(http.server.BaseHTTPRequestHandler):
         }
         return self._answer(response.status, headers, content)
 
+    def do_CONNECT(self) -> None:
+        """Is Google's own address to a client that knows no other, as TensorFlow's does not."""
+        if self.path.partition(":")[0] not in GOOGLE_HOSTS:
+            return self._answer(403, {}, b"")
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        self.request = self.server.tls.wrap_socket(self.connection, server_side=True)
+        return self.setup()
+
     def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
         self.send_response(status)
         for name, value in headers.items():
@@ -221,7 +263,7 @@ def _kind(method: str, path: str) -> str:
         return "batch"
     if url.path.startswith("/upload"):
         return "upload"
-    if "alt=media" in url.query:
+    if "alt=media" in url.query or url.path.startswith(f"/{BUCKET}/"):
         return "read"
     return "list" if url.path.endswith("/o") else f"look up {method}".removesuffix(" GET")
 
