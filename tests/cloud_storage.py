@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from local_ports import free_port, is_listening
 
 BUCKET = "recordings"
 TOKEN = "ya29.the-token-of-the-tests"
@@ -118,13 +119,11 @@ class CloudStorage:
 @contextlib.contextmanager
 def run_cloud_storage(folder: Path):
     """Starts the emulator, and the network between it and its clients."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--quiet", "--in-memory"]
     emulator = subprocess.Popen([*command, f"--port={port}", f"--default-bucket={BUCKET}"])
     try:
-        while emulator.poll() is None and not _is_listening(port):
+        while emulator.poll() is None and not is_listening(port):
             time.sleep(0.02)
         direct = Client(
             project="tests",
@@ -277,8 +276,3 @@ def _page(content: bytes, path: str) -> bytes:
     if start + PAGE_OBJECTS < len(listing["items"]):
         page["nextPageToken"] = str(start + PAGE_OBJECTS)
     return json.dumps(page).encode()
-
-
-def _is_listening(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("localhost", port)) == 0
