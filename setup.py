@@ -16,7 +16,9 @@ EXTRAS = {
     # Simulated shoebox rooms.
     "rooms": ["pyroomacoustics"],
     "dev": [
+        "gcp-storage-emulator",
         "hypothesis",
+        "kubernetes-validate",
         "mypy",
         "pytest",
         "pytest-timeout",

@@ -5,7 +5,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -168,7 +168,7 @@ def _open(path: str) -> Iterator[_AudioFile]:
         with contextlib.ExitStack() as stack:
             source: str | BinaryIO = path
             if is_remote(path):
-                source = stack.enter_context(open_file(path))
+                source = stack.enter_context(_open_remote(path))
             if os.path.splitext(path)[1].lower() in PYAV_SUFFIXES:
                 yield stack.enter_context(_open_pyav(source))
             else:
@@ -177,6 +177,40 @@ def _open(path: str) -> Iterator[_AudioFile]:
         raise UnusableAudioError(_reason(path, error)) from None
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise UnusableAudioError(error.strerror or str(error)) from None
+
+
+@contextlib.contextmanager
+def _open_remote(path: str) -> Iterator[BinaryIO]:
+    """Opens a file whose reading may fail for other reasons than what is in it.
+
+    libsndfile takes an exception for the end of the file, and the file for one that ends early.
+    """
+    with open_file(path) as file:
+        remote = _RemoteFile(file)
+        try:
+            yield cast(BinaryIO, remote)
+        finally:
+            if remote.error is not None:
+                raise remote.error
+
+
+class _RemoteFile:
+    """A file that ends where reading it fails, and keeps the error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: Exception | None = None
+        self.tell = file.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self.error = self.error or error
+            return b""
 
 
 def _open_pyav(source: str | BinaryIO) -> contextlib.AbstractContextManager[_AudioFile]:

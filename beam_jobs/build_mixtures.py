@@ -31,7 +31,7 @@ from beam_jobs.dry_run import describe_plan
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.finishing import FinishDataset, MergeQualities
 from beam_jobs.given_recipes import GivenRecipes, find_given_recipes, find_named_files
-from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.options import choose_runner, parse_options, run_pipeline
 from beam_jobs.planning import NothingToDoError, PlanOptions
 from beam_jobs.presets import load_recipe_config, preset_names
 from beam_jobs.progress import show_progress
@@ -351,7 +351,9 @@ def run(argv: Sequence[str]) -> int:
         )
         # Progress is of audio, which recipes alone have none of.
         with contextlib.nullcontext() if arguments.recipes_only else show_progress(rendering):
-            pipeline.run().wait_until_finish()
+            has_run = run_pipeline(pipeline, beam_options)
+        if not has_run:
+            return DONE
     try:
         return _say_result(rendering, recipes_only=arguments.recipes_only)
     except NothingToDoError:

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_jobs import files
@@ -392,7 +391,7 @@ class Catalogue:
 
 def open_catalogue(path: str) -> Catalogue:
     """Maps a catalogue into memory, once a process."""
-    return _open_version(path, FileSystems.last_updated(path))
+    return _open_version(path, files.version(path)[1])
 
 
 @functools.lru_cache(maxsize=1)

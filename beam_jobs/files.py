@@ -1,15 +1,21 @@
-"""Files on any file system that Beam knows: written under a temporary name, then renamed."""
+"""Files on any file system that Beam knows; what is written appears under its name only when whole.
+
+An object of Google Cloud Storage does so of itself. Elsewhere a file has a temporary name first.
+"""
 
 import contextlib
 import glob
+import gzip
 import os
+import re
 import tempfile
+import types
 import uuid
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import google_crc32c
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 TEMPORARY_INFIX = ".incomplete-"
@@ -37,6 +43,11 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
     Raises:
         OSError: the folder can't be written or is full; BeamIOError is one.
     """
+    if is_cloud_storage(path):
+        with tempfile.TemporaryFile() as local:
+            yield cast(BinaryIO, local)
+            _cloud_storage().upload(local, path)
+        return
     temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
     file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
@@ -58,6 +69,10 @@ def write_text(path: str, text: str) -> None:
 @contextlib.contextmanager
 def open_file(path: str, *, compressed: bool = False) -> Iterator[BinaryIO]:
     """Opens a file for reading, whatever its suffix; of a compressed one, what it was made from."""
+    if is_cloud_storage(path):
+        with _cloud_storage().open_object(path) as stored:
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if compressed else stored
+        return
     compression = CompressionTypes.GZIP if compressed else CompressionTypes.UNCOMPRESSED
     with FileSystems.open(path, compression_type=compression) as file:
         yield file
@@ -93,17 +108,49 @@ def checksum(path: str) -> tuple[int, str]:
 
 def exists(path: str) -> bool:
     """Whether there is a file of this name."""
+    if is_cloud_storage(path):
+        return bool(_cloud_storage().exists(path))
     return bool(FileSystems.exists(path))
+
+
+def version(path: str) -> tuple[int, float, str]:
+    """The size in bytes, when it was changed, in seconds since 1970, and a checksum or nothing.
+
+    Raises:
+        OSError: it is not there; BeamIOError is one.
+    """
+    if not is_remote(path):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime, ""
+    if is_cloud_storage(path):
+        return cast(tuple[int, float, str], _cloud_storage().version(path))
+    metadata = FileSystems.get_filesystem(path).metadata(path)
+    checksum_text = str(FileSystems.checksum(path) or "")
+    return metadata.size_in_bytes, metadata.last_updated_in_seconds, checksum_text
+
+
+def find_paths(folder: str, pattern: str) -> Iterator[str]:
+    """Yields the files in a folder whose path in it matches a glob pattern, as they are found."""
+    whole_pattern = join(glob.escape(folder), pattern)
+    if is_cloud_storage(folder):
+        literal = re.split(r"[*?[]", pattern, maxsplit=1)[0]
+        matches = re.compile(FileSystem.translate_pattern(whole_pattern)).match
+        yield from filter(matches, _cloud_storage().list_objects(join(folder, literal)))
+    else:
+        (match,) = FileSystems.match([whole_pattern])
+        yield from (metadata.path for metadata in match.metadata_list)
 
 
 def list_paths(folder: str, pattern: str) -> list[str]:
     """The files in a folder whose path in it matches a glob pattern, sorted."""
-    (match,) = FileSystems.match([join(glob.escape(folder), pattern)])
-    return sorted(metadata.path for metadata in match.metadata_list)
+    return sorted(find_paths(folder, pattern))
 
 
 def remove(folder: str, pattern: str) -> None:
     """Removes the files in a folder whose path in it matches a glob pattern."""
+    if is_cloud_storage(folder):
+        _cloud_storage().delete(find_paths(folder, pattern))
+        return
     # Beam takes what it shall delete for patterns too, and fails where they match nothing.
     if paths := list_paths(folder, pattern):
         FileSystems.delete([glob.escape(path) for path in paths])
@@ -118,6 +165,22 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def is_cloud_storage(path: str) -> bool:
+    """Whether a path is in Google Cloud Storage."""
+    return path.startswith("gs://")
+
+
+def _cloud_storage() -> types.ModuleType:
+    try:
+        from beam_jobs import cloud_storage  # noqa: PLC0415
+    except ImportError:
+        raise ValueError(
+            "gs:// takes Google's client library, which is not installed: pip install"
+            " 'spleeter-beam[gcp]'"
+        ) from None
+    return cloud_storage
+
+
 @contextlib.contextmanager
 def write_atomically_from_disk(path: str) -> Iterator[str]:
     """Like `write_atomically`, for what must seek in the file that it writes, such as a WAV file.
@@ -128,6 +191,12 @@ def write_atomically_from_disk(path: str) -> Iterator[str]:
     Raises:
         OSError: the folder can't be written or is full; BeamIOError is one.
     """
+    if is_cloud_storage(path):
+        with tempfile.NamedTemporaryFile() as local:
+            yield local.name
+            with open(local.name, "rb") as written:
+                _cloud_storage().upload(written, path)
+        return
     if is_remote(path):
         with tempfile.NamedTemporaryFile() as local:
             yield local.name

@@ -4,7 +4,9 @@ import argparse
 import difflib
 from collections.abc import Callable, Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.pipeline import Pipeline
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
@@ -48,7 +50,10 @@ def parse_options(
         hint = f": did you mean {near[0]}?" if near else ": see --help"
         raise UsageError(f"unknown option {name}{hint}")
     mode = "multi_processing" if needs_processes(own) else "multi_threading"
-    return own, PipelineOptions(_with_all_cores(rest, mode))
+    beam_options = PipelineOptions(_with_all_cores(rest, mode))
+    # Whose credentials to use, for what is read before there is a pipeline.
+    FileSystems.set_options(beam_options)
+    return own, beam_options
 
 
 def _with_all_cores(arguments: Sequence[str], mode: str) -> list[str]:
@@ -59,6 +64,20 @@ def _with_all_cores(arguments: Sequence[str], mode: str) -> list[str]:
         *arguments,
         *(f"{name}={value}" for name, value in defaults.items() if name not in given),
     ]
+
+
+def run_pipeline(pipeline: Pipeline, options: PipelineOptions) -> bool:
+    """Runs a pipeline to its end.
+
+    Returns:
+        False where it has not run, but was only described for Dataflow, which starts it later: the
+        launcher of a Flex Template asks for that.
+    """
+    pipeline.run().wait_until_finish()
+    template = options.view_as(GoogleCloudOptions).template_location
+    if template:
+        print(f"described for Dataflow: {template}")
+    return not template
 
 
 def choose_runner(options: PipelineOptions) -> PipelineRunner | str:

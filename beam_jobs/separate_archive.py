@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from beam_jobs import files
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
-from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.options import choose_runner, parse_options, run_pipeline
 from beam_jobs.separation.encoding import OutputError
 from beam_jobs.separation.models import ModelError, describe_model
 from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
@@ -63,7 +63,8 @@ def run(argv: Sequence[str]) -> int:
         )
         | "WriteCounts" >> beam.Map(lambda counts: files.write_text(counts_path, counts.to_json()))
     )
-    pipeline.run().wait_until_finish()
+    if not run_pipeline(pipeline, beam_options):
+        return DONE
     summary = summarise(
         parse_counts(files.read_text(counts_path)),
         elapsed_s=time.monotonic() - start_s,

@@ -19,7 +19,7 @@ from apache_beam.transforms.combiners import ToList
 
 from beam_jobs import files
 from beam_jobs.failures import DONE, FAILED, follow
-from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.options import choose_runner, parse_options, run_pipeline
 from schemas import dataset
 from schemas.dataset import Dataset, ShardInfo, parse_dataset
 from schemas.recipe import parse_recipe
@@ -210,7 +210,8 @@ def run(argv: Sequence[str]) -> int:
     report_path = arguments.report or files.join(folder, dataset.DAMAGE)
     pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
     verify_dataset(pipeline, folder, described, report_path=report_path)
-    pipeline.run().wait_until_finish()
+    if not run_pipeline(pipeline, beam_options):
+        return DONE
     damages = [json.loads(line) for line in files.read_text(report_path).splitlines()]
     for damage in damages:
         print(f"{damage['path']}: {damage['reason']}")

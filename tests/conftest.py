@@ -1,11 +1,15 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from selenium import webdriver
 from small_datasets import write_corpus, write_recipe
+
+if TYPE_CHECKING:
+    from cloud_storage import CloudStorage
 
 # Generated cases share the machine with whole pipelines: a deadline would measure those.
 settings.register_profile("suite", deadline=None, max_examples=50)
@@ -52,3 +56,25 @@ def corpus(tmp_path: Path) -> Path:
 def recipe(tmp_path: Path) -> Path:
     """What mixtures of such short utterances are drawn from."""
     return write_recipe(tmp_path / "recipe.json")
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator["CloudStorage"]:
+    """Google Cloud Storage for the whole run: clients keep their connections."""
+    # Google's client takes two seconds to import, and few tests need it.
+    from cloud_storage import run_cloud_storage  # noqa: PLC0415
+
+    with run_cloud_storage(tmp_path_factory.mktemp("service_account")) as running:
+        yield running
+
+
+@pytest.fixture
+def cloud_storage(
+    network: "CloudStorage", monkeypatch: pytest.MonkeyPatch
+) -> Iterator["CloudStorage"]:
+    """A bucket, and a network without faults unless the test wants them."""
+    for name, value in network.environment.items():
+        monkeypatch.setenv(name, value)
+    network.forget()
+    yield network
+    network.forget()

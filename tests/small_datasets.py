@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,14 @@ def start(*argv, **popen):
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         start_new_session=True,
     )
+
+
+def kill_when(process, ready):
+    """Kills a job with all its processes at the moment when something is there."""
+    while not ready() and process.poll() is None:
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def command_line(*arguments, corpus, output):

@@ -6,13 +6,11 @@ import pty
 import random
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from small_datasets import (
     build,
     build_elsewhere,
     command_line,
+    kill_when,
     leftovers,
     shard_digests,
     start,
@@ -226,14 +225,6 @@ def test_another_seed_gives_other_mixtures_of_the_same_splits(built, build_again
             for one in (built, other)
         )
         assert first == second
-
-
-def kill_when(process, ready):
-    """Kills a job with all its processes at the moment when something is there."""
-    while not ready() and process.poll() is None:
-        time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def test_killed_at_any_moment_and_started_again_it_writes_the_same_bytes(speech, tmp_path):

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 
 import pytest
+from local_ports import free_port, is_listening
 from small_datasets import REPOSITORY, build, leftovers
 
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.73.0"
@@ -21,9 +21,7 @@ def prism(tmp_path_factory):
         if go is None:
             pytest.skip("no Go here: it builds Prism, Beam's portable runner (https://go.dev/dl)")
         subprocess.run([go, "install", PRISM], env=os.environ | {"GOBIN": str(folder)}, check=True)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("prism") / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -34,11 +32,6 @@ def prism(tmp_path_factory):
     yield f"localhost:{port}"
     process.terminate()
     process.wait()
-
-
-def is_listening(port):
-    with socket.socket() as client:
-        return client.connect_ex(("localhost", port)) == 0
 
 
 def test_prism_writes_the_same_bytes(prism, corpus, recipe, tmp_path):

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from apache_beam.io.filesystems import FileSystems
-
 from beam_jobs.audio import PYAV_SUFFIXES, SNDFILE_SUFFIXES
-from beam_jobs.files import exists, is_remote, join
+from beam_jobs.files import exists, find_paths, is_remote, join
 from beam_jobs.rejected import Rejected
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
@@ -170,11 +168,10 @@ def parse_gender(text: str) -> str:
 
 def _remote_paths(corpus: Corpus) -> Iterator[str]:
     prefix = corpus.root.rstrip("/") + "/"
-    (match,) = FileSystems.match([prefix + (corpus.pattern or "**")])
-    for metadata in match.metadata_list:
+    for path in find_paths(corpus.root, corpus.pattern or "**"):
         # A name that ends in a slash stands for a folder in Cloud Storage's web page.
-        if not metadata.path.endswith("/"):
-            yield metadata.path[len(prefix) :]
+        if not path.endswith("/"):
+            yield path[len(prefix) :]
 
 
 def _local_paths(root: str) -> Iterator[str]:

@@ -1,13 +1,10 @@
 """The inputs of an archive, and the names of what is made of them."""
 
 import dataclasses
-import os
 import posixpath
 import re
 import string
 from collections.abc import Sequence
-
-from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import files
 from schemas.ledger import (
@@ -94,14 +91,7 @@ def input_version(path: str) -> InputVersion:
     Raises:
         OSError: it is not there; BeamIOError is one.
     """
-    if not files.is_remote(path):
-        status = os.stat(path)
-        return InputVersion(status.st_size, status.st_mtime)
-    metadata = FileSystems.get_filesystem(path).metadata(path)
-    checksum = FileSystems.checksum(path)
-    return InputVersion(
-        metadata.size_in_bytes, metadata.last_updated_in_seconds, str(checksum or "")
-    )
+    return InputVersion(*files.version(path))
 
 
 def output_paths(

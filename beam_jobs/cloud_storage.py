@@ -1,0 +1,183 @@
+"""Objects in Google Cloud Storage, by the client library that Beam uses too.
+
+Beam's own file system makes a client, and with it a new TLS connection, for every call; reads at
+least 16 MB of any file; and keeps all names of a listing. A job that opens hundreds of recordings a
+second would do little else. Here each thread keeps its client, a file is read in ranges that grow
+while it is read on, and a listing is one page at a time. Credentials and retries are as with Beam.
+
+Only imported when a `gs://` path is met: the client library comes with the extra `gcp`.
+"""
+
+import contextlib
+import datetime
+import errno
+import io
+import mimetypes
+import threading
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, cast
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.storage import Blob, Client
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+# The header of a recording, and all of most utterances.
+_FIRST_RANGE_BYTES = 1 << 17
+_LAST_RANGE_BYTES = 1 << 24
+
+_UPLOAD_CHUNK_BYTES = 1 << 24
+
+_LISTED = "items(name),nextPageToken"
+
+_kept = threading.local()
+
+
+def exists(path: str) -> bool:
+    """Whether there is an object of this name."""
+    with _as_os_error(path):
+        return bool(_blob(path).exists(retry=DEFAULT_RETRY))
+
+
+def version(path: str) -> tuple[int, float, str]:
+    """The size in bytes, when it was written in seconds since 1970, and the CRC-32C in base64.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    blob = _blob(path)
+    with _as_os_error(path):
+        blob.reload(retry=DEFAULT_RETRY)
+    return blob.size, cast(datetime.datetime, blob.updated).timestamp(), blob.crc32c or ""
+
+
+def list_objects(prefix: str) -> Iterator[str]:
+    """Yields the path of each object whose path begins so, in order, a page of them at a time."""
+    bucket, name_prefix = parse_gcs_path(prefix, object_optional=True)
+    with _as_os_error(prefix):
+        for blob in _client().list_blobs(
+            bucket, prefix=name_prefix, fields=_LISTED, retry=DEFAULT_RETRY
+        ):
+            yield f"gs://{bucket}/{blob.name}"
+
+
+def open_object(path: str) -> BinaryIO:
+    """Opens an object for reading; what is read is of the version that is there now.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return cast(BinaryIO, io.BufferedReader(_ObjectReader(path)))
+
+
+def upload(file: BinaryIO, path: str) -> None:
+    """Makes an object of a whole file, which appears when it is complete, checksum and all."""
+    num_bytes = file.seek(0, io.SEEK_END)
+    blob = _blob(path, chunk_bytes=_UPLOAD_CHUNK_BYTES)
+    with _as_os_error(path):
+        blob.upload_from_file(
+            file,
+            rewind=True,
+            size=num_bytes,
+            content_type=mimetypes.guess_type(path)[0],
+            checksum="crc32c",
+            retry=DEFAULT_RETRY,
+        )
+
+
+def delete(paths: Iterable[str]) -> None:
+    """Deletes objects, a hundred in a request; those that are gone already are no error."""
+    paths = list(paths)
+    if not paths:
+        return
+    with _as_os_error(paths[0]):
+        for path, status in _gcs_io().delete_batch(paths):
+            if status:
+                raise OSError(f"{path}: not deleted: HTTP status {status}")
+
+
+class _ObjectReader(io.RawIOBase):
+    """An object, read in ranges: each twice as long as the one before, until somebody seeks."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._blob = _blob(path)
+        with _as_os_error(path):
+            self._blob.reload(retry=DEFAULT_RETRY)
+        self._position = 0
+        self._range = b""
+        self._range_start = 0
+        self._range_bytes = _FIRST_RANGE_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._blob.size}
+        self._position = max(0, origin[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        range_end = self._range_start + len(self._range)
+        if not self._range_start <= self._position < range_end:
+            if self._position >= self._blob.size:
+                return 0
+            is_next = self._range and self._position == range_end
+            self._range_bytes = (
+                min(2 * self._range_bytes, _LAST_RANGE_BYTES) if is_next else _FIRST_RANGE_BYTES
+            )
+            self._range = self._fetch(max(self._range_bytes, len(buffer)))
+            self._range_start = self._position
+        start = self._position - self._range_start
+        part = self._range[start : start + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def _fetch(self, num_bytes: int) -> bytes:
+        with _as_os_error(self._path):
+            content: bytes = self._blob.download_as_bytes(
+                start=self._position,
+                end=self._position + num_bytes - 1,
+                raw_download=True,
+                checksum=None,
+                retry=DEFAULT_RETRY,
+            )
+        if not content:
+            raise OSError(f"{self._path}: ends before its size")
+        return content
+
+
+def _gcs_io() -> GcsIO:
+    """This thread's, with its client: clients are not for several threads."""
+    if not hasattr(_kept, "gcs_io"):
+        _kept.gcs_io = GcsIO(pipeline_options=FileSystems._pipeline_options or PipelineOptions([]))
+    return cast(GcsIO, _kept.gcs_io)
+
+
+def _client() -> Client:
+    return _gcs_io().client
+
+
+def _blob(path: str, chunk_bytes: int | None = None) -> Blob:
+    bucket, name = parse_gcs_path(path)
+    return _client().bucket(bucket).blob(name, chunk_size=chunk_bytes)
+
+
+@contextlib.contextmanager
+def _as_os_error(path: str) -> Iterator[None]:
+    """Tells what is not there or not allowed from what may pass, as any file system does."""
+    try:
+        yield
+    except exceptions.NotFound as error:
+        raise FileNotFoundError(errno.ENOENT, "no such object or bucket", path) from error
+    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+        raise PermissionError(errno.EACCES, error.message, path) from error
+    except (exceptions.GoogleAPIError, GoogleAuthError) as error:
+        raise OSError(f"{path}: {error}") from error
