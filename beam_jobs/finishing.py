@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_jobs import files
+from beam_jobs.asked import asked_documents
 from beam_jobs.catalogue import Catalogue, open_catalogue
 from beam_jobs.dataset_folder import remove_leftovers
-from beam_jobs.quality import HISTOGRAMS, Quality, use_document
+from beam_jobs.quality import Quality, use_document
 from beam_jobs.rejected import Rejected, read_rejected, write_rejected
 from beam_jobs.shards import Rendering
 from schemas import dataset
 from schemas.dataset import SPLITS, Dataset, ShardInfo
 from schemas.recipe import Source, parse_recipe
-from schemas.recipe_config import Distribution, LogNormal, RecipeConfig
 from schemas.tfrecord import decode_example, read_records
 
 _NUM_EXAMPLES = 12
@@ -100,7 +100,7 @@ class FinishDataset(beam.DoFn):
         missing = sum(rendering.open_plan().counts.values()) - sum(
             info.num_mixtures for info in infos
         )
-        asked = [] if rendering.given else _asked_documents(quality, config)
+        asked = [] if rendering.given else asked_documents(quality, config, catalogue)
         document = quality_document(
             quality,
             uses,
@@ -227,76 +227,6 @@ def _split_document(
         "num_speakers": num_speakers,
         "num_utterances": num_utterances,
     }
-
-
-def _asked_documents(quality: Quality, config: RecipeConfig) -> list[dict[str, str]]:
-    """What the configuration asks for beside what came of it, where both are numbers."""
-    asked: list[tuple[str, Distribution, str]] = []
-    if config.num_speakers > 1 and config.length == "max":
-        if config.offset_s is not None:
-            asked.append(("Shift of a source", config.offset_s, "offset_s"))
-        if config.overlap_ratio is not None:
-            asked.append(("Share that overlaps", config.overlap_ratio, "overlap_ratio"))
-    if config.level_kind == "loudness_lufs":
-        asked.append(("Loudness of a source", config.level, "loudness_lufs"))
-    if config.level_kind == "relative_db" and config.num_speakers == 2:
-        asked.append(("Level over the other", config.level, "level_difference_db"))
-    if conversation := config.conversation:
-        asked += [
-            ("Pause of a speaker", conversation.pause_s, "pause_s"),
-            ("Gap between speakers", conversation.gap_s, "gap_s"),
-            ("Overlap of speakers", conversation.overlap_s, "turn_overlap_s"),
-        ]
-    documents = [
-        _asked_document(title, _describe(distribution, HISTOGRAMS[name][1]), quality, name)
-        for title, distribution, name in asked
-    ]
-    if conversation:
-        speech = f"about {conversation.speech_s:g} s"
-        documents.append(_asked_document("Speech in a conversation", speech, quality, "speech_s"))
-        overlaps, gaps = (
-            sum(quality.histograms[name].counts.values()) for name in ("turn_overlap_s", "gap_s")
-        )
-        if overlaps + gaps:
-            documents.append(
-                {
-                    "title": "Changes of speaker that overlap",
-                    "asked": f"{conversation.overlap_probability:.1%}",
-                    "achieved": f"{overlaps / (overlaps + gaps):.1%}",
-                }
-            )
-    if config.same_gender_share is not None:
-        documents.append(_gender_document(quality, config.same_gender_share))
-    return [document for document in documents if document]
-
-
-def _gender_document(quality: Quality, share: float) -> dict[str, str]:
-    num_mixtures = sum(quality.genders.values())
-    num_same = quality.genders["one"]
-    achieved = f"{num_same / max(num_mixtures, 1):.1%}"
-    # A mixture more or less is not the corpus's fault.
-    if abs(num_same - share * num_mixtures) > max(2, 0.01 * num_mixtures):
-        achieved += ", the nearest that the genders in the corpus make"
-    return {"title": "Mixtures of one gender", "asked": f"{share:.1%}", "achieved": achieved}
-
-
-def _asked_document(title: str, asked: str, quality: Quality, name: str) -> dict[str, str]:
-    _, unit, step = HISTOGRAMS[name]
-    histogram = quality.histograms[name].to_document(*HISTOGRAMS[name])
-    if not histogram["num"]:
-        return {}
-    middle = f"mean {histogram['mean']:.2f}"
-    if "median" in asked:
-        middle = f"median {quality.histograms[name].median(step):.2f}"
-    achieved = f"{histogram['min']:.2f} to {histogram['max']:.2f} {unit}".rstrip() + f", {middle}"
-    return {"title": title, "asked": asked, "achieved": achieved}
-
-
-def _describe(distribution: Distribution, unit: str) -> str:
-    if isinstance(distribution, LogNormal):
-        return f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
-    ends = dict.fromkeys((f"{distribution.low:g}", f"{distribution.high:g}"))
-    return f"{' to '.join(ends)} {unit}".rstrip()
 
 
 def _without_details(reason: str) -> str:

@@ -35,7 +35,7 @@ HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
     "turn_overlap_s": ("Overlap with which another speaker begins", "s", 0.02),
 }
 
-# Where nobody has several utterances, there is nothing to say of turns.
+# Only of conversations.
 _OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
 
 # Loudness takes as long as the rest of a mixture; one in so many tells as much.
@@ -69,9 +69,14 @@ class Histogram:
         self.low = min(self.low, value)
         self.high = max(self.high, value)
 
+    @property
+    def mean(self) -> float:
+        """The mean of the values; 0 without values."""
+        return self.total / max(self.counts.total(), 1)
+
     def median(self, step: float) -> float:
         """The middle of the bin in which half of the values are reached; 0 without values."""
-        half = sum(self.counts.values()) / 2
+        half = self.counts.total() / 2
         reached = itertools.accumulate(self.counts[number] for number in sorted(self.counts))
         numbers = zip(sorted(self.counts), reached, strict=True)
         return next(((number + 0.5) * step for number, sofar in numbers if sofar >= half), 0.0)
@@ -204,7 +209,7 @@ class Quality:
         }
 
     def _measure_turns(self, recipe: Recipe) -> None:
-        if all(len(sources) == 1 for sources in recipe.rows):
+        if recipe.sources[0].row is None:
             return
         changes = turn_changes(recipe)
         for kind, duration_s in changes:

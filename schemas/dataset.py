@@ -165,7 +165,7 @@ def features_document(
     | noise | as mixture, where there is any | int16 |
     | sample_rate | | int64, Hz |
     | speakers | [sources] | text |
-    | offsets_s | [sources] | float32, seconds |
+    | offsets_s | [sources] | float32, seconds; of a speaker's first utterance |
     | gains_db | [sources] | float32, dB, all that was applied to the file's samples |
     | recipe | | text, JSON |
     """

@@ -218,8 +218,9 @@ def _check_rows(recipe: Recipe, origin: str) -> None:
         heard = [source for source in sources if source.stop > source.start]
         for earlier, later in itertools.pairwise(heard):
             end_s = earlier.offset_s + earlier.duration_s
-            # The last frame of a file may reach beyond a sample of the mixture.
-            if later.offset_s < end_s - 1 / recipe.sample_rate:
+            # Frames of a file and samples of a mixture need not fall on one another.
+            step_s = 1 / recipe.sample_rate + 1 / earlier.file_sample_rate
+            if later.offset_s < end_s - step_s:
                 raise InvalidDocumentError(
                     f"{origin}: row {number} has {later.utterance!r} begin before the one before it"
                     " has ended"

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from small_datasets import RECIPE
 from test_planning import options, table, utterance
 
+from beam_jobs.asked import asked_documents
 from beam_jobs.catalogue import Catalogue
 from beam_jobs.gender_share import GenderShare
 from beam_jobs.pairing import Pairing
 from beam_jobs.planning import NothingToDoError, Plan
 from beam_jobs.presets import load_recipe_config
+from beam_jobs.quality import Quality
 from schemas.recipe_config import parse_recipe_config
 from schemas.validation import InvalidDocumentError
 
@@ -151,6 +153,26 @@ def test_a_corpus_without_genders_is_told():
         NothingToDoError, match="same_gender_share and this corpus do not go together"
     ):
         plan_of([""] * 8)
+
+
+def test_the_report_says_which_share_came_of_it():
+    config = options(same_gender_share=0.5, level_kind="gain_db").config
+
+    def row(genders, **counts):
+        quality = Quality()
+        quality.genders.update(counts)
+        (document,) = asked_documents(quality, config, a_catalogue(genders))
+        return document["asked"], document["achieved"]
+
+    assert row("fm", one=52, both=48) == ("50.0%", "52.0%")
+    assert row("fm", one=100) == (
+        "50.0%",
+        "100.0%, the nearest that the genders in the corpus make",
+    )
+    assert row(["f", "m", ""], one=50, both=50) == (
+        "50.0%",
+        "50.0%; 4 utterances without a gender are left out",
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_datasets import RECIPE
+from small_datasets import RECIPE, build, write_corpus
 from test_planning import a_draft, utterance
 
 from beam_jobs.overlap import overlap_offsets, overlap_share
@@ -100,6 +100,31 @@ def test_a_range_of_ratios_is_drawn_from():
     ratios = [overlap_ratio(draw_recipe(config, seed, a_draft(utterances))) for seed in range(300)]
     assert 0.0999 < min(ratios) < 0.12
     assert 0.38 < max(ratios) < 0.4001
+
+
+def test_rendered_sources_overlap_as_asked(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", num_speakers=6, num_utterances=2)
+    document = {name: value for name, value in RECIPE.items() if name != "offset_s"}
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(document | {"overlap_ratio": 0.3, "num_speakers": 3}), "utf-8")
+    built = build(
+        f"--recipe={recipe}",
+        "--splits=train=1",
+        "--num_shards=1",
+        corpus=corpus,
+        output=tmp_path / "mixtures",
+    )
+    for features in built.examples():
+        sources = np.frombuffer(features["sources"][0], np.int16).reshape(3, -1)
+        num_heard = (sources != 0).sum(axis=0)
+        # A voice crosses zero now and then.
+        assert (num_heard > 1).mean() == pytest.approx(0.3, abs=0.03)
+    (asked,) = built.quality["asked"]
+    assert asked == {
+        "title": "Share in which sources overlap",
+        "asked": "0.3",
+        "achieved": "0.30 to 0.30, mean 0.30",
+    }
 
 
 @pytest.mark.parametrize(
