@@ -13,6 +13,8 @@ EXTRAS = {
     "demo": ["espeakng-loader"],
     # M4A, AAC, WMA, AMR and whatever else libsndfile does not decode.
     "av": ["av"],
+    # The error of who speaks when. It needs what Matplotlib 3.11 no longer has, and does not say so.
+    "diarization": ["matplotlib<3.11", "pyannote.metrics"],
     # Simulated shoebox rooms.
     "rooms": ["pyroomacoustics"],
     "dev": [
@@ -38,11 +40,12 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.12",
-    packages=find_packages(include=["beam_jobs*", "training*", "schemas*"]),
+    packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
     package_data={
-        "beam_jobs": ["presets/*.json", "templates/*"],
+        "beam_jobs": ["models/**", "presets/*.json", "templates/*"],
         "schemas": ["*.json"],
-        "training": ["configs/*.json", "templates/*"],
+        "scoring": ["templates/*"],
+        "training": ["configs/*.json"],
     },
     install_requires=[
         "apache-beam==2.72.*",

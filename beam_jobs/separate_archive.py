@@ -1,6 +1,6 @@
 """Separates an archive of recordings, and every next time what is new in it.
 
-python -m beam_jobs.separate_archive --input PATTERN --model MODEL --output FOLDER [options]
+python -m beam_jobs.separate_archive --input PATTERN --output FOLDER [--model MODEL] [options]
 """
 
 import argparse
@@ -16,7 +16,7 @@ from beam_jobs import files
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.options import choose_runner, parse_options
 from beam_jobs.separation.encoding import OutputError
-from beam_jobs.separation.models import ModelError, describe_model
+from beam_jobs.separation.models import ModelError, describe_model, find_default_model
 from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
 from beam_jobs.separation.summary import describe, parse_counts, summarise
 from beam_jobs.separation.transforms import SeparateArchive
@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
         rttm=arguments.rttm,
     )
     output = files.absolute(arguments.output)
-    model = describe_model(arguments.model)
+    model = describe_model(arguments.model or find_default_model())
     inputs = list_inputs(files.absolute(arguments.input), output)
     check_collisions(inputs, model.source_names, parameters)
     print(
@@ -96,9 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        required=True,
         help="a bundle's folder; spleeter:2stems, :4stems or :5stems with the checkpoint where "
-        "Spleeter has it; a Spleeter configuration (.json)",
+        "Spleeter has it; a Spleeter configuration (.json) (default: the model that comes with the "
+        "program, or else the one that `make demo` trained)",
     )
     parser.add_argument("--output", required=True, help="folder, local or gs://")
     parser.add_argument(
