@@ -13,7 +13,7 @@ EXTRAS = {
     "demo": ["espeakng-loader"],
     # M4A, AAC, WMA, AMR and whatever else libsndfile does not decode.
     "av": ["av"],
-    # The error of who speaks when. It needs what Matplotlib 3.11 no longer has, and does not say so.
+    # Scoring who speaks when; pyannote does not say that Matplotlib 3.11 is too new for it.
     "diarization": ["matplotlib<3.11", "pyannote.metrics"],
     # Simulated shoebox rooms.
     "rooms": ["pyroomacoustics"],

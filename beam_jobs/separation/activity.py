@@ -112,9 +112,11 @@ def parse_rttm(text: str) -> list[Turn]:
     for line in text.splitlines():
         fields = line.split()
         if fields[:1] == ["SPEAKER"]:
-            if len(fields) < 8:
-                raise ValueError(f"not RTTM: {line!r} has {len(fields)} fields, not 8 or more")
-            turns.append(Turn(fields[7], float(fields[3]), float(fields[4]), int(fields[2])))
+            try:
+                turn = Turn(fields[7], float(fields[3]), float(fields[4]), int(fields[2]))
+            except (IndexError, ValueError):
+                raise ValueError(f"not RTTM: {line!r}") from None
+            turns.append(turn)
     return turns
 
 
