@@ -29,9 +29,9 @@ $(DEMO)/mixtures/COMPLETED: | .venv/synced
 # A minute is enough to see how it goes, and not to separate well.
 $(DEMO)/model/bundle.json: $(DEMO)/mixtures/COMPLETED
 	$(PYTHON) -m training.train --config demo/joint_tasnet_small.json --dataset $(DEMO)/mixtures \
-	    --model_dir $(DEMO)/training --max_minutes 1
-	$(PYTHON) -m training.evaluate --model_dir $(DEMO)/training --dataset $(DEMO)/mixtures --output $(DEMO)/evaluation
-	$(PYTHON) -m training.export --model_dir $(DEMO)/training --output $(DEMO)/model
+	    --model_dir $(DEMO)/tasnet --max_minutes 1
+	$(PYTHON) -m training.evaluate --model_dir $(DEMO)/tasnet --dataset $(DEMO)/mixtures --output $(DEMO)/evaluation
+	$(PYTHON) -m training.export --model_dir $(DEMO)/tasnet --output $(DEMO)/model
 
 test: .venv/synced  ## Run all tests
 	@deploy/install_test_tools.sh
