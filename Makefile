@@ -18,9 +18,10 @@ demo: export TF_CPP_MIN_LOG_LEVEL := 2
 demo: $(DEMO)/model/bundle.json  ## Speak a corpus, build mixtures, train on them, and separate recordings
 	@$(PYTHON) -m demo.read_with_tfds $(DEMO)/mixtures $(DEMO)/recordings
 	$(PYTHON) -m beam_jobs.separate_archive --input '$(DEMO)/recordings/*.wav' --output $(DEMO)/separated \
-	    --model $(DEMO)/model --rttm
+	    --model $(DEMO)/model --rttm --report
 	@echo "What the mixtures are like: file://$(CURDIR)/$(DEMO)/mixtures/report.html"
 	@echo "How well the model separates them: file://$(CURDIR)/$(DEMO)/evaluation/report.html"
+	@echo "What it made of a few recordings: file://$(CURDIR)/$(DEMO)/separated/report.html"
 
 $(DEMO)/mixtures/COMPLETED: | .venv/synced
 	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/speech

@@ -134,13 +134,13 @@ class ExampleView:
         # A label at the very end would stick out.
         last_s = self.start_s + 0.97 * self.duration_s
         shown_s = [time_s for time_s in times_s if self.start_s <= time_s <= last_s]
-        return [
-            (
-                (time_s - self.start_s) / self.duration_s,
-                format_short(time_s) + (" s" if time_s == shown_s[-1] else ""),
-            )
-            for time_s in shown_s
-        ]
+        if stop_s > 100:
+            labels = [f"{time_s // 60:.0f}:{time_s % 60:02.0f}" for time_s in shown_s]
+        else:
+            labels = [f"{time_s:.3g}" for time_s in shown_s]
+            labels[-1] += " s"
+        positions = [(time_s - self.start_s) / self.duration_s for time_s in shown_s]
+        return list(zip(positions, labels, strict=True))
 
 
 def render_page(template: str, **values: Any) -> str:
@@ -160,7 +160,7 @@ def render_page(template: str, **values: Any) -> str:
     environment.filters |= {
         "hours": _format_hours,
         "bytes": _format_bytes,
-        "short": format_short,
+        "short": _format_short,
     }
     page = environment.get_template(template).render(values)
     # A file name that is not UTF-8 arrives with surrogates, which no file can hold.
@@ -303,6 +303,5 @@ def _format_bytes(num_bytes: int) -> str:
     return EngFormatter("B", places=1)(num_bytes) if num_bytes else "0 B"
 
 
-def format_short(value: float) -> str:
-    """Three digits."""
+def _format_short(value: float) -> str:
     return f"{value:.3g}"
