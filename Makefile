@@ -14,11 +14,25 @@ MINUTES := 20
 help:  ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
 
-demo: .venv/synced  ## Speak a corpus, build mixtures from it, and read them with TensorFlow Datasets
+demo: export TF_CPP_MIN_LOG_LEVEL := 2
+demo: $(DEMO)/model/bundle.json  ## Speak a corpus, build mixtures, train on them, and separate recordings
+	@$(PYTHON) -m demo.read_with_tfds $(DEMO)/mixtures $(DEMO)/recordings
+	$(PYTHON) -m beam_jobs.separate_archive --input '$(DEMO)/recordings/*.wav' --output $(DEMO)/separated \
+	    --model $(DEMO)/model --rttm --report
+	@echo "What the mixtures are like: file://$(CURDIR)/$(DEMO)/mixtures/report.html"
+	@echo "How well the model separates them: file://$(CURDIR)/$(DEMO)/evaluation/report.html"
+	@echo "What it made of a few recordings: file://$(CURDIR)/$(DEMO)/separated/report.html"
+
+$(DEMO)/mixtures/COMPLETED: | .venv/synced
 	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/speech
-	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures
-	@TF_CPP_MIN_LOG_LEVEL=2 $(PYTHON) -m demo.read_with_tfds $(DEMO)/mixtures
-	@echo "The quality report: file://$(CURDIR)/$(DEMO)/mixtures/report.html"
+	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures --sample_rate 8000
+
+# A minute is enough to see how it goes, and not to separate well.
+$(DEMO)/model/bundle.json: $(DEMO)/mixtures/COMPLETED
+	$(PYTHON) -m training.train --config demo/joint_tasnet_small.json --dataset $(DEMO)/mixtures \
+	    --model_dir $(DEMO)/tasnet --max_minutes 1
+	$(PYTHON) -m training.evaluate --model_dir $(DEMO)/tasnet --dataset $(DEMO)/mixtures --output $(DEMO)/evaluation
+	$(PYTHON) -m training.export --model_dir $(DEMO)/tasnet --output $(DEMO)/model
 
 test: .venv/synced  ## Run all tests
 	@deploy/install_test_tools.sh

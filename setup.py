@@ -13,6 +13,8 @@ EXTRAS = {
     "demo": ["espeakng-loader"],
     # M4A, AAC, WMA, AMR and whatever else libsndfile does not decode.
     "av": ["av"],
+    # Scoring who speaks when; pyannote does not say that Matplotlib 3.11 is too new for it.
+    "diarization": ["matplotlib<3.11", "pyannote.metrics"],
     # Simulated shoebox rooms.
     "rooms": ["pyroomacoustics"],
     "dev": [
@@ -40,11 +42,12 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.12",
-    packages=find_packages(include=["beam_jobs*", "training*", "schemas*"]),
+    packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
     package_data={
-        "beam_jobs": ["presets/*.json", "templates/*"],
+        "beam_jobs": ["models/**", "presets/*.json", "templates/*"],
         "schemas": ["*.json"],
-        "training": ["configs/*.json", "templates/*"],
+        "scoring": ["templates/*"],
+        "training": ["configs/*.json"],
     },
     install_requires=[
         "apache-beam==2.72.*",

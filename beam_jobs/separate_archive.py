@@ -1,6 +1,6 @@
 """Separates an archive of recordings, and every next time what is new in it.
 
-python -m beam_jobs.separate_archive --input PATTERN --model MODEL --output FOLDER [options]
+python -m beam_jobs.separate_archive --input PATTERN --output FOLDER [--model MODEL] [options]
 """
 
 import argparse
@@ -8,19 +8,21 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
 
 from beam_jobs import files
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.options import choose_runner, parse_options, run_pipeline
+from beam_jobs.rejected import read_rejected
 from beam_jobs.separation.encoding import OutputError
-from beam_jobs.separation.models import ModelError, describe_model
+from beam_jobs.separation.models import Model, ModelError, describe_model, find_default_model
 from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
-from beam_jobs.separation.summary import describe, parse_counts, summarise
+from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
 from beam_jobs.separation.transforms import SeparateArchive
-from schemas.ledger import REJECTED, RUNS, SUMMARY, Parameters
+from schemas.ledger import REJECTED, REPORT, RUNS, SUMMARY, Parameters
 
 
 def run(argv: Sequence[str]) -> int:
@@ -40,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
         rttm=arguments.rttm,
     )
     output = files.absolute(arguments.output)
-    model = describe_model(arguments.model)
+    model = describe_model(arguments.model or find_default_model())
     inputs = list_inputs(files.absolute(arguments.input), output)
     check_collisions(inputs, model.source_names, parameters)
     print(
@@ -65,17 +67,36 @@ def run(argv: Sequence[str]) -> int:
     )
     if not run_pipeline(pipeline, beam_options):
         return DONE
+    counts = parse_counts(files.read_text(counts_path))
     summary = summarise(
-        parse_counts(files.read_text(counts_path)),
+        counts,
         elapsed_s=time.monotonic() - start_s,
         price_per_hour=arguments.price_per_hour,
     )
     files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
     print(describe(summary))
+    if arguments.report:
+        report_path = files.join(output, REPORT)
+        files.write_text(report_path, _render_report(summary, counts, model, output))
+        print(f"to see and to hear: {report_path}")
     if summary["rejected"]:
         print(f"the rejected files and why: {files.join(output, REJECTED)}")
         return SOME_REJECTED
     return DONE
+
+
+def _render_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> str:
+    # Matplotlib takes half a second to import.
+    from beam_jobs.separation.report import read_excerpt, render_report  # noqa: PLC0415
+
+    names = model.source_names
+    return render_report(
+        summary,
+        [read_excerpt(output, path, names) for path in counts.examples],
+        read_rejected(files.join(output, REJECTED)),
+        model=model.name,
+        source_names=names,
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -97,9 +118,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
-        required=True,
         help="a bundle's folder; spleeter:2stems, :4stems or :5stems with the checkpoint where "
-        "Spleeter has it; a Spleeter configuration (.json)",
+        "Spleeter has it; a Spleeter configuration (.json) (default: the model that comes with the "
+        "program, or else the one that `make demo` trained)",
     )
     parser.add_argument("--output", required=True, help="folder, local or gs://")
     parser.add_argument(
@@ -126,6 +147,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rttm", action="store_true", help="write who speaks when, too, as RTTM: FILE.wav.rttm"
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page to see and to hear a few of the separated recordings: report.html",
     )
     parser.add_argument("--force", action="store_true", help="separate what the ledger has, too")
     parser.add_argument(

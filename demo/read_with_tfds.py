@@ -1,17 +1,26 @@
 """Reads a mixture dataset with TensorFlow Datasets, and nothing of this project.
 
-python -m demo.read_with_tfds FOLDER
+python -m demo.read_with_tfds FOLDER RECORDINGS
 """
 
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
+import soundfile
 import tensorflow_datasets as tfds
 
+NUM_RECORDINGS = 4
 
-def main(folder: str) -> None:
-    """Prints what is in a dataset, and whether its first mixture is the sum of its sources."""
+
+def main(folder: str, recordings: str) -> None:
+    """Prints what is in a dataset, and whether its first mixture is the sum of its sources.
+
+    Args:
+        folder: the dataset.
+        recordings: a folder that gets a few mixtures of the split `test`, as WAV files.
+    """
     logging.getLogger("absl").setLevel(logging.ERROR)
     builder = tfds.builder_from_directory(folder)
     sizes = ", ".join(f"{split} {info.num_examples}" for split, info in builder.info.splits.items())
@@ -25,6 +34,11 @@ def main(folder: str) -> None:
     is_sum = np.array_equal(example["mixture"], example["sources"].sum(axis=0))
     print(f"mixture == sum(sources): {is_sum}")
 
+    Path(recordings).mkdir(parents=True, exist_ok=True)
+    for test in tfds.as_numpy(builder.as_dataset(split=f"test[:{NUM_RECORDINGS}]")):
+        path = Path(recordings) / f"{test['id'].decode()}.wav"
+        soundfile.write(path, test["mixture"], test["sample_rate"])
+
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

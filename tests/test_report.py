@@ -13,7 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from beam_jobs.report import Example, active_stretches, render_report
+from beam_jobs.examples import active_stretches
+from beam_jobs.report import Example, render_report
 from schemas.validation import InvalidDocumentError
 
 NASTY = "<script>alert('1')</script> \"q\" & '\nline two\n</style> żółw 你"

@@ -102,6 +102,24 @@ def find_stretches(active: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in stretches if (stop - start) * FRAME_S >= _MIN_SPEECH_S]
 
 
+def parse_rttm(text: str) -> list[Turn]:
+    """The turns in an RTTM file; its other types of lines are passed over.
+
+    Raises:
+        ValueError: not RTTM.
+    """
+    turns = []
+    for line in text.splitlines():
+        fields = line.split()
+        if fields[:1] == ["SPEAKER"]:
+            try:
+                turn = Turn(fields[7], float(fields[3]), float(fields[4]), int(fields[2]))
+            except (IndexError, ValueError):
+                raise ValueError(f"not RTTM: {line!r}") from None
+            turns.append(turn)
+    return turns
+
+
 def format_rttm(file_id: str, turns: Sequence[Turn]) -> str:
     """The content of an RTTM file."""
     name = "_".join(file_id.split())

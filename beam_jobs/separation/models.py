@@ -12,11 +12,16 @@ import posixpath
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from beam_jobs import files
 from beam_jobs.separation.framing import Framing, crossfade_framing, spleeter_framing
 from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
+
+_PACKAGE = Path(__file__).parents[1]
+# The model that ships with the project; until there is one, the one that `make demo` trains.
+DEFAULT_MODELS = (_PACKAGE / "models/default", _PACKAGE.parent / "demo/output/model")
 
 _STOCK_PREFIX = "spleeter:"
 _CHECKPOINT = "checkpoint"
@@ -55,6 +60,18 @@ class Model:
     framing: Framing
     spleeter: Mapping[str, Any]
     checkpoint: str
+
+
+def find_default_model() -> str:
+    """The folder of the bundle that separates where no model is named.
+
+    Raises:
+        ModelError: there is none.
+    """
+    for folder in DEFAULT_MODELS:
+        if (folder / BUNDLE).exists():
+            return str(folder)
+    raise ModelError("no model has been trained here yet: run `make demo`, or name one by --model")
 
 
 def describe_model(descriptor: str) -> Model:

@@ -102,29 +102,40 @@ def output_paths(
     Raises:
         NamingError: the template has a field that there is not, or leads out of the folder.
     """
-    folder, name = posixpath.split(relative_path)
-    stem, suffix = posixpath.splitext(name)
+    extension = EXTENSIONS[parameters.audio_format]
     paths = []
     for source in source_names:
-        fields = {
-            "folder": folder,
-            "stem": stem,
-            "suffix": suffix.removeprefix("."),
-            "source": source,
-            "extension": EXTENSIONS[parameters.audio_format],
-        }
-        try:
-            filled = string.Formatter().vformat(parameters.name_template, (), fields)
-        except (KeyError, ValueError, IndexError, AttributeError):
-            raise NamingError(
-                f"{parameters.name_template!r} is not a name template: its fields can be "
-                + ", ".join(f"{{{field}}}" for field in FIELDS)
-            ) from None
+        filled = fill_template(
+            parameters.name_template, relative_path, source=source, extension=extension
+        )
         path = posixpath.normpath(filled.lstrip("/"))
         if path.split("/")[0] in ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT):
             raise NamingError(f"{relative_path}: {path!r} is no place for an output")
         paths.append(path)
     return tuple(paths)
+
+
+def fill_template(template: str, relative_path: str, **fields: str) -> str:
+    """Fills the fields {folder}, {stem} and {suffix} of a name template, and any others.
+
+    Args:
+        template: such as `{folder}/{stem}_{source}.wav`.
+        relative_path: what gives the folder, the stem and the suffix.
+        fields: the others.
+
+    Raises:
+        NamingError: the template has a field that there is not.
+    """
+    folder, name = posixpath.split(relative_path)
+    stem, suffix = posixpath.splitext(name)
+    fields = {"folder": folder, "stem": stem, "suffix": suffix.removeprefix(".")} | fields
+    try:
+        return string.Formatter().vformat(template, (), fields)
+    except (KeyError, ValueError, IndexError, AttributeError):
+        raise NamingError(
+            f"{template!r} is not a name template: its fields can be "
+            + ", ".join(f"{{{field}}}" for field in fields)
+        ) from None
 
 
 def check_collisions(

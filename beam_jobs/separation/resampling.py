@@ -1,6 +1,6 @@
 """Resampling a signal that comes in blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -26,3 +26,16 @@ def resampler(
         return block
 
     return resample
+
+
+def resample_blocks(
+    blocks: Iterable[Samples], from_rate: int, to_rate: int, num_channels: int, num_samples: int
+) -> Iterator[Samples]:
+    """Yields what `resampler` makes of a signal's blocks, of which there is at least one."""
+    resample = resampler(from_rate, to_rate, num_channels, num_samples)
+    blocks = iter(blocks)
+    block = next(blocks)
+    for following in blocks:
+        yield resample(block, False)
+        block = following
+    yield resample(block, True)

@@ -22,7 +22,7 @@ from beam_jobs.separation.encoding import OPUS_SAMPLE_RATES, OutputError, write_
 from beam_jobs.separation.framing import OverlapAdd, Samples, cut_windows
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.naming import InputFile, input_version, output_paths
-from beam_jobs.separation.resampling import resampler
+from beam_jobs.separation.resampling import resample_blocks
 from beam_jobs.separation.separators import Separator
 from schemas.ledger import Alignment, InputVersion, LedgerRecord, Output, Parameters
 
@@ -160,11 +160,10 @@ def _cut_recording(recording: Recording, model: Model, parameters: Parameters) -
     together = _goes_in_together(recording, model, parameters)
     rate, num_samples = recording.header.sample_rate, _num_model_samples(recording, model)
     num_channels = _num_output_channels(recording, model, parameters)
-    resample = resampler(rate, model.sample_rate, num_channels, num_samples)
     blocks = read_blocks(recording.file.path, round(_BLOCK_S * rate))
     if num_channels < recording.header.num_channels:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
-    resampled = (resample(block, last) for block, last in _mark_last(blocks))
+    resampled = resample_blocks(blocks, rate, model.sample_rate, num_channels, num_samples)
     for window in cut_windows(resampled, num_samples, model.framing):
         if together:
             yield window[np.newaxis]
@@ -185,14 +184,6 @@ def _num_output_channels(recording: Recording, model: Model, parameters: Paramet
 def _num_model_samples(recording: Recording, model: Model) -> int:
     header = recording.header
     return max(1, round(header.num_frames * model.sample_rate / header.sample_rate))
-
-
-def _mark_last(blocks: Iterator[Samples]) -> Iterator[tuple[Samples, bool]]:
-    block = next(blocks)
-    for following in blocks:
-        yield block, False
-        block = following
-    yield block, True
 
 
 def _run_model(

@@ -1,9 +1,12 @@
 """What a run did, in a few numbers."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+NUM_EXAMPLES = 12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class Counts:
         separated_s: the length of those that were separated, in seconds.
         model_s: how long the model computed, in seconds, all workers together.
         busy_s: how long workers were busy separating, in seconds, all of them together.
+        examples: the places in the tree of a few that were separated, chosen as if by chance.
     """
 
     separated: int = 0
@@ -25,10 +29,13 @@ class Counts:
     separated_s: float = 0.0
     model_s: float = 0.0
     busy_s: float = 0.0
+    examples: tuple[str, ...] = ()
 
     def __add__(self, other: "Counts") -> "Counts":
         ours, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Counts(*(a + b for a, b in zip(ours, theirs, strict=True)))
+        total = Counts(*(a + b for a, b in zip(ours, theirs, strict=True)))
+        examples = sorted(total.examples, key=_digest)[:NUM_EXAMPLES]
+        return dataclasses.replace(total, examples=tuple(examples))
 
     def to_json(self) -> str:
         """One JSON document."""
@@ -37,7 +44,8 @@ class Counts:
 
 def parse_counts(text: str) -> Counts:
     """Reads what `Counts.to_json` writes."""
-    return Counts(**json.loads(text))
+    document = json.loads(text)
+    return Counts(**document | {"examples": tuple(document["examples"])})
 
 
 def summarise(counts: Counts, *, elapsed_s: float, price_per_hour: float) -> Mapping[str, Any]:
@@ -72,3 +80,7 @@ def describe(summary: Mapping[str, Any]) -> str:
         f"{summary['speed']:.1f} times as fast as it plays"
         + (f", about {cost:.2f} in worker time" if cost else "")
     )
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.sha256(path.encode(errors="surrogateescape")).digest()

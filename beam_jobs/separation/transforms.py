@@ -173,7 +173,10 @@ class _Separate(beam.DoFn):
                     yield TaggedOutput(
                         _COUNTS,
                         Counts(
-                            separated=1, separated_s=outcome.duration_s, model_s=outcome.model_s
+                            separated=1,
+                            separated_s=outcome.duration_s,
+                            model_s=outcome.model_s,
+                            examples=(recording.file.relative_path,),
                         ),
                     )
                 elif wait_s is not None and _may_pass(outcome.error):

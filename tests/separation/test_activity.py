@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.separation.activity import Activity, find_stretches, format_rttm
+from beam_jobs.separation.activity import Activity, find_stretches, format_rttm, parse_rttm
 
 SAMPLE_RATE = 8000
 SPEAKERS = ("speaker1", "speaker2")
@@ -72,3 +72,15 @@ def test_rttm_is_as_nist_defines_it():
     assert fields[:3] == ["SPEAKER", "my_call", "1"]
     assert [float(field) for field in fields[3:5]] == pytest.approx([1, 1], abs=0.03)
     assert fields[5:] == ["<NA>", "<NA>", "speaker2", "<NA>", "<NA>"]
+
+
+def test_rttm_is_read_as_it_was_written():
+    turns = listen(outputs((0, 1.0, 4.0, 0.1), (1, 3.0, 6.0, 0.05)))
+    other_lines = "SPKR-INFO a 1 <NA> <NA> <NA> unknown speaker1 <NA> <NA>\n\n"
+    assert parse_rttm(other_lines + format_rttm("a", turns)) == turns
+
+
+@pytest.mark.parametrize("line", ["SPEAKER a 1 0.5", "SPEAKER a 1 now 0.5 <NA> <NA> b <NA> <NA>"])
+def test_what_is_not_rttm_is_refused(line):
+    with pytest.raises(ValueError, match="not RTTM"):
+        parse_rttm(line)

@@ -64,6 +64,18 @@ def test_every_architecture_separates_recordings_of_any_length(
     assert np.isfinite(sources).all()
 
 
+@pytest.mark.parametrize("name", ["joint_tcn_mask_8k", "joint_tasnet_8k"])
+def test_what_is_separated_does_not_move_with_the_length_of_the_recording(
+    configuration: MakeConfiguration, name: str
+) -> None:
+    separator = build_separator(configuration(name, **SMALL[name]))
+    waveform = noise(1, 16000, 1)
+    whole = separator.separate(waveform)[:, :, :8000]
+    for num_samples in (15999, 15990, 15987):
+        cut = separator.separate(waveform[:, :num_samples])[:, :, :8000]
+        assert tf.norm(cut - whole) / tf.norm(whole) < 0.02
+
+
 @pytest.mark.parametrize(
     ("name", "num_channels"),
     [("unet_8k", 1), ("softmax_unet_8k", 1), ("unet_8k", 2), ("joint_tasnet_8k", 2)],

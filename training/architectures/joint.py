@@ -57,9 +57,12 @@ def tasnet(
     num_filters = params.get("encoder_filters", 256)
     length = params.get("encoder_length", 32)
     level = tf.sqrt(tf.reduce_mean(input_tensor**2, axis=[1, 2], keepdims=True)) + 1e-8
+    # "same" places its frames by the length: only whole strides have them where the decoder does.
+    num_samples = tf.shape(input_tensor)[1]
+    padded = tf.pad(input_tensor / level, [[0, 0], [0, -num_samples % (length // 2)], [0, 0]])
     encoded = layers.Conv1D(
         num_filters, length, length // 2, padding="same", activation="relu", use_bias=False
-    )(input_tensor / level)
+    )(padded)
     hidden = _convolutions(layers.LayerNormalization()(encoded), params)
     masks = layers.Dense(num_filters * len(instruments))(hidden)
     masks = layers.Reshape((-1, num_filters, len(instruments)))(masks)
@@ -67,7 +70,6 @@ def tasnet(
     decoder = layers.Conv1DTranspose(
         num_channels, length, length // 2, padding="same", use_bias=False
     )
-    num_samples = tf.shape(input_tensor)[1]
     return {
         f"{name}_waveform": decoder(encoded * masks[..., slot])[:, :num_samples] * level
         for slot, name in enumerate(instruments)

@@ -1,0 +1,162 @@
+"""Scores a separated archive against references or a mixture dataset.
+
+python -m beam_jobs.score_separation --separated FOLDER --output FOLDER
+    (--dataset FOLDER [--rttm] | [--references FILES] [--reference_rttm FILES]) [any Beam option]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from beam_jobs import files
+from beam_jobs.dataset_folder import is_complete
+from beam_jobs.failures import DONE, SOME_REJECTED, follow
+from beam_jobs.options import UsageError, choose_runner, parse_options
+from beam_jobs.rejected import Rejected, read_rejected
+from beam_jobs.separation.naming import fill_template
+from beam_jobs.separation.scoring import (
+    NUM_PLAYERS,
+    References,
+    ScoreAgainstDataset,
+    ScoreAgainstFiles,
+    ScoreArchive,
+)
+from schemas.dataset import DATASET, parse_dataset
+from schemas.ledger import LEDGER, REJECTED
+from scoring.diarisation import require_pyannote
+from scoring.report import PAGE, TEXT
+
+
+def run(argv: Sequence[str]) -> int:
+    """Follows a command line and returns the exit status.
+
+    Raises:
+        ValueError: it can't be followed; the message says what to change.
+        OSError: the archive or the dataset can't be read.
+    """
+    arguments, beam_options = parse_options(build_parser(), argv)
+    separated, output = files.absolute(arguments.separated), files.absolute(arguments.output)
+    against = _choose_scorer(arguments, separated, output)
+    paths = _list_ledger(separated)
+    for name in (TEXT, PAGE):
+        # A report of an earlier run would pass for this one's.
+        files.remove(output, name)
+    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+    not_separated = [
+        Rejected(one.path, f"not separated: {one.reason}")
+        for one in read_rejected(files.join(separated, REJECTED))
+    ]
+    _ = (
+        pipeline
+        | "Recordings"
+        >> beam.Create(
+            [
+                (path, f"{number:02d}" if number < NUM_PLAYERS else "")
+                for number, path in enumerate(paths)
+            ]
+        )
+        | "ScoreArchive"
+        >> ScoreArchive(separated=separated, against=against, output=output, rejected=not_separated)
+    )
+    pipeline.run().wait_until_finish()
+    rejected = read_rejected(files.join(output, REJECTED))
+    report = files.join(output, TEXT)
+    if not files.exists(report):
+        raise UsageError(f"nothing could be scored: {rejected[0].path}: {rejected[0].reason}")
+    print(files.read_text(report))
+    print(f"the report: {files.join(output, PAGE)}")
+    if rejected:
+        print(f"{len(rejected)} rejected, and why: {files.join(output, REJECTED)}")
+        return SOME_REJECTED
+    return DONE
+
+
+def main(argv: Sequence[str]) -> int:
+    """Follows a command line; whatever happens, the last line says how it ended."""
+    return follow(argv, run, job="score_separation", resumes=False)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this job."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_jobs.score_separation",
+        description="Scores a separated archive against references or a mixture dataset.",
+        epilog="Any other option is Beam's, such as --runner=FlinkRunner. Exit status: 0 done, 3"
+        " done but some recordings were rejected, 1 failed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--separated", required=True, help="what separate_archive was given as --output"
+    )
+    parser.add_argument("--output", required=True, help="the folder of the report")
+    parser.add_argument(
+        "--dataset",
+        help="a mixture dataset: each recording is compared with the mixture that has its name",
+    )
+    parser.add_argument("--rttm", action="store_true", help="score who speaks when by its recipes")
+    parser.add_argument(
+        "--references",
+        default="",
+        help="audio: a folder with a file by the name of each output, or a template of paths with"
+        " {folder}, {stem}, {suffix} and {number}, of the source, from 1",
+    )
+    parser.add_argument(
+        "--reference_rttm",
+        default="",
+        help="who speaks when: a folder with FILE.wav.rttm for each FILE.wav, or a template of"
+        " paths with {folder}, {stem} and {suffix}",
+    )
+    return parser
+
+
+def _choose_scorer(
+    arguments: argparse.Namespace, separated: str, output: str
+) -> ScoreAgainstFiles | ScoreAgainstDataset:
+    references = References(
+        arguments.references and files.absolute(arguments.references),
+        arguments.reference_rttm and files.absolute(arguments.reference_rttm),
+    )
+    if (references == References()) == (arguments.dataset is None):
+        raise UsageError("say --dataset, or --references or --reference_rttm or both")
+    if arguments.rttm or references.rttm:
+        require_pyannote()
+    if arguments.dataset is None:
+        if arguments.rttm:
+            raise UsageError("--rttm is for --dataset: say --reference_rttm")
+        if "{" in references.audio:
+            first, second = (
+                fill_template(references.audio, "a/b.wav", number=number) for number in "12"
+            )
+            if first == second:
+                raise UsageError(f"--references={references.audio} lacks {{number}}, of the source")
+        fill_template(references.rttm, "a/b.wav")
+        return ScoreAgainstFiles(references, separated=separated, output=output)
+    folder = files.absolute(arguments.dataset)
+    if not is_complete(folder):
+        raise UsageError(f"{folder}: not a dataset, or one whose job has not finished")
+    path = files.join(folder, DATASET)
+    return ScoreAgainstDataset(
+        folder,
+        parse_dataset(files.read_text(path), path),
+        rttm=arguments.rttm,
+        separated=separated,
+        output=output,
+    )
+
+
+def _list_ledger(separated: str) -> list[str]:
+    """The place of each recording in the archive's tree."""
+    prefix = files.join(separated, LEDGER, "")
+    paths = files.list_paths(separated, f"{LEDGER}/**")
+    places = [
+        path.removeprefix(prefix).removesuffix(".json") for path in paths if path.endswith(".json")
+    ]
+    if not places:
+        raise UsageError(f"{separated}: no ledger in it: give separate_archive's --output")
+    return places
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,568 @@
+"""Scoring a separated archive: against files of references, or against a mixture dataset.
+
+Only names travel between the steps: audio is read where it is measured, from long files in blocks.
+"""
+
+import dataclasses
+import functools
+import io
+import json
+import math
+import posixpath
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import soundfile
+from apache_beam.pvalue import PCollection, PDone, TaggedOutput
+from apache_beam.transforms.combiners import ToList
+
+from beam_jobs import files
+from beam_jobs.audio import AudioHeader, UnusableAudioError, read_blocks, read_header
+from beam_jobs.rejected import Rejected, write_rejected
+from beam_jobs.separation.activity import parse_rttm
+from beam_jobs.separation.framing import Framing, cut_windows
+from beam_jobs.separation.naming import fill_template
+from beam_jobs.separation.resampling import resample_blocks
+from beam_jobs.separation.streaming import RTTM_SUFFIX
+from beam_jobs.separation.transforms import reject, with_retries
+from schemas.dataset import Dataset, Shard
+from schemas.ledger import LEDGER, REJECTED, LedgerRecord, parse_ledger_record
+from schemas.recipe import Recipe
+from schemas.tfrecord import CorruptRecordError, read_records
+from scoring.diarisation import DiarisationErrors, Turns, find_errors
+from scoring.metrics import Audio, Block, Blocks, ideal_ratio_mask, level_difference_db, measure
+from scoring.mixtures import EvaluatedMixture, decode_mixture
+from scoring.report import AUDIO, render_reports
+from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED, Result, find_groups, name_audio
+
+NUM_PLAYERS = 12
+
+_BLOCK_S = 60.0
+# Lengths at two rates differ by a sample or so.
+_MAX_LENGTH_DIFFERENCE_S = 0.01
+
+_FOUND = "found"
+
+
+class UnscorableError(ValueError):
+    """A recording can't be scored; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Separated:
+    """A recording that the ledger has.
+
+    Attributes:
+        relative_path: its place in the tree of the archive.
+        player: what the names of the files begin with that one can listen to; empty for none.
+        record: what the ledger says.
+    """
+
+    relative_path: str
+    player: str
+    record: LedgerRecord
+
+    @property
+    def name(self) -> str:
+        """What it is called in the report."""
+        return posixpath.splitext(self.relative_path)[0]
+
+    @property
+    def audio_paths(self) -> tuple[str, ...]:
+        """Of the outputs, relative to the archive's folder."""
+        paths = tuple(output.path for output in self.record.outputs)
+        return paths[:-1] if self.record.parameters.rttm else paths
+
+    @property
+    def duration_s(self) -> float:
+        """The length of the recording in seconds."""
+        return self.record.duration_s
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Score:
+    """What one recording comes to.
+
+    Attributes:
+        name: of the recording.
+        results: of the model and of the bounds; empty where no audio is scored.
+        diarisation: how well it was told who speaks when, where that is scored.
+    """
+
+    name: str
+    results: tuple[Result, ...]
+    diarisation: DiarisationErrors | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class References:
+    """The files of references, each kind in a folder whose tree is the archive's, or by a template.
+
+    Attributes:
+        audio: of the sources, by the names of the outputs or by a template with {folder}, {stem},
+            {suffix} and {number}; empty where no audio is scored.
+        rttm: of who speaks when, by the names of the archive's RTTM files or by a template with
+            {folder}, {stem} and {suffix}; empty where that is not scored.
+    """
+
+    audio: str = ""
+    rttm: str = ""
+
+    def audio_paths(self, separated: Separated) -> list[str]:
+        """The file of each source.
+
+        Raises:
+            NamingError: the template has a field that there is not.
+        """
+        if "{" not in self.audio:
+            return [files.join(self.audio, path) for path in separated.audio_paths]
+        return [
+            fill_template(self.audio, separated.relative_path, number=str(number))
+            for number, _ in enumerate(separated.audio_paths, start=1)
+        ]
+
+    def rttm_path(self, separated: Separated) -> str:
+        """The file of the turns.
+
+        Raises:
+            NamingError: the template has a field that there is not.
+        """
+        if "{" not in self.rttm:
+            return files.join(self.rttm, separated.relative_path + RTTM_SUFFIX)
+        return fill_template(self.rttm, separated.relative_path)
+
+
+class ScoreArchive(beam.PTransform[PCollection[tuple[str, str]], PDone]):
+    """Writes the report on an archive, and `rejected.jsonl`.
+
+    Input: the `relative_path` and `player` of each recording that the ledger has.
+    """
+
+    def __init__(
+        self,
+        *,
+        separated: str,
+        against: "ScoreAgainstFiles | ScoreAgainstDataset",
+        output: str,
+        rejected: Sequence[Rejected] = (),
+    ) -> None:
+        """Says what is scored.
+
+        Args:
+            separated: the folder of the archive.
+            against: what scores a recording.
+            output: the folder of the report.
+            rejected: what could not be separated.
+        """
+        self._separated = separated
+        self._against = against
+        self._output = output
+        self._rejected = rejected
+
+    def expand(self, recordings: PCollection[tuple[str, str]]) -> PDone:
+        """Reads the ledger, scores each recording, and writes what it all comes to."""
+        ledger = (
+            recordings
+            | "SpreadRecordings" >> beam.Reshuffle()
+            | "ReadLedger"
+            >> beam.ParDo(_ReadLedger(self._separated)).with_outputs(REJECTED, main=_FOUND)
+        )
+        scores, unscored = ledger[_FOUND] | "Score" >> self._against
+        _ = (
+            scores
+            | "ListScores" >> ToList()
+            | "WriteReports" >> beam.Map(functools.partial(write_reports, self._output))
+        )
+        path = files.join(self._output, REJECTED)
+        _ = (
+            (
+                recordings.pipeline | "NotSeparated" >> beam.Create(self._rejected),
+                ledger[REJECTED],
+                unscored,
+            )
+            | "AllRejected" >> beam.Flatten()
+            | "ListRejected" >> ToList()
+            | "WriteRejected" >> beam.Map(lambda all_: write_rejected(path, sorted(all_)))
+        )
+        return PDone(recordings.pipeline)
+
+
+class ScoreAgainstFiles(beam.PTransform[PCollection[Separated], Any]):
+    """Scores recordings against files. Output: each `Score`, and each `Rejected`."""
+
+    def __init__(self, references: References, *, separated: str, output: str) -> None:
+        self._references = references
+        self._separated = separated
+        self._output = output
+
+    def expand(self, recordings: PCollection[Separated]) -> Any:
+        """Scores one recording at a time."""
+        scored = (
+            recordings
+            | "SpreadSeparated" >> beam.Reshuffle()
+            | "ScoreFiles"
+            >> beam.ParDo(
+                _ScoreFiles(self._references, self._separated, self._output)
+            ).with_outputs(REJECTED, main=_FOUND)
+        )
+        return scored[_FOUND], scored[REJECTED]
+
+
+class ScoreAgainstDataset(beam.PTransform[PCollection[Separated], Any]):
+    """Scores separated mixtures of a dataset: recordings whose name is a mixture's id.
+
+    Output: each `Score`, and each `Rejected`.
+    """
+
+    def __init__(
+        self, folder: str, dataset: Dataset, *, rttm: bool, separated: str, output: str
+    ) -> None:
+        """Says what is scored.
+
+        Args:
+            folder: of the dataset.
+            dataset: what it says of itself.
+            rttm: whether who speaks when is scored, too, against the recipes.
+            separated: the folder of the archive.
+            output: the folder of the report.
+        """
+        self._folder = folder
+        self._dataset = dataset
+        self._rttm = rttm
+        self._separated = separated
+        self._output = output
+
+    def expand(self, recordings: PCollection[Separated]) -> Any:
+        """Brings the recordings to the shards that their mixtures are in."""
+        shards = (
+            recordings.pipeline
+            | "Shards" >> beam.Create([info.shard for info in self._dataset.shards])
+            | "SpreadShards" >> beam.Reshuffle()
+            | "MixturesOfShards"
+            >> beam.FlatMap(functools.partial(list_mixtures, self._folder, self._dataset.name))
+        )
+        placed = (
+            (recordings | "ByMixture" >> beam.WithKeys(mixture_id), shards)
+            | "FindMixtures" >> beam.CoGroupByKey()
+            | "FindShards"
+            >> beam.ParDo(_FindShard(self._folder)).with_outputs(REJECTED, main=_FOUND)
+        )
+        scored = (
+            placed[_FOUND]
+            | "ByShard" >> beam.GroupByKey()
+            | "ScoreShards"
+            >> beam.ParDo(
+                _ScoreShard(self._folder, self._dataset, self._rttm, self._separated, self._output)
+            ).with_outputs(REJECTED, main=_FOUND)
+        )
+        rejected = (placed[REJECTED], scored[REJECTED]) | "Unscored" >> beam.Flatten()
+        return scored[_FOUND], rejected
+
+
+class _ReadLedger(beam.DoFn):
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def process(self, element: tuple[str, str]) -> Iterator[Any]:
+        relative_path, player = element
+        path = files.join(self._folder, LEDGER, f"{relative_path}.json")
+        yield from _or_reject(
+            path,
+            lambda: Separated(
+                relative_path, player, parse_ledger_record(files.read_text(path), path)
+            ),
+        )
+
+
+class _ScoreFiles(beam.DoFn):
+    def __init__(self, references: References, separated: str, output: str) -> None:
+        self._references = references
+        self._separated = separated
+        self._output = output
+
+    def process(self, separated: Separated) -> Iterator[Any]:  # type: ignore[override]
+        yield from _or_reject(
+            separated.record.path,
+            lambda: score_against_files(
+                separated, self._references, folder=self._separated, output=self._output
+            ),
+        )
+
+
+class _FindShard(beam.DoFn):
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset
+
+    def process(self, element: Any) -> Iterator[Any]:
+        name, (recordings, shards) = element
+        (shard,) = shards or (None,)
+        for separated in recordings:
+            if shard is None:
+                error = UnscorableError(f"{self._dataset} has no mixture {name!r}")
+                yield TaggedOutput(REJECTED, reject(separated.record.path, error))
+            else:
+                yield shard, separated
+
+
+class _ScoreShard(beam.DoFn):
+    def __init__(
+        self, folder: str, dataset: Dataset, rttm: bool, separated: str, output: str
+    ) -> None:
+        self._folder = folder
+        self._dataset = dataset
+        self._rttm = rttm
+        self._separated = separated
+        self._output = output
+
+    def process(self, element: tuple[str, Iterable[Separated]]) -> Iterator[Any]:
+        name, recordings = element
+        path = files.join(self._folder, name)
+        wanted: dict[str, list[Separated]] = {}
+        for separated in recordings:
+            wanted.setdefault(mixture_id(separated), []).append(separated)
+        error: Exception = UnscorableError(f"{path}: the mixture is not in it")
+        try:
+            with files.open_file(path, compressed=bool(self._dataset.compression)) as file:
+                for example in read_records(file):
+                    mixture = decode_mixture(example, path)
+                    for separated in wanted.pop(mixture.recipe.id, ()):
+                        yield from _or_reject(
+                            separated.record.path,
+                            functools.partial(
+                                score_against_mixture,
+                                separated,
+                                mixture,
+                                rttm=self._rttm,
+                                folder=self._separated,
+                                output=self._output,
+                            ),
+                        )
+        except (CorruptRecordError, OSError, EOFError, zlib.error) as damage:
+            error = UnscorableError(f"{path}: {damage}; copy the shard again")
+        for separated in (one for several in wanted.values() for one in several):
+            yield TaggedOutput(REJECTED, reject(separated.record.path, error))
+
+
+def _or_reject(path: str, attempt: Callable[[], Any]) -> Iterator[Any]:
+    try:
+        yield with_retries(attempt)
+    except Exception as error:
+        yield TaggedOutput(REJECTED, reject(path, error))
+
+
+def list_mixtures(folder: str, dataset_name: str, shard: Shard) -> Iterator[tuple[str, str]]:
+    """Yields the id of each mixture in a shard, with the name of the shard's file."""
+    with files.open_file(files.join(folder, shard.recipes)) as file:
+        for line in file:
+            yield json.loads(line)["id"], shard.tfrecord(dataset_name)
+
+
+def mixture_id(separated: Separated) -> str:
+    """The id of the mixture that a recording is of: its name."""
+    return posixpath.basename(separated.name)
+
+
+def score_against_files(
+    separated: Separated, references: References, *, folder: str, output: str
+) -> Score:
+    """Scores a recording.
+
+    Args:
+        separated: the recording.
+        references: what it is compared with.
+        folder: of the archive.
+        output: the folder of the report.
+
+    Raises:
+        UnscorableError: a file is missing, can't be read, or is not as long as the recording.
+    """
+    results: tuple[Result, ...] = ()
+    if references.audio:
+        paths = references.audio_paths(separated)
+        header = _read_header(paths[0])
+        outputs = [files.join(folder, path) for path in separated.audio_paths]
+        read = _reader([*outputs, *paths, separated.record.path], header, _BLOCK_S)
+
+        def blocks() -> Iterator[Block]:
+            for block in read():
+                yield Block(block[: len(outputs)], block[len(outputs) : -1], block[-1])
+
+        results = _measure(separated, blocks, header.sample_rate, None, output)
+    diarisation = None
+    if references.rttm:
+        turns = _read_turns(references.rttm_path(separated))
+        diarisation = _find_errors(separated, turns, folder)
+    return Score(separated.name, results, diarisation)
+
+
+def score_against_mixture(
+    separated: Separated, mixture: EvaluatedMixture, *, rttm: bool, folder: str, output: str
+) -> Score:
+    """Scores a recording that is a mixture of a dataset.
+
+    Args:
+        separated: the recording.
+        mixture: what it is compared with.
+        rttm: whether who speaks when is scored, too.
+        folder: of the archive.
+        output: the folder of the report.
+
+    Raises:
+        UnscorableError: a file is missing, can't be read, or is not as long as the mixture.
+    """
+    recipe = mixture.recipe
+    header = AudioHeader(recipe.sample_rate, recipe.num_samples, 1)
+    outputs = [files.join(folder, path) for path in separated.audio_paths]
+    if len(outputs) != len(mixture.sources):
+        raise UnscorableError(f"{len(outputs)} outputs, but {len(mixture.sources)} sources")
+    (estimates,) = _reader(outputs, header, header.num_frames / header.sample_rate)()
+    block = Block(estimates, mixture.sources, mixture.mixture)
+    results = _measure(separated, block.alone, recipe.sample_rate, recipe, output)
+    diarisation = None
+    if rttm:
+        turns = [
+            (source.speaker, source.offset_s, source.offset_s + source.duration_s)
+            for source in recipe.sources
+        ]
+        diarisation = _find_errors(separated, turns, folder)
+    return Score(separated.name, results, diarisation)
+
+
+def write_reports(output: str, scores: Iterable[Score]) -> None:
+    """Writes the report on all recordings, if there are any."""
+    in_order = sorted(scores, key=lambda score: score.name)
+    if not in_order:
+        return
+    reports = render_reports(
+        [result for score in in_order for result in score.results],
+        [score.diarisation for score in in_order if score.diarisation is not None],
+    )
+    for name, content in reports.items():
+        files.write_text(files.join(output, name), content)
+
+
+def _measure(
+    separated: Separated, blocks: Blocks, sample_rate: int, recipe: Recipe | None, output: str
+) -> tuple[Result, ...]:
+    heard: Any = False
+
+    def sources() -> Iterator[Audio]:
+        nonlocal heard
+        for block in blocks():
+            heard = heard | block.sources.any(axis=1)
+            yield block.sources
+
+    groups = find_groups(level_difference_db(sources()), recipe)
+    if not heard.all():
+        raise UnscorableError(f"reference {np.argmin(heard) + 1} is silent: nothing to measure")
+
+    def unprocessed() -> Iterator[Block]:
+        for block in blocks():
+            mixtures = np.tile(block.mixture, (len(block.sources), 1))
+            yield dataclasses.replace(block, estimates=mixtures)
+
+    def ideal() -> Iterator[Block]:
+        for block in blocks():
+            masked = ideal_ratio_mask(block.sources, block.mixture, sample_rate)
+            yield dataclasses.replace(block, estimates=masked)
+
+    results = []
+    for model, of_model in (
+        (UNPROCESSED, unprocessed),
+        (separated.record.model, blocks),
+        (IDEAL_RATIO_MASK, ideal),
+    ):
+        measures, order = measure(of_model, sample_rate)
+        audio: tuple[str, ...] = ()
+        if separated.player:
+            audio = name_audio(separated.player, model, len(order))
+            first = next(iter(of_model()))
+            for name, samples in zip(
+                audio, [first.mixture, *first.estimates[list(order)]], strict=True
+            ):
+                _write_player(files.join(output, AUDIO, name), samples, sample_rate)
+        results.append(Result(model, separated.name, groups, measures, audio))
+    return tuple(results)
+
+
+def _write_player(path: str, samples: Audio, sample_rate: int) -> None:
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.clip(samples, -1, 1), sample_rate, format="FLAC")
+    with files.write_atomically(path) as file:
+        file.write(encoded.getvalue())
+
+
+def _reader(
+    paths: Sequence[str], reference: AudioHeader, block_s: float
+) -> Callable[[], Iterator[Audio]]:
+    """Reads files side by side: float32 [files, samples], in blocks of about equal length.
+
+    Args:
+        paths: of the files, whose channels are mixed down.
+        reference: whose rate and length they get.
+        block_s: how long a block is at most, in seconds.
+
+    Raises:
+        UnscorableError: a file is missing, can't be read, or has another length.
+    """
+    duration_s = reference.num_frames / reference.sample_rate
+    headers = [_read_header(path) for path in paths]
+    for path, header in zip(paths, headers, strict=True):
+        own_s = header.num_frames / header.sample_rate
+        if abs(own_s - duration_s) > _MAX_LENGTH_DIFFERENCE_S:
+            raise UnscorableError(f"{path}: {own_s:.2f} s long, not {duration_s:.2f} s")
+    block_length = -(-reference.num_frames // math.ceil(duration_s / block_s))
+    framing = Framing(length=block_length, hop=block_length)
+
+    def read_one(path: str, header: AudioHeader) -> Iterator[Audio]:
+        blocks = read_blocks(path, round(_BLOCK_S * header.sample_rate))
+        mono = (block.mean(axis=1, keepdims=True) for block in blocks)
+        resampled = resample_blocks(
+            mono, header.sample_rate, reference.sample_rate, 1, reference.num_frames
+        )
+        try:
+            for window in cut_windows(resampled, reference.num_frames, framing):
+                yield window[:, 0]
+        except UnusableAudioError as error:
+            raise UnscorableError(f"{path}: {error}") from None
+
+    def read_all() -> Iterator[Audio]:
+        columns = map(read_one, paths, headers)
+        return (np.stack(column) for column in zip(*columns, strict=True))
+
+    return read_all
+
+
+def _read_header(path: str) -> AudioHeader:
+    try:
+        return read_header(path)
+    except UnusableAudioError as error:
+        raise UnscorableError(f"{path}: {error}") from None
+
+
+def _find_errors(separated: Separated, reference: Turns, folder: str) -> DiarisationErrors:
+    if not separated.record.parameters.rttm:
+        raise UnscorableError("it was separated without --rttm")
+    return find_errors(
+        separated.name,
+        reference=reference,
+        hypothesis=_read_turns(files.join(folder, separated.record.outputs[-1].path)),
+        duration_s=separated.duration_s,
+    )
+
+
+def _read_turns(path: str) -> Turns:
+    try:
+        turns = parse_rttm(files.read_text(path))
+    except FileNotFoundError:
+        raise UnscorableError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise UnscorableError(f"{path}: {error}") from None
+    # A speaker of one channel is not the speaker of that name of another.
+    return [
+        (f"{turn.channel} {turn.speaker}", turn.onset_s, turn.onset_s + turn.duration_s)
+        for turn in turns
+    ]

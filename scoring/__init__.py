@@ -1,0 +1,1 @@
+"""How well speakers were separated: measures, bounds, and the report; without TensorFlow."""

@@ -1,0 +1,108 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoring.metrics import (
+    Block,
+    best_permutation,
+    ideal_ratio_mask,
+    level_difference_db,
+    measure,
+    overlap_ratio,
+    si_sdr_db,
+)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
+
+
+def test_si_sdr_of_a_source_with_noise_is_their_ratio_whatever_the_scale() -> None:
+    source = noise(1, 8000)
+    disturbance = noise(1, 8000, seed=1)
+    disturbance -= (disturbance @ source.T) / (source @ source.T) * source
+    disturbance *= np.linalg.norm(source) / np.linalg.norm(disturbance) / 10
+    assert si_sdr_db(5 * (source + disturbance), source)[0, 0] == pytest.approx(20, abs=1e-3)
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda n: st.lists(
+            st.lists(st.floats(-50, 50), min_size=n, max_size=n), min_size=n, max_size=n
+        )
+    )
+)
+def test_the_best_permutation_is_the_best(pairwise: list[list[float]]) -> None:
+    table = np.array(pairwise)
+    slots = range(len(table))
+    order = best_permutation(table)
+    best = max(table[list(other), slots].sum() for other in itertools.permutations(slots))
+    assert sorted(order) == list(slots)
+    assert table[list(order), slots].sum() == pytest.approx(best)
+
+
+def test_outputs_are_put_into_the_order_of_the_sources() -> None:
+    sources = noise(3, 8000)
+    measures, order = measure(Block(sources[[2, 0, 1]], sources, sources.sum(axis=0)).alone, 8000)
+    assert order == (1, 2, 0)
+    assert measures["si_sdri_db"] > 60
+
+
+@pytest.mark.parametrize(
+    ("intervals_s", "expected"),
+    [
+        ([(0, 4), (4, 8)], 0.0),
+        ([(0, 4), (0, 4)], 1.0),
+        ([(0, 4), (2, 6)], 1 / 3),
+        ([(0, 6), (1, 2), (1, 3)], 1 / 3),
+        ([(0, 1), (3, 4)], 0.0),
+    ],
+)
+def test_overlap_is_the_part_of_speech_in_which_two_speak(
+    intervals_s: list[tuple[float, float]], expected: float
+) -> None:
+    assert overlap_ratio(intervals_s) == pytest.approx(expected)
+
+
+def test_the_level_of_a_source_does_not_count_its_silence() -> None:
+    sources = noise(2, 8000)
+    sources[1, 4000:] = 0
+    assert level_difference_db([sources]) == pytest.approx(0, abs=0.3)
+    sources[0] *= 2
+    assert level_difference_db([sources]) == pytest.approx(6, abs=0.3)
+
+
+def test_the_ideal_ratio_mask_separates_what_does_not_overlap_in_frequency() -> None:
+    time_s = np.arange(9001) / 8000
+    sources = np.sin(2 * np.pi * np.array([[500], [1500]]) * time_s).astype(np.float32)
+    separated = ideal_ratio_mask(sources, sources.sum(axis=0), 8000)
+    assert separated.shape == sources.shape
+    assert np.diag(si_sdr_db(separated, sources)).min() > 25
+
+
+@given(num_blocks=st.integers(1, 7))
+def test_si_sdr_is_that_of_the_whole_in_however_many_blocks_it_comes(num_blocks: int) -> None:
+    sources, disturbance = noise(2, 4000), noise(2, 4000, seed=1)
+    sources[0, :2000] = 0
+    mixture = sources.sum(axis=0)
+    estimates = (sources + 0.3 * disturbance)[::-1]
+    whole, order = measure(Block(estimates, sources, mixture).alone, 8000)
+    cuts = np.linspace(0, 4000, num_blocks + 1).astype(int)
+    blocks = [
+        Block(estimates[:, start:stop], sources[:, start:stop], mixture[start:stop])
+        for start, stop in itertools.pairwise(cuts)
+    ]
+    in_blocks, same_order = measure(lambda: blocks, 8000)
+    assert order == same_order == (1, 0)
+    for name in ("si_sdr_db", "si_sdri_db"):
+        assert in_blocks[name] == pytest.approx(whole[name], abs=1e-6)
+
+
+def test_where_a_source_is_silent_only_si_sdr_is_measured() -> None:
+    sources = noise(2, 8000)
+    sources[1] = 0
+    measures, _ = measure(Block(sources, sources, sources[0]).alone, 8000)
+    assert set(measures) == {"si_sdr_db", "si_sdri_db"}

@@ -1,0 +1,238 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from small_datasets import build, write_corpus, write_recipe
+
+from beam_jobs import score_separation, separate_archive
+from beam_jobs.separation import scoring
+from scoring import diarisation
+from scoring.metrics import Block, measure
+from scoring.mixtures import decode_mixture
+from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED
+
+MODEL = "bands"
+
+
+@pytest.fixture(scope="session")
+def separated(tmp_path_factory, bundle):
+    """Two separated recordings of a low and a high tone, with the tones beside them."""
+    root = tmp_path_factory.mktemp("separated")
+    write_recording(root, "monday/a", low_hz=200, duration_s=2.0)
+    write_recording(root, "tuesday/b", low_hz=250, duration_s=3.0)
+    separate(root, bundle, "--rttm")
+    return root
+
+
+@pytest.fixture
+def archive(separated, tmp_path):
+    """The same, to be changed."""
+    for path in separated.rglob("*"):
+        if path.is_file():
+            copy = tmp_path / path.relative_to(separated)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def write_recording(root, name, *, low_hz, duration_s, sample_rate=8000):
+    time_s = np.arange(round(duration_s * sample_rate)) / sample_rate
+    low = 0.3 * np.sin(2 * np.pi * low_hz * time_s) * (time_s < duration_s - 0.5)
+    high = 0.1 * np.sin(2 * np.pi * 3000 * time_s) * (time_s > 0.5)
+    # The outputs come in any order: what is called speaker 1 here is the model's other output.
+    for path, sound in (
+        (f"calls/{name}.wav", low + high),
+        (f"references/{name}_speaker1.wav", high),
+        (f"references/{name}_speaker2.wav", low),
+    ):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / path, sound, sample_rate)
+
+
+def separate(root, bundle, *options):
+    command = [f"--input={root}/calls/**.wav", f"--model={bundle}", f"--output={root}/out"]
+    assert separate_archive.main([*command, "--direct_num_workers=1", *options]) in (0, 3)
+
+
+def score(root, *options):
+    command = [f"--separated={root}/out", f"--output={root}/report", "--direct_num_workers=1"]
+    return score_separation.main([*command, *options])
+
+
+def report(root):
+    return json.loads((root / "report/report.json").read_text())
+
+
+def row(root, model):
+    (found,) = (one for one in report(root)["models"] if one["model"].startswith(model))
+    return found
+
+
+def rejected(root):
+    lines = (root / "report/rejected.jsonl").read_text().splitlines()
+    return {document["path"]: document["reason"] for document in map(json.loads, lines)}
+
+
+def test_outputs_are_compared_with_the_files_of_their_names(archive, capsys):
+    assert score(archive, f"--references={archive}/references") == 0
+    assert row(archive, MODEL)["mixtures"] == 2
+    assert row(archive, MODEL)["si_sdr_db"]["mean"] > 20
+    assert row(archive, UNPROCESSED)["si_sdri_db"]["mean"] == 0
+    assert row(archive, IDEAL_RATIO_MASK)["si_sdri_db"]["mean"] > 20
+    assert rejected(archive) == {}
+    printed = capsys.readouterr().out
+    assert (archive / "report/report.txt").read_text() in printed
+    page = (archive / "report/report.html").read_text()
+    players = {part.split('"')[0] for part in page.split('src="')[1:]}
+    assert len(players) == 2 * (1 + 3 * 2)
+    for player in players:
+        assert soundfile.info(archive / "report" / player).samplerate == 8000
+
+
+def test_references_may_lie_elsewhere_at_another_rate(archive):
+    (archive / "clean").mkdir()
+    for path in (archive / "references").rglob("*.wav"):
+        stem, number = path.stem.split("_speaker")
+        samples = np.repeat(soundfile.read(path)[0], 2)
+        soundfile.write(archive / f"clean/{stem}.{number}.flac", samples, 16000)
+    template = archive / "clean/{stem}.{number}.flac"
+    assert score(archive, f"--references={template}") == 0
+    assert {result["mixture"] for result in report(archive)["results"]} == {"monday/a", "tuesday/b"}
+
+
+def test_a_long_recording_is_measured_in_blocks(archive, monkeypatch):
+    assert score(archive, f"--references={archive}/references") == 0
+    whole = row(archive, MODEL)
+    monkeypatch.setattr(scoring, "_BLOCK_S", 1.3)
+    assert score(archive, f"--references={archive}/references") == 0
+    in_blocks = row(archive, MODEL)
+    for name in ("si_sdr_db", "si_sdri_db"):
+        assert in_blocks[name]["mean"] == pytest.approx(whole[name]["mean"], abs=1e-3)
+    assert in_blocks["sdr_db"]["mean"] != whole["sdr_db"]["mean"]
+
+
+def test_what_is_missing_is_named_and_the_rest_is_scored(archive, bundle):
+    for number, name in enumerate(("gone", "unknown", "longer", "silent"), start=1):
+        write_recording(archive, name, low_hz=200 + 20 * number, duration_s=1.5)
+    (archive / "calls/text.wav").write_text("not audio")
+    separate(archive, bundle)
+    output, unknown = archive / "out/gone_speaker2.wav", archive / "references/unknown_speaker1.wav"
+    output.unlink()
+    unknown.unlink()
+    longer, silent = (archive / f"references/{name}_speaker2.wav" for name in ("longer", "silent"))
+    soundfile.write(longer, np.ones(8000), 8000)
+    soundfile.write(silent, np.zeros(12000), 8000)
+    assert score(archive, f"--references={archive}/references") == 3
+    assert row(archive, MODEL)["mixtures"] == 2
+    reasons = rejected(archive)
+    calls = archive / "calls"
+    assert str(output) in reasons.pop(f"{calls}/gone.wav")
+    assert str(unknown) in reasons.pop(f"{calls}/unknown.wav")
+    assert f"{longer}: 1.00 s long, not 1.50 s" == reasons.pop(f"{calls}/longer.wav")
+    assert "reference 2 is silent" in reasons.pop(f"{calls}/silent.wav")
+    assert "not separated: not decoded" in reasons.pop(f"{calls}/text.wav")
+    assert not reasons
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("dataset")
+    corpus = write_corpus(root / "corpus")
+    recipe = write_recipe(root / "recipe.json")
+    return build(f"--recipe={recipe}", "--num_shards=2", corpus=corpus, output=root / "mixtures")
+
+
+def mixtures(dataset, split):
+    for path in sorted(dataset.folder.glob(f"*-{split}.tfrecord-*")):
+        with path.open("rb") as file:
+            yield from (decode_mixture(record, str(path)) for record in scoring.read_records(file))
+
+
+@pytest.fixture
+def exported(tmp_path, dataset, bundle):
+    """The separated test mixtures of the dataset."""
+    (tmp_path / "calls").mkdir()
+    for mixture in mixtures(dataset, "test"):
+        path = tmp_path / f"calls/{mixture.recipe.id}.wav"
+        soundfile.write(path, mixture.mixture, mixture.recipe.sample_rate, "PCM_16")
+    separate(tmp_path, bundle, "--rttm")
+    return tmp_path
+
+
+def test_a_recording_is_compared_with_the_mixture_of_its_name(exported, dataset):
+    assert score(exported, f"--dataset={dataset.folder}") == 0
+    expected = []
+    for mixture in mixtures(dataset, "test"):
+        outputs = [
+            soundfile.read(exported / f"out/{mixture.recipe.id}_speaker{number}.wav")[0]
+            for number in (1, 2)
+        ]
+        block = Block(np.stack(outputs), mixture.sources, mixture.mixture)
+        expected.append(measure(block.alone, mixture.recipe.sample_rate)[0]["si_sdr_db"])
+    assert len(expected) > 1
+    found = row(exported, MODEL)
+    assert found["si_sdr_db"]["mean"] == pytest.approx(np.mean(expected), abs=1e-3)
+    assert set(found["groups"]) == {"gender", "overlap", "level difference"}
+
+
+def test_a_recording_that_is_no_mixture_is_named(exported, dataset, bundle):
+    write_recording(exported, "stranger", low_hz=200, duration_s=1.0)
+    separate(exported, bundle, "--rttm")
+    assert score(exported, f"--dataset={dataset.folder}") == 3
+    (reason,) = rejected(exported).values()
+    assert reason == f"{dataset.folder} has no mixture 'stranger'"
+
+
+def test_who_speaks_when_is_scored_by_the_recipes(exported, dataset, monkeypatch):
+    # The utterances are too short for the real one.
+    monkeypatch.setattr(diarisation, "COLLAR_S", 0.02)
+    for mixture in mixtures(dataset, "test"):
+        sources = mixture.recipe.sources
+        lines = [
+            f"SPEAKER x 1 {source.offset_s:.3f} {source.duration_s:.3f} <NA> <NA> {number} <NA>\n"
+            for number, source in enumerate(sources)
+        ]
+        (exported / f"out/{mixture.recipe.id}.wav.rttm").write_text("".join(lines))
+    assert score(exported, f"--dataset={dataset.folder}", "--rttm") == 0
+    everyone = report(exported)["diarisation"]["all"]
+    assert everyone["speech_s"] > 0
+    assert everyone["missed_s"] == everyone["false_alarm_s"] == everyone["confusion_s"] == 0
+
+
+def test_who_speaks_when_is_scored_by_rttm_alone(archive, capsys):
+    for path in (archive / "out").rglob("*.rttm"):
+        reference = archive / "truth" / path.relative_to(archive / "out")
+        reference.parent.mkdir(parents=True)
+        duration_s = soundfile.info(
+            archive / "calls" / path.relative_to(archive / "out").with_suffix("")
+        ).duration
+        reference.write_text(
+            f"SPEAKER x 1 0.5 {duration_s - 0.5} <NA> <NA> anna <NA> <NA>\n"
+            f"SPEAKER x 1 0 {duration_s - 0.5} <NA> <NA> bert <NA> <NA>\n"
+        )
+    assert score(archive, f"--reference_rttm={archive}/truth") == 0
+    assert "diarisation error rate 0.0%" in capsys.readouterr().out
+    assert report(archive)["models"] == []
+    template = archive / "truth/{folder}/{stem}.rttm"
+    assert score(archive, f"--reference_rttm={template}") == 1
+    assert "truth/monday/a.rttm: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "say --dataset, or --references"),
+        (["--dataset=/nowhere", "--references=/nowhere"], "say --dataset, or --references"),
+        (["--dataset=/nowhere"], "/nowhere: not a dataset"),
+        (["--references=/refs/{stem}.wav"], "lacks {number}"),
+        (["--references=/refs/{speaker}.wav"], "not a name template"),
+        (["--references=/refs", "--separated=/nowhere"], "/nowhere: no ledger in it"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_runs(archive, capsys, options, message):
+    assert score(archive, *options) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (archive / "report").exists()
