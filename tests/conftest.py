@@ -1,4 +1,6 @@
+import contextlib
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,6 +8,8 @@ import pytest
 from hypothesis import settings
 from selenium import webdriver
 from small_datasets import write_corpus, write_recipe
+
+from deploy.flink.cluster import Cluster
 
 # Generated cases share the machine with whole pipelines: a deadline would measure those.
 settings.register_profile("suite", deadline=None, max_examples=50)
@@ -40,6 +44,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     chrome = webdriver.Chrome(options, service)
     yield chrome
     chrome.quit()
+
+
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Flink cluster, on ports of its own."""
+    with contextlib.ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for one in free:
+            one.bind(("", 0))
+        ports = [one.getsockname()[1] for one in free]
+    cluster = Cluster(tmp_path_factory.mktemp("flink"), *ports)
+    cluster.start()
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture
