@@ -47,7 +47,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 @pytest.fixture(scope="session")
-def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Flink cluster, on ports of its own."""
     with contextlib.ExitStack() as stack:
         free = [stack.enter_context(socket.socket()) for _ in range(3)]
@@ -55,9 +55,15 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             one.bind(("", 0))
         ports = [one.getsockname()[1] for one in free]
     cluster = Cluster(tmp_path_factory.mktemp("flink"), *ports)
-    cluster.start()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def flink(flink_cluster: Cluster) -> Cluster:
+    """The cluster, which runs, whatever a test before did to it."""
+    flink_cluster.start()
+    return flink_cluster
 
 
 @pytest.fixture

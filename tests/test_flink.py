@@ -1,10 +1,15 @@
 """The mixture job on a Flink cluster, whole and broken."""
 
+import os
+import signal
+import socket
 import sys
+from pathlib import Path
 
 import pytest
 from small_datasets import build, build_elsewhere, command_line, leftovers
 
+from deploy.flink.cluster import Cluster, ClusterError
 from deploy.flink.inject_faults import kill_task_manager, kill_worker_pool, run_with, shard_digests
 
 pytestmark = pytest.mark.flink
@@ -43,3 +48,24 @@ def test_a_job_survives(fault, flink, corpus, recipe, tmp_path):
     assert outcome.num_finished < 40
     assert outcome.num_redone == 0
     assert leftovers(folder) == []
+
+
+def test_a_cluster_that_runs_is_left_as_it_is(flink):
+    before = flink.pids()
+    flink.start()
+    assert flink.pids() == before
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"port {port} is taken.* --rest_port"):
+            Cluster(tmp_path, rest_port=port).start()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_whose_supervisor_is_killed_stops_too(flink):
+    pids = flink.pids()
+    os.kill(pids["supervisor"], signal.SIGKILL)
+    flink.stop()
+    assert not [pid for pid in pids.values() if Path(f"/proc/{pid}/cmdline").exists()]

@@ -38,7 +38,7 @@ _SUPERVISOR = "supervisor"
 # Flink reaches into the classes of Java, which since Java 17 have to be opened for that.
 _OPENED = ("java.base/java.lang", "java.base/java.util")
 
-_START_TIMEOUT_S, _STOP_TIMEOUT_S = 120.0, 15.0
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 240.0, 15.0
 _POLL_S, _RESTART_AFTER_S = 0.2, 1.0
 
 
@@ -113,41 +113,51 @@ class Cluster:
             ("--worker_port", self.worker_port),
         ):
             if any(_answers(host, port) for host in TASK_MANAGERS.values()):
-                raise ClusterError(f"port {port} is taken by another program: choose a free {name}")
+                raise ClusterError(
+                    f"port {port} is taken: stop what has it, or give another {name}"
+                )
         _find_java()
         if not JOB_SERVER_JAR.exists():
             raise ClusterError(f"{JOB_SERVER_JAR} is missing: mvn -f {CONFIG}/pom.xml package")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        self._pids_path.unlink(missing_ok=True)
+        for name in (_SUPERVISOR, JOB_MANAGER, *TASK_MANAGERS, *WORKER_POOLS):
+            self._log_path(name).unlink(missing_ok=True)
+        with self._log(_SUPERVISOR) as log:
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "deploy.flink.cluster", "supervise", *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=REPOSITORY,
+                start_new_session=True,
+            )
         try:
-            with self._log(_SUPERVISOR) as log:
-                supervisor = subprocess.Popen(
-                    [sys.executable, "-m", "deploy.flink.cluster", "supervise", *self._arguments()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=REPOSITORY,
-                    start_new_session=True,
-                )
             deadline_s = time.monotonic() + _START_TIMEOUT_S
             while not self.is_ready():
                 if supervisor.poll() is not None or time.monotonic() > deadline_s:
                     raise ClusterError(f"the cluster does not start: see the logs in {self.folder}")
                 time.sleep(_POLL_S)
         except BaseException:
+            # It may not have got as far as to say that it runs.
+            supervisor.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                supervisor.wait(_STOP_TIMEOUT_S)
             self.stop()
             raise
 
     def stop(self) -> None:
         """Stops the cluster and everything that it started, if it runs."""
-        group = self.pids().get(_SUPERVISOR)
-        stop_s = time.monotonic() + _STOP_TIMEOUT_S
-        while self._is_running() and group is not None:
-            # All of its processes are in the supervisor's group, which outlives the supervisor.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGTERM if time.monotonic() < stop_s else signal.SIGKILL)
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        while self._is_running():
+            if group := self.pids().get(_SUPERVISOR):
+                # All of its processes are in the supervisor's group, which outlives the supervisor.
+                is_late = time.monotonic() > deadline_s
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL if is_late else signal.SIGTERM)
             time.sleep(_POLL_S)
         self._pids_path.unlink(missing_ok=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def supervise(self) -> None:
         """Runs the parts of the cluster, until it gets a SIGTERM."""
@@ -213,8 +223,8 @@ class Cluster:
         return {JOB_MANAGER: job_manager, **task_managers, **pools}
 
     def _java(self, name: str, main_class: str, *, jvm_options: Sequence[str]) -> list[str]:
-        temporary = self.folder / "tmp" / name
-        temporary.mkdir(parents=True, exist_ok=True)
+        temporary = self._temporary / name
+        temporary.mkdir(exist_ok=True)
         return [
             _find_java(),
             *jvm_options,
@@ -231,7 +241,7 @@ class Cluster:
 
     def _write_hosts(self, name: str, host: str) -> Path:
         """Writes all the host names that a TaskManager knows."""
-        path = self.folder / f"{name}.hosts"
+        path = self._temporary / f"{name}.hosts"
         path.write_text(f"{host} localhost {socket.gethostname()}\n", "utf-8")
         return path
 
@@ -268,12 +278,20 @@ class Cluster:
         return self.folder / f"{name}.log"
 
     @property
+    def _temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
     def _lock_path(self) -> Path:
         return self.folder / "lock"
 
     @property
     def _pids_path(self) -> Path:
         return self.folder / "pids.json"
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).resolve()
 
 
 def _is_alive(process: "subprocess.Popen[bytes] | None") -> bool:
@@ -303,7 +321,7 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m deploy.flink.cluster", description="A Flink cluster on this machine."
     )
     parser.add_argument("action", choices=("start", "stop", "supervise"))
-    parser.add_argument("--folder", type=Path, default=REPOSITORY / ".flink")
+    parser.add_argument("--folder", type=_absolute, default=REPOSITORY / ".flink")
     for field in dataclasses.fields(Cluster)[1:]:
         parser.add_argument(f"--{field.name}", type=int, default=field.default, metavar="PORT")
     arguments = vars(parser.parse_args(argv))
