@@ -10,7 +10,7 @@ DEMO := demo/output
 FLINK_JAR := deploy/flink/target/flink-job-server.jar
 ON_FLINK := --runner=FlinkRunner --flink_master=localhost:8081 --flink_job_server_jar=$(FLINK_JAR) \
     --parallelism=4 --environment_type=EXTERNAL --environment_config=localhost:50000 \
-    --environment_cache_millis=30000
+    --environment_cache_millis=2000
 MINUTES := 20
 
 .PHONY: help demo test flink flink-stop flink-test lint bench verdict lock clean

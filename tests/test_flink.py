@@ -44,6 +44,7 @@ def test_a_job_survives(fault, flink, corpus, recipe, tmp_path):
         folder=folder,
         expected=shard_digests(tmp_path / "here"),
     )
+    assert outcome.attempts == 1
     assert outcome.is_same
     assert outcome.num_finished < 40
     assert outcome.num_redone == 0

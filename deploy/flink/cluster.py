@@ -76,8 +76,9 @@ class Cluster:
             f"--parallelism={parallelism}",
             "--environment_type=EXTERNAL",
             f"--environment_config=localhost:{self.worker_port}",
-            # Beam otherwise starts new workers for each stage.
-            "--environment_cache_millis=30000",
+            # Beam otherwise starts new workers for each stage. It is less than the delay of a
+            # restart in config.yaml: so long a worker that died is kept, too.
+            "--environment_cache_millis=2000",
         ]
 
     def pids(self) -> dict[str, int]:

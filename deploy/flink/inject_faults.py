@@ -218,7 +218,7 @@ def run_with(
 
 def describe(name: str, outcome: Outcome) -> str:
     """A line of the table."""
-    ended = {1: "finished"}.get(outcome.attempts, f"failed, finished at start {outcome.attempts}")
+    ended = "finished" if outcome.attempts == 1 else "failed; started again, finished"
     return (
         f"| {name} | {ended} | {outcome.seconds:.0f} | {outcome.num_finished} |"
         f" {outcome.num_redone} | {'yes' if outcome.is_same else 'NO'} |"
