@@ -7,12 +7,16 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 DEMO := demo/output
+FLINK_JAR := deploy/flink/target/flink-job-server.jar
+ON_FLINK := --runner=FlinkRunner --flink_master=localhost:8081 --flink_job_server_jar=$(FLINK_JAR) \
+    --parallelism=4 --environment_type=EXTERNAL --environment_config=localhost:50000 \
+    --environment_cache_millis=2000
 MINUTES := 20
 
-.PHONY: help demo test lint bench verdict lock clean
+.PHONY: help demo test flink flink-stop flink-test lint bench verdict lock clean
 
 help:  ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
 
 demo: export TF_CPP_MIN_LOG_LEVEL := 2
 demo: $(DEMO)/model/bundle.json  ## Speak a corpus, build mixtures, train on them, and separate recordings
@@ -38,6 +42,19 @@ test: .venv/synced  ## Run all tests
 	@deploy/install_test_tools.sh
 	@$(PYTHON) -m pytest
 
+flink: $(DEMO)/model/bundle.json $(FLINK_JAR)  ## Start a Flink cluster here, and run the jobs on it
+	@$(PYTHON) -m deploy.flink.cluster start
+	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/flink/mixtures $(ON_FLINK)
+	$(PYTHON) -m beam_jobs.separate_archive --input '$(DEMO)/speech/*/00.wav' --model $(DEMO)/model \
+	    --output $(DEMO)/flink/separated $(ON_FLINK)
+	@echo "Flink's web page: http://localhost:8081; make flink-stop stops it"
+
+flink-stop: .venv/synced  ## Stop that cluster
+	@$(PYTHON) -m deploy.flink.cluster stop
+
+flink-test: .venv/synced $(FLINK_JAR)  ## Run the tests that need a Flink cluster
+	@$(PYTHON) -m pytest -m flink
+
 lint: .venv/synced  ## Check style and types
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -53,6 +70,19 @@ verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, an
 lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \
 	    -o requirements.lock
+
+$(DEMO)/model/bundle.json: | .venv/synced
+	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/speech
+	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures_8k --sample_rate 8000
+	$(PYTHON) -m training.train --config training/configs/joint_tasnet_8k.json --dataset $(DEMO)/mixtures_8k \
+	    --model_dir $(DEMO)/training --max_minutes 1
+	$(PYTHON) -m training.export --model_dir $(DEMO)/training --output $(DEMO)/model
+
+$(FLINK_JAR): deploy/flink/pom.xml
+	@deploy/install_test_tools.sh
+	@echo "fetching Flink and Beam's job server into deploy/flink/target"
+	@mvn --quiet --batch-mode --file deploy/flink/pom.xml clean package
+	@touch $@
 
 clean:  ## Remove the virtual environment, and what the demo made
 	rm -rf .venv $(DEMO)

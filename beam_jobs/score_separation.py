@@ -60,7 +60,8 @@ def run(argv: Sequence[str]) -> int:
         | "ScoreArchive"
         >> ScoreArchive(separated=separated, against=against, output=output, rejected=not_separated)
     )
-    pipeline.run().wait_until_finish()
+    if not run_pipeline(pipeline, beam_options):
+        return DONE
     rejected = read_rejected(files.join(output, REJECTED))
     report = files.join(output, TEXT)
     if not files.exists(report):

@@ -5,6 +5,8 @@ set -euo pipefail
 missing=()
 command -v chromium > /dev/null || missing+=(chromium fonts-liberation)
 command -v chromedriver > /dev/null || missing+=(chromium-driver)
+command -v java > /dev/null || missing+=(openjdk-17-jre-headless)
+command -v mvn > /dev/null || missing+=(maven)
 command -v make > /dev/null || missing+=(make)
 if [[ ${#missing[@]} -eq 0 ]]; then
     exit

@@ -1,4 +1,6 @@
+import contextlib
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +9,8 @@ import pytest
 from hypothesis import settings
 from selenium import webdriver
 from small_datasets import write_corpus, write_recipe
+
+from deploy.flink.cluster import Cluster
 
 if TYPE_CHECKING:
     from cloud_storage import CloudStorage
@@ -44,6 +48,26 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     chrome = webdriver.Chrome(options, service)
     yield chrome
     chrome.quit()
+
+
+@pytest.fixture(scope="session")
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Flink cluster, on ports of its own."""
+    with contextlib.ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for one in free:
+            one.bind(("", 0))
+        ports = [one.getsockname()[1] for one in free]
+    cluster = Cluster(tmp_path_factory.mktemp("flink"), *ports)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def flink(flink_cluster: Cluster) -> Cluster:
+    """The cluster, which runs, whatever a test before did to it."""
+    flink_cluster.start()
+    return flink_cluster
 
 
 @pytest.fixture

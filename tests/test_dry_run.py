@@ -4,10 +4,10 @@ import re
 
 import pytest
 import soundfile
+from small_datasets import build, write_corpus, write_recipe
 
 from beam_jobs.catalogue import open_catalogue
 from schemas import dataset
-from tests.small_datasets import build, write_corpus, write_recipe
 
 
 @pytest.fixture

@@ -258,6 +258,19 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.flink
+def test_flink_separates_the_same(flink, archive, bundle):
+    command = _command(archive, bundle)
+    there = [*command, f"--output={archive}/there", *flink.job_options()]
+    assert subprocess.run(there, check=False).returncode == 0
+    assert subprocess.run(command, check=False).returncode == 0
+    assert len(outputs(archive)) == 6
+    for name, path in outputs(archive).items():
+        assert (archive / "there" / name).read_bytes() == path.read_bytes()
+    again = subprocess.run(there, capture_output=True, text=True, check=False)
+    assert "0 separated, 3 skipped" in again.stdout
+
+
 def test_when_the_output_disk_is_full_the_job_fails_and_says_so(archive, bundle):
     write_tones(archive / "calls/long.wav", 30.0)
     command = _command(archive, bundle)
