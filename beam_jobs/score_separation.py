@@ -13,7 +13,7 @@ import apache_beam as beam
 from beam_jobs import files
 from beam_jobs.dataset_folder import is_complete
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
-from beam_jobs.options import UsageError, choose_runner, parse_options
+from beam_jobs.options import UsageError, choose_runner, parse_options, run_pipeline
 from beam_jobs.rejected import Rejected, read_rejected
 from beam_jobs.separation.naming import fill_template
 from beam_jobs.separation.scoring import (
