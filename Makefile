@@ -71,13 +71,6 @@ lock: .venv/synced  ## Choose the newest versions that fit together, for Python 
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \
 	    -o requirements.lock
 
-$(DEMO)/model/bundle.json: | .venv/synced
-	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/speech
-	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures_8k --sample_rate 8000
-	$(PYTHON) -m training.train --config training/configs/joint_tasnet_8k.json --dataset $(DEMO)/mixtures_8k \
-	    --model_dir $(DEMO)/training --max_minutes 1
-	$(PYTHON) -m training.export --model_dir $(DEMO)/training --output $(DEMO)/model
-
 $(FLINK_JAR): deploy/flink/pom.xml
 	@deploy/install_test_tools.sh
 	@echo "fetching Flink and Beam's job server into deploy/flink/target"
