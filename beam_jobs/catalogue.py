@@ -372,7 +372,9 @@ class Catalogue:
 
     def genders(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.str_]:
         """The genders in some rows, `f`, `m` or empty, [rows]."""
-        return np.array(self._table["gender"].take(pa.array(rows)).to_pylist(), dtype="<U1")
+        codes = pc.index_in(self._table["gender"].take(pa.array(rows)), pa.array(["f", "m"]))
+        genders: npt.NDArray[np.str_] = np.array(["f", "m", ""])[codes.fill_null(2).to_numpy()]
+        return genders
 
     def durations_s(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
         """The length of the utterances in some rows, in seconds, float64 [rows]."""

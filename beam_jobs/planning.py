@@ -341,7 +341,7 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
     elif config.length != "max":
         length_s = round(config.length * rate) / rate
         if config.conversation is not None:
-            start_s = draw(Uniform(0.0, max(stop_s - length_s, 0.0)), uniforms)
+            start_s = _draw_stretch(length_s, stop_s, offsets_s, rows, uniforms)
         else:
             start_s = _draw_crop(length_s, stop_s, offsets_s[-1], overlap_end_s, uniforms)
         start_s = round(start_s * rate) / rate
@@ -413,6 +413,21 @@ def _draw_crop(
     bounds_s = sorted((overlap_start_s, overlap_end_s - length_s))
     low_s, high_s = (min(max(bound_s, 0.0), last_start_s) for bound_s in bounds_s)
     return draw(Uniform(low_s, high_s), uniforms)
+
+
+def _draw_stretch(
+    length_s: float,
+    end_s: float,
+    offsets_s: Sequence[float],
+    rows: Sequence[int],
+    uniforms: Iterator[float],
+) -> float:
+    """Where a stretch of a conversation starts in which, if it can be, speakers change."""
+    turns = itertools.pairwise(sorted(zip(offsets_s, rows, strict=True)))
+    changes_s = [start_s for (_, before), (start_s, row) in turns if row != before]
+    change_s = changes_s[int(next(uniforms) * len(changes_s))] if changes_s else 0.0
+    start_s = change_s - draw(Uniform(0.25, 0.75), uniforms) * length_s
+    return min(max(start_s, 0.0), max(end_s - length_s, 0.0))
 
 
 def _place(

@@ -1,8 +1,11 @@
 """Time and memory of planning: recipes alone, for more and more mixtures of a million utterances.
 
+And what each way to say who speaks when costs, on one core.
+
 python bench/planning.py [MIXTURES ...]   (default: 100000 1000000 10000000)
 """
 
+import dataclasses
 import resource
 import subprocess
 import sys
@@ -13,9 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from beam_jobs.catalogue import SCHEMA, write_table
+from beam_jobs.catalogue import SCHEMA, Catalogue, write_table
+from beam_jobs.planning import Plan, PlanOptions
+from beam_jobs.presets import load_recipe_config
+from beam_jobs.splits import parse_shares
 
 NUM_UTTERANCES, NUM_SPEAKERS = 1_000_000, 2_000
+NUM_SHARDS = 200
 
 
 def utterances() -> Iterator[pa.Table]:
@@ -29,7 +36,7 @@ def utterances() -> Iterator[pa.Table]:
             "corpus": ["corpus"] * len(names),
             "path": [f"{name}.flac" for name in names],
             "speaker": [name.split("/")[0] for name in names],
-            "gender": [""] * len(names),
+            "gender": ["fm"[number % 2] for number in range(first, first + 62_500)],
             "split": [""] * len(names),
             "start": [0] * len(names),
             "stop": [16_000 * 10] * len(names),
@@ -37,6 +44,30 @@ def utterances() -> Iterator[pa.Table]:
             "num_channels": [1] * len(names),
         }
         yield pa.table(columns, schema=SCHEMA)
+
+
+def measure_ways() -> None:
+    catalogue = Catalogue(pa.concat_tables(list(utterances())))
+    overlay, sparse = load_recipe_config("overlay"), load_recipe_config("sparse")
+    ways = {
+        "overlay": overlay,
+        "overlay, 30 % of one gender": dataclasses.replace(overlay, same_gender_share=0.3),
+        "sparse": sparse,
+        "sparse, 3 speakers": dataclasses.replace(sparse, num_speakers=3),
+        "conversation": load_recipe_config("conversation"),
+    }
+    print("us a recipe   us an utterance")
+    for name, config in ways.items():
+        plan = Plan(catalogue, PlanOptions(config, 0, parse_shares("train=1"), 1_000_000, 0))
+        start = time.process_time()
+        num_recipes = num_utterances = 0
+        for shard in plan.shards[:NUM_SHARDS]:
+            for draft in plan.drafts(shard):
+                plan.recipe(draft).to_json()
+                num_recipes += 1
+                num_utterances += len(draft.rows)
+        elapsed_us = (time.process_time() - start) * 1e6
+        print(f"{elapsed_us / num_recipes:11.1f}  {elapsed_us / num_utterances:15.1f}   {name}")
 
 
 def main() -> None:
@@ -58,6 +89,7 @@ def main() -> None:
             print(
                 f"{count:8}  {elapsed_s:8.1f}  {elapsed_s / count * 1e6:12.1f}  {megabytes:15.0f}"
             )
+    measure_ways()
 
 
 if __name__ == "__main__":

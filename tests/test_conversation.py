@@ -214,6 +214,20 @@ def test_a_conversation_is_cut_to_a_number_of_seconds(seed, length_s):
         assert source.offset_s + source.duration_s <= recipe.duration_s + 1e-3
 
 
+def test_a_stretch_of_a_conversation_has_two_speakers():
+    config = dataclasses.replace(PRESET, length=4.0)
+    utterances = [
+        utterance(name, number, duration_s=15) for name in ("anna", "bert") for number in range(4)
+    ]
+    recipes = [draw_recipe(config, seed, a_draft(utterances)) for seed in range(300)]
+    heard = [
+        all(any(source.duration_s for source in sources) for sources in recipe.rows)
+        for recipe in recipes
+    ]
+    # Now and then the gap between two speakers takes all that there is before the second one.
+    assert np.mean(heard) > 0.97
+
+
 def test_a_conversation_does_not_end_with_the_first_utterance():
     document = {name: value for name, value in RECIPE.items() if name != "offset_s"}
     document |= {"conversation": TURNS, "length": "min"}
