@@ -25,7 +25,7 @@ def asked_documents(
     return [
         *_timing(quality, config),
         *_levels(quality, config),
-        *(_turns(quality, config.conversation) if config.conversation else ()),
+        *(_turns(quality, config, config.conversation) if config.conversation else ()),
         *_genders(quality, config.same_gender_share, catalogue),
     ]
 
@@ -50,7 +50,9 @@ def _levels(quality: Quality, config: RecipeConfig) -> Iterator[dict[str, str]]:
         yield from _compare(quality, "Level over the other", config.level, "level_difference_db")
 
 
-def _turns(quality: Quality, conversation: Conversation) -> Iterator[dict[str, str]]:
+def _turns(
+    quality: Quality, config: RecipeConfig, conversation: Conversation
+) -> Iterator[dict[str, str]]:
     yield from _compare(quality, "Pause of a speaker", conversation.pause_s, "pause_s")
     yield from _compare(quality, "Gap between speakers", conversation.gap_s, "gap_s")
     yield from _compare(quality, "Overlap of speakers", conversation.overlap_s, "turn_overlap_s")
@@ -63,6 +65,8 @@ def _turns(quality: Quality, conversation: Conversation) -> Iterator[dict[str, s
             "asked": f"{conversation.overlap_probability:.1%}",
             "achieved": f"{overlaps / (overlaps + gaps):.1%}",
         }
+    if config.length != "max":
+        return
     note = ""
     if quality.histograms["speech_s"].low < conversation.speech_s / 2:
         note = "; who has fewer utterances takes fewer turns"

@@ -270,15 +270,17 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
                 sources=sources.reshape(len(recipe.rows), -1, 1),
                 noise=noise,
                 speakers=tuple(row[0].speaker for row in recipe.rows),
-                placed_s=tuple(tuple(map(_placed_s, row)) for row in recipe.rows),
+                placed_s=tuple(map(_placed_s, recipe.rows)),
                 gains_db=tuple(features["gains_db"]),
             )
         )
     return examples
 
 
-def _placed_s(source: Source) -> tuple[float, float]:
-    return source.offset_s, source.offset_s + source.duration_s
+def _placed_s(row: Sequence[Source]) -> tuple[tuple[float, float], ...]:
+    """Where the utterances of a row are in a mixture, but for those that were cut away."""
+    placed = [(one.offset_s, one.offset_s + one.duration_s) for one in row if one.stop > one.start]
+    return tuple(placed) or ((0.0, 0.0),)
 
 
 def _render_report(document: Mapping[str, Any], examples: list[Any]) -> str:

@@ -161,7 +161,7 @@ class Quality:
         self.samples[recipe.split] += recipe.num_samples
         self._count("duration_s", recipe.duration_s)
         self._count("overlap_ratio", overlap_ratio(recipe))
-        for earlier, later in itertools.pairwise(recipe.offsets_s):
+        for earlier, later in itertools.pairwise(sorted(recipe.offsets_s)):
             self._count("offset_s", later - earlier)
         self._measure_turns(recipe)
         self.genders[_genders(recipe)] += 1
