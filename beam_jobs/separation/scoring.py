@@ -29,6 +29,8 @@ from scoring.report import AUDIO
 from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED, Result, find_groups, name_audio
 
 _BLOCK_S = 60.0
+# What exports call the mixture in a folder that has the mixture's id.
+_MIXTURE_NAMES = ("mix", "mixture")
 # Lengths at two rates differ by a sample or so.
 _MAX_LENGTH_DIFFERENCE_S = 0.01
 
@@ -117,8 +119,9 @@ class References:
 
 
 def mixture_id(separated: Separated) -> str:
-    """The id of the mixture that a recording is of: its name."""
-    return posixpath.basename(separated.name)
+    """The id of the mixture that a recording is of: its name, or its folder's for `mixture.wav`."""
+    folder, name = posixpath.split(separated.name)
+    return posixpath.basename(folder) if name in _MIXTURE_NAMES else name
 
 
 def score_against_files(

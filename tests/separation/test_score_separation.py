@@ -177,6 +177,18 @@ def test_a_recording_is_compared_with_the_mixture_of_its_name(exported, dataset)
     assert set(found["groups"]) == {"gender", "overlap", "level difference"}
 
 
+def test_a_mixture_may_have_a_folder_of_its_id(tmp_path, dataset, bundle):
+    mixture = next(mixtures(dataset, "test"))
+    path = tmp_path / f"calls/test/{mixture.recipe.id}/mixture.wav"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, mixture.mixture, mixture.recipe.sample_rate)
+    separate(tmp_path, bundle)
+    assert score(tmp_path, f"--dataset={dataset.folder}") == 0
+    assert {result["mixture"] for result in report(tmp_path)["results"]} == {
+        f"test/{mixture.recipe.id}/mixture"
+    }
+
+
 def test_a_recording_that_is_no_mixture_is_named(exported, dataset, bundle):
     write_recording(exported, "stranger", low_hz=200, duration_s=1.0)
     separate(exported, bundle, "--rttm")
