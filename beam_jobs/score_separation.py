@@ -16,9 +16,8 @@ from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.options import UsageError, choose_runner, parse_options, run_pipeline
 from beam_jobs.rejected import Rejected, read_rejected
 from beam_jobs.separation.naming import fill_template
-from beam_jobs.separation.scoring import (
-    NUM_PLAYERS,
-    References,
+from beam_jobs.separation.scoring import References
+from beam_jobs.separation.scoring_transforms import (
     ScoreAgainstDataset,
     ScoreAgainstFiles,
     ScoreArchive,
@@ -27,6 +26,8 @@ from schemas.dataset import DATASET, parse_dataset
 from schemas.ledger import LEDGER, REJECTED
 from scoring.diarisation import require_pyannote
 from scoring.report import PAGE, TEXT
+
+_NUM_PLAYERS = 12
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,28 +38,28 @@ def run(argv: Sequence[str]) -> int:
         OSError: the archive or the dataset can't be read.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
-    separated, output = files.absolute(arguments.separated), files.absolute(arguments.output)
-    against = _choose_scorer(arguments, separated, output)
-    paths = _list_ledger(separated)
+    archive, output = files.absolute(arguments.separated), files.absolute(arguments.output)
+    against = _choose_scorer(arguments, archive, output)
+    paths = _list_ledger(archive)
     for name in (TEXT, PAGE):
         # A report of an earlier run would pass for this one's.
         files.remove(output, name)
     pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
     not_separated = [
         Rejected(one.path, f"not separated: {one.reason}")
-        for one in read_rejected(files.join(separated, REJECTED))
+        for one in read_rejected(files.join(archive, REJECTED))
     ]
     _ = (
         pipeline
         | "Recordings"
         >> beam.Create(
             [
-                (path, f"{number:02d}" if number < NUM_PLAYERS else "")
+                (path, f"{number:02d}" if number < _NUM_PLAYERS else "")
                 for number, path in enumerate(paths)
             ]
         )
         | "ScoreArchive"
-        >> ScoreArchive(separated=separated, against=against, output=output, rejected=not_separated)
+        >> ScoreArchive(archive=archive, against=against, output=output, rejected=not_separated)
     )
     if not run_pipeline(pipeline, beam_options):
         return DONE
@@ -113,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _choose_scorer(
-    arguments: argparse.Namespace, separated: str, output: str
+    arguments: argparse.Namespace, archive: str, output: str
 ) -> ScoreAgainstFiles | ScoreAgainstDataset:
     references = References(
         arguments.references and files.absolute(arguments.references),
@@ -133,7 +134,7 @@ def _choose_scorer(
             if first == second:
                 raise UsageError(f"--references={references.audio} lacks {{number}}, of the source")
         fill_template(references.rttm, "a/b.wav")
-        return ScoreAgainstFiles(references, separated=separated, output=output)
+        return ScoreAgainstFiles(references, archive=archive, output=output)
     folder = files.absolute(arguments.dataset)
     if not is_complete(folder):
         raise UsageError(f"{folder}: not a dataset, or one whose job has not finished")
@@ -142,20 +143,20 @@ def _choose_scorer(
         folder,
         parse_dataset(files.read_text(path), path),
         rttm=arguments.rttm,
-        separated=separated,
+        archive=archive,
         output=output,
     )
 
 
-def _list_ledger(separated: str) -> list[str]:
+def _list_ledger(archive: str) -> list[str]:
     """The place of each recording in the archive's tree."""
-    prefix = files.join(separated, LEDGER, "")
-    paths = files.list_paths(separated, f"{LEDGER}/**")
+    prefix = files.join(archive, LEDGER, "")
+    paths = files.list_paths(archive, f"{LEDGER}/**")
     places = [
         path.removeprefix(prefix).removesuffix(".json") for path in paths if path.endswith(".json")
     ]
     if not places:
-        raise UsageError(f"{separated}: no ledger in it: give separate_archive's --output")
+        raise UsageError(f"{archive}: no ledger in it: give separate_archive's --output")
     return places
 
 

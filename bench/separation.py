@@ -1,14 +1,17 @@
 """How fast archives are separated, and in how much memory, beside stock Spleeter, in one run.
 
-python bench/separation.py [--without_3_hours] [--without_stock_10_minutes]
+python bench/separation.py [short] [long] [hours] [workers]     (about ten minutes for all of them)
 
 Both have the same U-Nets of 2stems, with random weights: their values cost nothing. Stock Spleeter
 reads and writes through SoundFile, which spares it two ffmpeg processes for each file. Stock takes
 13.5 GB for ten minutes. Compiled modules go to a folder of this run, as they would be installed.
 """
 
+import argparse
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,19 +64,15 @@ from beam_jobs.separation.models import describe_model
 from beam_jobs.separation.separators import load_separator
 model = describe_model("spleeter:2stems")
 separator = load_separator(model)
-windows = np.random.default_rng(0).standard_normal((2, model.framing.length, 2)).astype("f") * 0.1
 magnitudes = np.abs(np.random.default_rng(0).standard_normal((2, 512, 1024, 2))).astype("f")
-def networks():
+def run():
     separator._session.run(separator._masks, {separator._magnitudes: magnitudes})
-
-for name, run in ("model", lambda: separator.separate(windows)), ("networks", networks):
+run()
+run()
+started = time.perf_counter()
+for _ in range(10):
     run()
-    run()
-    started = time.perf_counter()
-    for _ in range(5):
-        run()
-    each_s = (time.perf_counter() - started) / 10
-    print(name, model.framing.hop / model.sample_rate / each_s)
+print(20 * model.framing.hop / model.sample_rate / (time.perf_counter() - started))
 """
 
 
@@ -85,8 +84,19 @@ def make_noise(path: Path, duration_s: int) -> None:
             file.write(np.roll(second, rng.integers(SAMPLE_RATE), axis=0))
 
 
-def measure(command: list[str]) -> tuple[float, float]:
-    """Wall-clock in seconds, and the peak of the resident memory in GB."""
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Of a command: wall-clock and processor time in seconds, peak of the resident memory in GB."""
+
+    wall_s: float
+    cpu_s: float
+    memory_gb: float
+
+    def __str__(self) -> str:
+        return f"{self.wall_s:.1f} s ({self.cpu_s:.0f} s of CPU), {self.memory_gb:.2f} GB"
+
+
+def measure(command: list[str]) -> Cost:
     started = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
@@ -95,7 +105,8 @@ def measure(command: list[str]) -> tuple[float, float]:
         if status:
             errors.seek(0)
             sys.exit(errors.read().decode())
-    return time.perf_counter() - started, usage.ru_maxrss / 1e6
+    wall_s = time.perf_counter() - started
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
 
 
 def archive_command(pattern: Path, output: Path, *options: str) -> list[str]:
@@ -109,66 +120,99 @@ def stock_command(output: Path, paths: list[Path]) -> list[str]:
     return [sys.executable, "-c", STOCK, str(output), *map(str, paths)]
 
 
+def compare_short(root: Path) -> None:
+    paths = [root / f"{number:02d}.wav" for number in range(20)]
+    for path in paths:
+        make_noise(path, 7)
+    here = measure(archive_command(root / "*.wav", root / "here"))
+    stock = measure(stock_command(root / "stock", paths))
+    print(f"20 files of 7 s: stock {stock}; here {here}")
+    print(f"  {stock.wall_s / here.wall_s:.1f} times as fast; asked for: 5, better 7")
+
+
+def compare_long(root: Path) -> None:
+    make_noise(root / "long.wav", 600)
+    here = measure(archive_command(root / "*.wav", root / "here"))
+    print(f"10 minutes: here {here}")
+    share = json.loads((root / "here/summary.json").read_text())["model_share"]
+    bare = subprocess.run([sys.executable, "-c", BARE], check=True, capture_output=True, text=True)
+    bare_s = 600 / float(bare.stdout)
+    print(f"  the bare session on full batches takes {bare_s:.1f} s:", end=" ")
+    print(f"{bare_s / here.wall_s:.0%} of the whole; asked for: 80 %")
+    print(f"  the model computes {share:.0%} of the time from the first sample to the last")
+    if available_gb() < 15:
+        print("  stock needs 13.5 GB: too much here")
+        return
+    stock = measure(stock_command(root / "stock", [root / "long.wav"]))
+    print(f"  stock {stock}: {stock.wall_s / here.wall_s:.1f} times as fast; asked for: 4")
+
+
+def measure_hours(root: Path) -> None:
+    make_noise(root / "long.wav", 3 * 3600)
+    here = measure(archive_command(root / "*.wav", root / "here"))
+    print(f"3 hours: here {here}; asked for: 1.5 GB")
+    print(f"  {3 * 3600 / here.wall_s:.0f} times as fast as it plays")
+
+
+def compare_workers(root: Path) -> None:
+    for number in range(16):
+        make_noise(root / f"{number:02d}.wav", 45)
+    one, two = (
+        measure(
+            archive_command(
+                root / "*.wav",
+                root / f"workers{number}",
+                "--model_threads=1",
+                "--direct_running_mode=multi_processing",
+                f"--direct_num_workers={number}",
+            )
+        )
+        for number in (1, 2)
+    )
+    default = measure(archive_command(root / "*.wav", root / "default"))
+    print(f"16 files of 45 s, workers of one thread: one {one}; two {two}")
+    print(f"  two are {one.wall_s / two.wall_s:.2f} times as fast as one; asked for: 1.6")
+    print(f"  one process whose model computes on all cores, as by default: {default}")
+
+
+PARTS = {
+    "short": compare_short,
+    "long": compare_long,
+    "hours": measure_hours,
+    "workers": compare_workers,
+}
+
+
+def available_gb() -> float:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1e6
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures the separation of archives.")
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
+    names = parser.parse_args().part or list(PARTS)
+    if not set(names) <= set(PARTS):
+        parser.error(f"the parts are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         os.environ["PYTHONPYCACHEPREFIX"] = str(root / "bytecode")
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
         os.environ["MODEL_PATH"] = str(root / "models")
         weights = root / "models/2stems"
-        for path in (weights, root / "short", root / "10min", root / "3h"):
+        for path in (weights, root / "warm"):
             path.mkdir(parents=True)
         subprocess.run([sys.executable, "-c", MAKE_WEIGHTS, weights], check=True)
         (weights / ".probe").write_text("OK")
-        short = [root / f"short/{number:02d}.wav" for number in range(20)]
-        for path in short:
-            make_noise(path, 7)
-        make_noise(root / "10min/long.wav", 600)
         # Once for the bytecode of both.
-        measure(archive_command(short[0], root / "warm"))
-        measure(stock_command(root / "warm", short[:1]))
-
-        ours_s, ours_gb = measure(archive_command(root / "short/*.wav", root / "a"))
-        stock_s, stock_gb = measure(stock_command(root / "b", short))
-        print(
-            f"20 files of 7 s: stock {stock_s:.1f} s, {stock_gb:.2f} GB; here {ours_s:.1f} s,",
-            end="",
-        )
-        print(f" {ours_gb:.2f} GB: {stock_s / ours_s:.1f} times as fast")
-
-        pattern = root / "10min/*.wav"
-        ours_s, ours_gb = measure(archive_command(pattern, root / "c"))
-        share = json.loads((root / "c/summary.json").read_text())["model_share"]
-        print(f"10 minutes: here {ours_s:.1f} s, {ours_gb:.2f} GB")
-        if "--without_stock_10_minutes" not in sys.argv:
-            stock_s, stock_gb = measure(stock_command(root / "d", [root / "10min/long.wav"]))
-            print(f"10 minutes: stock {stock_s:.1f} s, {stock_gb:.2f} GB: {stock_s / ours_s:.1f}x")
-        print(f"the model computes {share:.0%} of the time from the first sample to the last")
-        bare = subprocess.run(
-            [sys.executable, "-c", BARE], check=True, capture_output=True, text=True
-        )
-        print(f"bare, in seconds of audio a second:\n{bare.stdout}", end="")
-
-        one, two = (
-            measure(
-                archive_command(
-                    root / "short/*.wav",
-                    root / f"workers{number}",
-                    "--model_threads=1",
-                    "--direct_running_mode=multi_processing",
-                    f"--direct_num_workers={number}",
-                )
-            )[0]
-            for number in (1, 2)
-        )
-        print(f"20 files of 7 s, workers of one thread: one {one:.1f} s, two {two:.1f} s")
-
-        if "--without_3_hours" not in sys.argv:
-            make_noise(root / "3h/long.wav", 3 * 3600)
-            ours_s, ours_gb = measure(archive_command(root / "3h/*.wav", root / "e"))
-            print(
-                f"3 hours: here {ours_s:.0f} s, {ours_gb:.2f} GB: {10800 / ours_s:.0f}x real time"
-            )
+        make_noise(root / "warm/short.wav", 7)
+        measure(archive_command(root / "warm/*.wav", root / "warm/here"))
+        measure(stock_command(root / "warm/stock", [root / "warm/short.wav"]))
+        for name in names:
+            (root / name).mkdir()
+            PARTS[name](root / name)
+            shutil.rmtree(root / name)
 
 
 if __name__ == "__main__":

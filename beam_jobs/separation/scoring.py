@@ -1,50 +1,38 @@
-"""Scoring a separated archive: against files of references, or against a mixture dataset.
+"""Scoring a separated recording: against files of references, or a mixture of a dataset.
 
-Only names travel between the steps: audio is read where it is measured, from long files in blocks.
+Files are read in blocks, so that memory does not grow with their length.
 """
 
 import dataclasses
-import functools
 import io
-import json
 import math
 import posixpath
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import soundfile
-from apache_beam.pvalue import PCollection, PDone, TaggedOutput
-from apache_beam.transforms.combiners import ToList
 
 from beam_jobs import files
 from beam_jobs.audio import AudioHeader, UnusableAudioError, read_blocks, read_header
-from beam_jobs.rejected import Rejected, write_rejected
 from beam_jobs.separation.activity import parse_rttm
 from beam_jobs.separation.framing import Framing, cut_windows
 from beam_jobs.separation.naming import fill_template
 from beam_jobs.separation.resampling import resample_blocks
 from beam_jobs.separation.streaming import RTTM_SUFFIX
-from beam_jobs.separation.transforms import reject, with_retries
-from schemas.dataset import Dataset, Shard
-from schemas.ledger import LEDGER, REJECTED, LedgerRecord, parse_ledger_record
+from schemas.ledger import LedgerRecord
 from schemas.recipe import Recipe
-from schemas.tfrecord import CorruptRecordError, read_records
 from scoring.diarisation import DiarisationErrors, Turns, find_errors
 from scoring.metrics import Audio, Block, Blocks, ideal_ratio_mask, level_difference_db, measure
-from scoring.mixtures import EvaluatedMixture, decode_mixture
-from scoring.report import AUDIO, render_reports
+from scoring.mixtures import EvaluatedMixture
+from scoring.report import AUDIO
 from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED, Result, find_groups, name_audio
 
-NUM_PLAYERS = 12
-
 _BLOCK_S = 60.0
+# What exports call the mixture in a folder that has the mixture's id.
+_MIXTURE_NAMES = ("mix", "mixture")
 # Lengths at two rates differ by a sample or so.
 _MAX_LENGTH_DIFFERENCE_S = 0.01
-
-_FOUND = "found"
 
 
 class UnscorableError(ValueError):
@@ -75,11 +63,6 @@ class Separated:
         """Of the outputs, relative to the archive's folder."""
         paths = tuple(output.path for output in self.record.outputs)
         return paths[:-1] if self.record.parameters.rttm else paths
-
-    @property
-    def duration_s(self) -> float:
-        """The length of the recording in seconds."""
-        return self.record.duration_s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,245 +118,21 @@ class References:
         return fill_template(self.rttm, separated.relative_path)
 
 
-class ScoreArchive(beam.PTransform[PCollection[tuple[str, str]], PDone]):
-    """Writes the report on an archive, and `rejected.jsonl`.
-
-    Input: the `relative_path` and `player` of each recording that the ledger has.
-    """
-
-    def __init__(
-        self,
-        *,
-        separated: str,
-        against: "ScoreAgainstFiles | ScoreAgainstDataset",
-        output: str,
-        rejected: Sequence[Rejected] = (),
-    ) -> None:
-        """Says what is scored.
-
-        Args:
-            separated: the folder of the archive.
-            against: what scores a recording.
-            output: the folder of the report.
-            rejected: what could not be separated.
-        """
-        self._separated = separated
-        self._against = against
-        self._output = output
-        self._rejected = rejected
-
-    def expand(self, recordings: PCollection[tuple[str, str]]) -> PDone:
-        """Reads the ledger, scores each recording, and writes what it all comes to."""
-        ledger = (
-            recordings
-            | "SpreadRecordings" >> beam.Reshuffle()
-            | "ReadLedger"
-            >> beam.ParDo(_ReadLedger(self._separated)).with_outputs(REJECTED, main=_FOUND)
-        )
-        scores, unscored = ledger[_FOUND] | "Score" >> self._against
-        _ = (
-            scores
-            | "ListScores" >> ToList()
-            | "WriteReports" >> beam.Map(functools.partial(write_reports, self._output))
-        )
-        path = files.join(self._output, REJECTED)
-        _ = (
-            (
-                recordings.pipeline | "NotSeparated" >> beam.Create(self._rejected),
-                ledger[REJECTED],
-                unscored,
-            )
-            | "AllRejected" >> beam.Flatten()
-            | "ListRejected" >> ToList()
-            | "WriteRejected" >> beam.Map(lambda all_: write_rejected(path, sorted(all_)))
-        )
-        return PDone(recordings.pipeline)
-
-
-class ScoreAgainstFiles(beam.PTransform[PCollection[Separated], Any]):
-    """Scores recordings against files. Output: each `Score`, and each `Rejected`."""
-
-    def __init__(self, references: References, *, separated: str, output: str) -> None:
-        self._references = references
-        self._separated = separated
-        self._output = output
-
-    def expand(self, recordings: PCollection[Separated]) -> Any:
-        """Scores one recording at a time."""
-        scored = (
-            recordings
-            | "SpreadSeparated" >> beam.Reshuffle()
-            | "ScoreFiles"
-            >> beam.ParDo(
-                _ScoreFiles(self._references, self._separated, self._output)
-            ).with_outputs(REJECTED, main=_FOUND)
-        )
-        return scored[_FOUND], scored[REJECTED]
-
-
-class ScoreAgainstDataset(beam.PTransform[PCollection[Separated], Any]):
-    """Scores separated mixtures of a dataset: recordings whose name is a mixture's id.
-
-    Output: each `Score`, and each `Rejected`.
-    """
-
-    def __init__(
-        self, folder: str, dataset: Dataset, *, rttm: bool, separated: str, output: str
-    ) -> None:
-        """Says what is scored.
-
-        Args:
-            folder: of the dataset.
-            dataset: what it says of itself.
-            rttm: whether who speaks when is scored, too, against the recipes.
-            separated: the folder of the archive.
-            output: the folder of the report.
-        """
-        self._folder = folder
-        self._dataset = dataset
-        self._rttm = rttm
-        self._separated = separated
-        self._output = output
-
-    def expand(self, recordings: PCollection[Separated]) -> Any:
-        """Brings the recordings to the shards that their mixtures are in."""
-        shards = (
-            recordings.pipeline
-            | "Shards" >> beam.Create([info.shard for info in self._dataset.shards])
-            | "SpreadShards" >> beam.Reshuffle()
-            | "MixturesOfShards"
-            >> beam.FlatMap(functools.partial(list_mixtures, self._folder, self._dataset.name))
-        )
-        placed = (
-            (recordings | "ByMixture" >> beam.WithKeys(mixture_id), shards)
-            | "FindMixtures" >> beam.CoGroupByKey()
-            | "FindShards"
-            >> beam.ParDo(_FindShard(self._folder)).with_outputs(REJECTED, main=_FOUND)
-        )
-        scored = (
-            placed[_FOUND]
-            | "ByShard" >> beam.GroupByKey()
-            | "ScoreShards"
-            >> beam.ParDo(
-                _ScoreShard(self._folder, self._dataset, self._rttm, self._separated, self._output)
-            ).with_outputs(REJECTED, main=_FOUND)
-        )
-        rejected = (placed[REJECTED], scored[REJECTED]) | "Unscored" >> beam.Flatten()
-        return scored[_FOUND], rejected
-
-
-class _ReadLedger(beam.DoFn):
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def process(self, element: tuple[str, str]) -> Iterator[Any]:
-        relative_path, player = element
-        path = files.join(self._folder, LEDGER, f"{relative_path}.json")
-        yield from _or_reject(
-            path,
-            lambda: Separated(
-                relative_path, player, parse_ledger_record(files.read_text(path), path)
-            ),
-        )
-
-
-class _ScoreFiles(beam.DoFn):
-    def __init__(self, references: References, separated: str, output: str) -> None:
-        self._references = references
-        self._separated = separated
-        self._output = output
-
-    def process(self, separated: Separated) -> Iterator[Any]:  # type: ignore[override]
-        yield from _or_reject(
-            separated.record.path,
-            lambda: score_against_files(
-                separated, self._references, folder=self._separated, output=self._output
-            ),
-        )
-
-
-class _FindShard(beam.DoFn):
-    def __init__(self, dataset: str) -> None:
-        self._dataset = dataset
-
-    def process(self, element: Any) -> Iterator[Any]:
-        name, (recordings, shards) = element
-        (shard,) = shards or (None,)
-        for separated in recordings:
-            if shard is None:
-                error = UnscorableError(f"{self._dataset} has no mixture {name!r}")
-                yield TaggedOutput(REJECTED, reject(separated.record.path, error))
-            else:
-                yield shard, separated
-
-
-class _ScoreShard(beam.DoFn):
-    def __init__(
-        self, folder: str, dataset: Dataset, rttm: bool, separated: str, output: str
-    ) -> None:
-        self._folder = folder
-        self._dataset = dataset
-        self._rttm = rttm
-        self._separated = separated
-        self._output = output
-
-    def process(self, element: tuple[str, Iterable[Separated]]) -> Iterator[Any]:
-        name, recordings = element
-        path = files.join(self._folder, name)
-        wanted: dict[str, list[Separated]] = {}
-        for separated in recordings:
-            wanted.setdefault(mixture_id(separated), []).append(separated)
-        error: Exception = UnscorableError(f"{path}: the mixture is not in it")
-        try:
-            with files.open_file(path, compressed=bool(self._dataset.compression)) as file:
-                for example in read_records(file):
-                    mixture = decode_mixture(example, path)
-                    for separated in wanted.pop(mixture.recipe.id, ()):
-                        yield from _or_reject(
-                            separated.record.path,
-                            functools.partial(
-                                score_against_mixture,
-                                separated,
-                                mixture,
-                                rttm=self._rttm,
-                                folder=self._separated,
-                                output=self._output,
-                            ),
-                        )
-        except (CorruptRecordError, OSError, EOFError, zlib.error) as damage:
-            error = UnscorableError(f"{path}: {damage}; copy the shard again")
-        for separated in (one for several in wanted.values() for one in several):
-            yield TaggedOutput(REJECTED, reject(separated.record.path, error))
-
-
-def _or_reject(path: str, attempt: Callable[[], Any]) -> Iterator[Any]:
-    try:
-        yield with_retries(attempt)
-    except Exception as error:
-        yield TaggedOutput(REJECTED, reject(path, error))
-
-
-def list_mixtures(folder: str, dataset_name: str, shard: Shard) -> Iterator[tuple[str, str]]:
-    """Yields the id of each mixture in a shard, with the name of the shard's file."""
-    with files.open_file(files.join(folder, shard.recipes)) as file:
-        for line in file:
-            yield json.loads(line)["id"], shard.tfrecord(dataset_name)
-
-
 def mixture_id(separated: Separated) -> str:
-    """The id of the mixture that a recording is of: its name."""
-    return posixpath.basename(separated.name)
+    """The id of the mixture that a recording is of: its name, or its folder's for `mixture.wav`."""
+    folder, name = posixpath.split(separated.name)
+    return posixpath.basename(folder) if name in _MIXTURE_NAMES else name
 
 
 def score_against_files(
-    separated: Separated, references: References, *, folder: str, output: str
+    separated: Separated, references: References, *, archive: str, output: str
 ) -> Score:
     """Scores a recording.
 
     Args:
         separated: the recording.
         references: what it is compared with.
-        folder: of the archive.
+        archive: the folder of the archive.
         output: the folder of the report.
 
     Raises:
@@ -383,7 +142,7 @@ def score_against_files(
     if references.audio:
         paths = references.audio_paths(separated)
         header = _read_header(paths[0])
-        outputs = [files.join(folder, path) for path in separated.audio_paths]
+        outputs = [files.join(archive, path) for path in separated.audio_paths]
         read = _reader([*outputs, *paths, separated.record.path], header, _BLOCK_S)
 
         def blocks() -> Iterator[Block]:
@@ -393,13 +152,18 @@ def score_against_files(
         results = _measure(separated, blocks, header.sample_rate, None, output)
     diarisation = None
     if references.rttm:
-        turns = _read_turns(references.rttm_path(separated))
-        diarisation = _find_errors(separated, turns, folder)
+        told = _read_told_turns(separated, archive)
+        diarisation = find_errors(
+            separated.name,
+            reference=_read_turns(references.rttm_path(separated)),
+            hypothesis=told,
+            duration_s=separated.record.duration_s,
+        )
     return Score(separated.name, results, diarisation)
 
 
 def score_against_mixture(
-    separated: Separated, mixture: EvaluatedMixture, *, rttm: bool, folder: str, output: str
+    separated: Separated, mixture: EvaluatedMixture, *, rttm: bool, archive: str, output: str
 ) -> Score:
     """Scores a recording that is a mixture of a dataset.
 
@@ -407,7 +171,7 @@ def score_against_mixture(
         separated: the recording.
         mixture: what it is compared with.
         rttm: whether who speaks when is scored, too.
-        folder: of the archive.
+        archive: the folder of the archive.
         output: the folder of the report.
 
     Raises:
@@ -415,7 +179,7 @@ def score_against_mixture(
     """
     recipe = mixture.recipe
     header = AudioHeader(recipe.sample_rate, recipe.num_samples, 1)
-    outputs = [files.join(folder, path) for path in separated.audio_paths]
+    outputs = [files.join(archive, path) for path in separated.audio_paths]
     if len(outputs) != len(mixture.sources):
         raise UnscorableError(f"{len(outputs)} outputs, but {len(mixture.sources)} sources")
     (estimates,) = _reader(outputs, header, header.num_frames / header.sample_rate)()
@@ -423,25 +187,16 @@ def score_against_mixture(
     results = _measure(separated, block.alone, recipe.sample_rate, recipe, output)
     diarisation = None
     if rttm:
-        turns = [
-            (source.speaker, source.offset_s, source.offset_s + source.duration_s)
-            for source in recipe.sources
-        ]
-        diarisation = _find_errors(separated, turns, folder)
+        diarisation = find_errors(
+            separated.name,
+            reference=[
+                (source.speaker, source.offset_s, source.offset_s + source.duration_s)
+                for source in recipe.sources
+            ],
+            hypothesis=_read_told_turns(separated, archive),
+            duration_s=recipe.duration_s,
+        )
     return Score(separated.name, results, diarisation)
-
-
-def write_reports(output: str, scores: Iterable[Score]) -> None:
-    """Writes the report on all recordings, if there are any."""
-    in_order = sorted(scores, key=lambda score: score.name)
-    if not in_order:
-        return
-    reports = render_reports(
-        [result for score in in_order for result in score.results],
-        [score.diarisation for score in in_order if score.diarisation is not None],
-    )
-    for name, content in reports.items():
-        files.write_text(files.join(output, name), content)
 
 
 def _measure(
@@ -543,15 +298,10 @@ def _read_header(path: str) -> AudioHeader:
         raise UnscorableError(f"{path}: {error}") from None
 
 
-def _find_errors(separated: Separated, reference: Turns, folder: str) -> DiarisationErrors:
+def _read_told_turns(separated: Separated, archive: str) -> Turns:
     if not separated.record.parameters.rttm:
         raise UnscorableError("it was separated without --rttm")
-    return find_errors(
-        separated.name,
-        reference=reference,
-        hypothesis=_read_turns(files.join(folder, separated.record.outputs[-1].path)),
-        duration_s=separated.duration_s,
-    )
+    return _read_turns(files.join(archive, separated.record.outputs[-1].path))
 
 
 def _read_turns(path: str) -> Turns:

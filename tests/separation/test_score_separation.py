@@ -7,6 +7,7 @@ from small_datasets import build, write_corpus, write_recipe
 
 from beam_jobs import score_separation, separate_archive
 from beam_jobs.separation import scoring
+from schemas.tfrecord import read_records
 from scoring import diarisation
 from scoring.metrics import Block, measure
 from scoring.mixtures import decode_mixture
@@ -146,7 +147,7 @@ def dataset(tmp_path_factory):
 def mixtures(dataset, split):
     for path in sorted(dataset.folder.glob(f"*-{split}.tfrecord-*")):
         with path.open("rb") as file:
-            yield from (decode_mixture(record, str(path)) for record in scoring.read_records(file))
+            yield from (decode_mixture(record, str(path)) for record in read_records(file))
 
 
 @pytest.fixture
@@ -174,6 +175,18 @@ def test_a_recording_is_compared_with_the_mixture_of_its_name(exported, dataset)
     found = row(exported, MODEL)
     assert found["si_sdr_db"]["mean"] == pytest.approx(np.mean(expected), abs=1e-3)
     assert set(found["groups"]) == {"gender", "overlap", "level difference"}
+
+
+def test_a_mixture_may_have_a_folder_of_its_id(tmp_path, dataset, bundle):
+    mixture = next(mixtures(dataset, "test"))
+    path = tmp_path / f"calls/test/{mixture.recipe.id}/mixture.wav"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, mixture.mixture, mixture.recipe.sample_rate)
+    separate(tmp_path, bundle)
+    assert score(tmp_path, f"--dataset={dataset.folder}") == 0
+    assert {result["mixture"] for result in report(tmp_path)["results"]} == {
+        f"test/{mixture.recipe.id}/mixture"
+    }
 
 
 def test_a_recording_that_is_no_mixture_is_named(exported, dataset, bundle):
@@ -217,6 +230,12 @@ def test_who_speaks_when_is_scored_by_rttm_alone(archive, capsys):
     template = archive / "truth/{folder}/{stem}.rttm"
     assert score(archive, f"--reference_rttm={template}") == 1
     assert "truth/monday/a.rttm: no such file" in capsys.readouterr().err
+
+
+def test_rttm_that_was_not_written_can_not_be_scored(archive, bundle, capsys):
+    separate(archive, bundle)
+    assert score(archive, f"--reference_rttm={archive}/truth") == 1
+    assert "separated without --rttm" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
