@@ -25,6 +25,7 @@ ARCHITECTURE_PARAMS = {
     "joint.tasnet": (
         "encoder_filters",
         "encoder_length",
+        "joined_frames",
         "num_filters",
         "num_hidden",
         "num_blocks",
