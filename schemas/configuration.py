@@ -1,7 +1,8 @@
 """Training configurations: Spleeter's own JSON, whose keys keep their names and their meaning.
 
 See https://github.com/deezer/spleeter/wiki/3.-Models#model-configuration; ours are
-`dynamic_remixing`, `gradient_clip_norm` and the two `..._patience`, all optional.
+`dynamic_remixing`, `gradient_clip_norm`, `learning_rate_warmup_steps`, `weight_averaging` and the
+two `..._patience`, all optional.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ ARCHITECTURE_PARAMS = {
     "joint.tasnet": (
         "encoder_filters",
         "encoder_length",
+        "joined_frames",
         "num_filters",
         "num_hidden",
         "num_blocks",
@@ -67,6 +69,8 @@ class Configuration:
     optimizer: Literal["Adam", "Adadelta", "SGD"] = "Adam"
     dynamic_remixing: bool = False
     gradient_clip_norm: float = 0.0
+    learning_rate_warmup_steps: int = 0
+    weight_averaging: float = 0.0
     learning_rate_patience: int = 0
     early_stopping_patience: int = 0
 

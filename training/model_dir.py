@@ -4,9 +4,11 @@
 `ckpt-STEP` the last checkpoints with all that training needs to go on, `best/ckpt-STEP` the best.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -19,7 +21,7 @@ _METRICS = "metrics.json"
 _BEST = "best"
 _KEEP = 2
 
-_OF_THE_NETWORK = (
+_OF_THE_CHECKPOINT = (
     "model",
     "instrument_list",
     "sample_rate",
@@ -28,6 +30,7 @@ _OF_THE_NETWORK = (
     "T",
     "F",
     "n_channels",
+    "weight_averaging",
 )
 
 
@@ -90,6 +93,21 @@ class TrainingState:
             num_stale=self.num_stale,
         )
 
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """While it lasts, the network has the running mean of its weights, where there is one."""
+        if not self.optimizer.use_ema:
+            yield
+            return
+        variables = self.separator.network.trainable_variables
+        trained = [variable.numpy() for variable in variables]
+        self.optimizer.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, trained, strict=True):
+                variable.assign(value)
+
 
 class ModelDir:
     """A model's folder, local or remote."""
@@ -105,12 +123,12 @@ class ModelDir:
         """
         if tf.io.gfile.exists(self._path(_CONFIGURATION)):
             earlier = self.read_configuration()
-            for key in _OF_THE_NETWORK:
-                if earlier.document[key] != configuration.document[key]:
+            for key in _OF_THE_CHECKPOINT:
+                if earlier.document.get(key) != configuration.document.get(key):
                     raise ModelDirError(
                         f"{self.folder}: holds another model: {key} is "
-                        f"{json.dumps(earlier.document[key])} there and "
-                        f"{json.dumps(configuration.document[key])} in the configuration; "
+                        f"{json.dumps(earlier.document.get(key))} there and "
+                        f"{json.dumps(configuration.document.get(key))} in the configuration; "
                         "train into another folder"
                     )
         tf.io.gfile.makedirs(self.folder)
@@ -202,9 +220,13 @@ class ModelDir:
 
 
 def _build_optimizer(configuration: Configuration) -> tf.keras.optimizers.Optimizer:
+    momentum = configuration.weight_averaging
+    averaging = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
     # The constants are those of TensorFlow 1, which Spleeter trains with.
     if configuration.optimizer == "Adadelta":
-        return tf.keras.optimizers.Adadelta(learning_rate=0.001, rho=0.95, epsilon=1e-8)
+        return tf.keras.optimizers.Adadelta(
+            learning_rate=0.001, rho=0.95, epsilon=1e-8, **averaging
+        )
     if configuration.optimizer == "SGD":
-        return tf.keras.optimizers.SGD(configuration.learning_rate)
-    return tf.keras.optimizers.Adam(configuration.learning_rate, epsilon=1e-8)
+        return tf.keras.optimizers.SGD(configuration.learning_rate, **averaging)
+    return tf.keras.optimizers.Adam(configuration.learning_rate, epsilon=1e-8, **averaging)

@@ -187,6 +187,11 @@ class _Run:
             ) from None
 
     def _validate(self, step: int) -> None:
+        with self._state.averaged_weights():
+            self._measure(step)
+        self._validated_s = self._elapsed_s()
+
+    def _measure(self, step: int) -> None:
         state, configuration = self._state, self._configuration
         loss, si_sdri_db = tf.keras.metrics.Mean(), tf.keras.metrics.Mean()
         for index, batch in enumerate(validation_batches(self._dataset, configuration)):
@@ -213,7 +218,6 @@ class _Run:
             patience = configuration.learning_rate_patience
             if patience and int(state.num_stale) % patience == 0:
                 state.optimizer.learning_rate.assign(state.optimizer.learning_rate / 2)
-        self._validated_s = self._elapsed_s()
         _LOG.info(
             "step %d: validation loss %.4g, SI-SDRi %.2f dB",
             step,
@@ -272,11 +276,20 @@ def build_train_step(
         if configuration.gradient_clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, configuration.gradient_clip_norm, norm)
         with tf.control_dependencies([norm]):
+            if configuration.learning_rate_warmup_steps:
+                _warm_up(configuration, state)
             state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
             state.step.assign_add(1)
         return loss
 
     return train_step
+
+
+def _warm_up(configuration: Configuration, state: TrainingState) -> None:
+    """Lets the learning rate rise with the steps; after that it is what the schedule made it."""
+    rate = state.optimizer.learning_rate
+    share = tf.cast(state.step + 1, tf.float32) / configuration.learning_rate_warmup_steps
+    rate.assign(tf.where(share <= 1, configuration.learning_rate * share, rate))
 
 
 def _build_validation_step(

@@ -25,6 +25,10 @@ SMALL = {
     "joint_blstm_8k": {"T": 64, "model": {"type": "joint.blstm", "params": {"lstm_units": 8}}},
     "joint_tcn_mask_8k": {"T": 64, "model": {"type": "joint.tcn", "params": {"num_blocks": 2}}},
     "joint_tasnet_8k": {"T": 64, "model": {"type": "joint.tasnet", "params": {"num_blocks": 2}}},
+    "joint_tasnet_joined_8k": {
+        "T": 64,
+        "model": {"type": "joint.tasnet", "params": {"num_blocks": 2, "joined_frames": 3}},
+    },
 }
 
 

@@ -16,8 +16,9 @@ import tensorflow as tf
 from schemas.configuration import Configuration
 from schemas.tfrecord import CorruptRecordError
 from training import verdict
-from training.model_dir import ModelDir, ModelDirError, TrainingState
-from training.train import DivergedError, main, train
+from training.input import open_dataset, training_batches
+from training.model_dir import Metrics, ModelDir, ModelDirError, TrainingState
+from training.train import DivergedError, build_train_step, main, train
 
 MakeDataset = Callable[..., Path]
 MakeConfiguration = Callable[..., Configuration]
@@ -152,6 +153,40 @@ def test_training_stops_when_validation_no_longer_improves(
     rates = scalars(tmp_path / "model", "train/learning_rate")
     assert len(rates) < 10
     assert rates[-1] == pytest.approx(rates[0] / 2)
+
+
+def test_the_learning_rate_rises_step_by_step_to_what_was_asked_for(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration(
+        "joint_tcn_mask_8k", **TINY, model=TINY_TCN, learning_rate_warmup_steps=4
+    )
+    train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=5)
+    rates = scalars(tmp_path / "model", "train/learning_rate")
+    assert rates == pytest.approx([0.00025, 0.0005, 0.00075, 0.001, 0.001])
+
+
+def test_what_is_kept_has_the_mean_of_the_weights_and_training_goes_on_without(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN, weight_averaging=0.75)
+    folder = ModelDir(str(tmp_path / "model"))
+    folder.prepare(config)
+    state = TrainingState(config)
+    train_step = build_train_step(config, state)
+    dataset = open_dataset(str(make_dataset()), config, ["train"])
+    variable = state.separator.network.trainable_variables[0]
+    mean = variable.numpy()
+    for batch in training_batches(dataset, config, 0).take(3):
+        train_step(batch)
+        mean = 0.75 * mean + 0.25 * variable.numpy()
+    trained = variable.numpy()
+    with state.averaged_weights():
+        folder.save_best(state, Metrics(3, 0.0, 0.0, ""))
+    np.testing.assert_array_equal(variable, trained)
+    kept = folder.load_best()[1].network.trainable_variables[0]
+    np.testing.assert_allclose(kept, mean, atol=1e-6)
+    assert np.abs(trained - mean).max() > 1e-4
 
 
 def test_a_damaged_shard_is_named_when_training_comes_to_it(

@@ -4,6 +4,7 @@ What makes an output mean a speaker is the loss: the best permutation, or the or
 All take any number of frames (or samples), and one to five instruments.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,9 @@ def tasnet(
 ) -> dict[str, tf.Tensor]:
     """Dilated convolutions on a learned encoder, float32 [batch, samples, channels].
 
+    With `joined_frames`, the convolutions take so many frames of the encoder as one: the masks stay
+    as fine, and all between them has so much less to do.
+
     Returns:
         `NAME_waveform` of each instrument, as long as the input.
     """
@@ -57,22 +61,23 @@ def tasnet(
     num_filters = params.get("encoder_filters", 256)
     length = params.get("encoder_length", 32)
     level = tf.sqrt(tf.reduce_mean(input_tensor**2, axis=[1, 2], keepdims=True)) + 1e-8
+    joined = params.get("joined_frames", 1)
     # "same" places its frames by the length: only whole strides have them where the decoder does.
     num_samples = tf.shape(input_tensor)[1]
-    padded = tf.pad(input_tensor / level, [[0, 0], [0, -num_samples % (length // 2)], [0, 0]])
+    missing = -num_samples % (joined * (length // 2))
     encoded = layers.Conv1D(
         num_filters, length, length // 2, padding="same", activation="relu", use_bias=False
-    )(padded)
-    hidden = _convolutions(layers.LayerNormalization()(encoded), params)
-    masks = layers.Dense(num_filters * len(instruments))(hidden)
-    masks = layers.Reshape((-1, num_filters, len(instruments)))(masks)
-    masks = tf.nn.softmax(masks)
+    )(tf.pad(input_tensor / level, [[0, 0], [0, missing], [0, 0]]))
+    features = layers.LayerNormalization()(encoded)
+    hidden = _convolutions(layers.Reshape((-1, joined * num_filters))(features), params)
+    logits = [layers.Dense(joined * num_filters)(hidden) for _ in instruments]
+    masks = [layers.Reshape((-1, num_filters))(mask) for mask in _softmax(logits)]
     decoder = layers.Conv1DTranspose(
         num_channels, length, length // 2, padding="same", use_bias=False
     )
     return {
-        f"{name}_waveform": decoder(encoded * masks[..., slot])[:, :num_samples] * level
-        for slot, name in enumerate(instruments)
+        f"{name}_waveform": decoder(encoded * mask)[:, :num_samples] * level
+        for name, mask in zip(instruments, masks, strict=True)
     }
 
 
@@ -104,10 +109,17 @@ def _masked(
     hidden: tf.Tensor, magnitudes: tf.Tensor, instruments: Sequence[str]
 ) -> dict[str, tf.Tensor]:
     _, _, num_bins, num_channels = magnitudes.shape
-    logits = layers.Dense(num_bins * num_channels * len(instruments))(hidden)
-    logits = layers.Reshape((-1, num_bins, num_channels, len(instruments)))(logits)
-    masks = tf.nn.softmax(logits)
+    logits = [layers.Dense(num_bins * num_channels)(hidden) for _ in instruments]
+    masks = [layers.Reshape((-1, num_bins, num_channels))(mask) for mask in _softmax(logits)]
     return {
-        f"{name}_spectrogram": masks[..., slot] * magnitudes
-        for slot, name in enumerate(instruments)
+        f"{name}_spectrogram": mask * magnitudes
+        for name, mask in zip(instruments, masks, strict=True)
     }
+
+
+def _softmax(logits: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Of each element over the tensors, without the price of a softmax over a short axis."""
+    peak = tf.stop_gradient(functools.reduce(tf.maximum, logits))
+    powers = [tf.exp(logit - peak) for logit in logits]
+    share = tf.math.reciprocal(tf.add_n(powers))
+    return [power * share for power in powers]
