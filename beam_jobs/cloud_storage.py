@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import Blob, Client
+from google.cloud.storage.fileio import BlobWriter
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 # The header of a recording, and all of most utterances.
@@ -73,8 +74,15 @@ def open_object(path: str) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_ObjectReader(path)))
 
 
+@contextlib.contextmanager
+def create_object(path: str) -> Iterator[BinaryIO]:
+    """Opens an object for writing, which appears, whole, when the block ends without an error."""
+    with _as_os_error(path), _ObjectWriter(path) as file:
+        yield cast(BinaryIO, file)
+
+
 def upload(file: BinaryIO, path: str) -> None:
-    """Makes an object of a whole file, which appears when it is complete, checksum and all."""
+    """Makes an object of a whole file."""
     num_bytes = file.seek(0, io.SEEK_END)
     blob = _blob(path, chunk_bytes=_UPLOAD_CHUNK_BYTES)
     with _as_os_error(path):
@@ -82,7 +90,7 @@ def upload(file: BinaryIO, path: str) -> None:
             file,
             rewind=True,
             size=num_bytes,
-            content_type=mimetypes.guess_type(path)[0],
+            content_type=_content_type(path),
             checksum="crc32c",
             retry=DEFAULT_RETRY,
         )
@@ -152,6 +160,30 @@ class _ObjectReader(io.RawIOBase):
         if not content:
             raise OSError(f"{self._path}: ends before its size")
         return content
+
+
+class _ObjectWriter(BlobWriter):  # type: ignore[misc]
+    """An object, sent in chunks; what is not sent to its end leaves none."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            _blob(path),
+            chunk_size=_UPLOAD_CHUNK_BYTES,
+            ignore_flush=True,
+            retry=DEFAULT_RETRY,
+            content_type=_content_type(path),
+            checksum="crc32c",
+        )
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # Closing the file would end the upload, as the garbage collector would.
+            self._buffer.close()
+        self.close()
+
+
+def _content_type(path: str) -> str:
+    return mimetypes.guess_type(path)[0] or "application/octet-stream"
 
 
 def _gcs_io() -> GcsIO:

@@ -44,9 +44,8 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
         OSError: the folder can't be written or is full; BeamIOError is one.
     """
     if is_cloud_storage(path):
-        with tempfile.TemporaryFile() as local:
-            yield cast(BinaryIO, local)
-            _cloud_storage().upload(local, path)
+        with _cloud_storage().create_object(path) as created:
+            yield created
         return
     temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
     file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)

@@ -49,6 +49,7 @@ class CloudStorage:
         requests: the kind of each request.
         bytes_read: how much of objects' contents was asked for.
         tokens: what the clients showed.
+        uploads: what was answered to the last chunk of an upload, by its URL.
     """
 
     root = f"gs://{BUCKET}"
@@ -69,6 +70,7 @@ class CloudStorage:
         self.requests = []
         self.bytes_read = 0
         self.tokens = set()
+        self.uploads = {}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -133,6 +135,7 @@ def run_cloud_storage(folder: Path):
         certificate = write_certificate(folder / "certificate.pem")
         network = http.server.ThreadingHTTPServer(("localhost", 0), _Network)
         network.emulator_port = port
+        network.addresses = [f"localhost:{one}".encode() for one in (port, network.server_port)]
         network.daemon_threads = True
         network.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         network.tls.load_cert_chain(certificate)
@@ -209,14 +212,22 @@ class _Network(http.server.BaseHTTPRequestHandler):
             return self._reset()
         if fault not in (None, "reset after"):
             return self._answer(int(fault), {}, b'{"error": {"message": "not now"}}')
+        if self.path in cloud_storage.uploads:
+            # The end of an upload that has ended; the emulator knows nothing of it any more.
+            return self._answer(200, {}, cloud_storage.uploads[self.path])
         connection = http.client.HTTPConnection("localhost", self.server.emulator_port)
         connection.request(self.command, self.path, body, dict(self.headers))
         response = connection.getresponse()
         content = response.read()
+        if self.command == "PUT" and response.status == 200:
+            cloud_storage.uploads[self.path] = content
         if fault == "reset after":
             return self._reset()
         if kind == "read":
             cloud_storage.bytes_read += len(content)
+        else:
+            # Objects tell where they are read from, and must not lead past the network.
+            content = content.replace(*self.server.addresses)
         if kind == "list":
             content = _page(content, self.path)
         headers = {

@@ -22,12 +22,13 @@ from apitools.base.py import encoding
 from local_ports import free_port, is_listening
 from small_datasets import REPOSITORY, build
 
-from beam_jobs import build_mixtures, separate_archive, verify_dataset
+from beam_jobs import build_mixtures, score_separation, separate_archive, verify_dataset
 from deploy.dataflow.metadata import template_metadata
 from schemas.bundle import Bundle, Provenance
 
 DATAFLOW = REPOSITORY / "deploy" / "dataflow"
-PACKAGES = ("beam_jobs", "schemas", "training")
+PACKAGES = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")]
+PACKAGES.remove("demo")
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,9 @@ def jobs(cloud_storage, corpus, recipe, bundle, tmp_path):
     speech = cloud_storage.put(corpus, "dataflow/corpus")
     model = cloud_storage.put(bundle, "dataflow/bundle")
     dataset = cloud_storage.put(built.folder, "dataflow/dataset")
+    (tmp_path / "separated" / "_ledger").mkdir(parents=True)
+    (tmp_path / "separated" / "_ledger" / "a.wav.json").touch()
+    separated = cloud_storage.put(tmp_path / "separated", "dataflow/separated")
     output = f"{cloud_storage.root}/dataflow/output"
     return {
         build_mixtures: (
@@ -164,6 +168,10 @@ def jobs(cloud_storage, corpus, recipe, bundle, tmp_path):
         separate_archive: (
             (f"--input={speech}/**.flac", f"--model={model}", f"--output={output}/separated"),
             ("Inspect", "SeparateShort", "SeparateLong", "WriteRejected", "WriteCounts"),
+        ),
+        score_separation: (
+            (f"--dataset={dataset}", f"--separated={separated}", f"--output={output}/scores"),
+            ("ScoreArchive",),
         ),
         verify_dataset: (
             (f"--dataset={dataset}", f"--report={output}/damage.jsonl"),
@@ -206,7 +214,9 @@ def test_each_job_becomes_one_that_dataflow_takes(cloud_storage, jobs, sources, 
             assert any(re.search(rf"\b{step}\b", one) for one in names), (name, step)
 
 
-@pytest.mark.parametrize("job", [build_mixtures, separate_archive, verify_dataset])
+@pytest.mark.parametrize(
+    "job", [build_mixtures, score_separation, separate_archive, verify_dataset]
+)
 def test_a_template_offers_the_options_of_its_command(job):
     parser = job.build_parser()
     metadata = template_metadata("name", parser)
@@ -233,3 +243,4 @@ def test_the_image_has_what_the_launcher_has():
     for source in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
         for name in source.split():
             assert (REPOSITORY / name).exists(), name
+    assert set(PACKAGES) <= set(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE))

@@ -95,10 +95,11 @@ def test_the_operator_takes_the_cluster(flink_deployment_schema):
     deployment = documents()["FlinkDeployment"]
     metadata = {"apiVersion": {}, "kind": {}, "metadata": {}}
     flink_deployment_schema["properties"] |= metadata
-    jsonschema.validate(deployment, flink_deployment_schema)
+    operator = jsonschema.Draft202012Validator(flink_deployment_schema)
+    operator.validate(deployment)
     deployment["spec"]["taskManager"]["replica"] = 4
     with pytest.raises(jsonschema.ValidationError, match="replica"):
-        jsonschema.validate(deployment, flink_deployment_schema)
+        operator.validate(deployment)
 
 
 def test_the_job_meets_the_cluster():
