@@ -83,7 +83,7 @@ class Reverberated:
 
     Attributes:
         heard: float32 [samples], beginning where the speech does, and longer by the room's tail.
-        direct: float32 [samples], as long, what came straight to the microphone.
+        direct: float32 [samples], likewise, what came straight to the microphone.
         direct_to_reverberant_db: of the room's response; may be infinite.
         rt60_s: of the room's response; not a number where it can't be told.
     """
@@ -169,10 +169,9 @@ def reverberate(samples: Samples, response: Response) -> Reverberated:
     # SciPy's signals take a while to import, and a job without rooms needs none.
     from scipy.signal import oaconvolve  # noqa: PLC0415
 
-    direct_only = np.zeros_like(response.samples)
-    direct_only[response.direct_part] = response.samples[response.direct_part]
-    both = oaconvolve(samples[np.newaxis], np.stack([response.samples, direct_only]), axes=1)
-    heard, direct = both[:, response.direct :]
+    part = response.direct_part
+    heard = oaconvolve(samples, response.samples)[response.direct :]
+    direct = oaconvolve(samples, response.samples[part])[response.direct - part.start :]
     placed = heard[: len(samples)]
     power = float(np.vdot(placed, placed))
     gain = np.float32(math.sqrt(float(np.vdot(samples, samples)) / power) if power else 0.0)
