@@ -556,6 +556,14 @@ def test_a_dataset_with_a_scene_is_verified(built):
     ]
 
 
+def test_a_dry_run_counts_noise_and_responses_apart(corpora, tmp_path):
+    dry = build_scene(corpora, tmp_path / "mixtures", RECORDED_SCENE, "--dry_run")
+    lines = [line.split(maxsplit=1) for line in dry.printed.splitlines()]
+    said = {words[0]: words[1] for words in lines if len(words) == 2}
+    assert said["utterances"].startswith("24, ")
+    assert (said["speakers"], said["noise"], said["rooms"]) == ("8", "8 files", "9 files")
+
+
 def test_a_scene_is_rendered_again_byte_by_byte_from_its_recipes(built, corpora, scene, tmp_path):
     folders = [f"--noise={corpora / 'noise'}"]
     folders += [f"--rooms={corpora / 'rooms'}"] if scene is RECORDED_SCENE else []
