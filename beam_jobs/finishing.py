@@ -100,7 +100,9 @@ class FinishDataset(beam.DoFn):
         missing = sum(rendering.open_plan().counts.values()) - sum(
             info.num_mixtures for info in infos
         )
-        asked = [] if rendering.given else asked_documents(quality, config, catalogue)
+        speech = catalogue.rows_outside(rendering.plan_options.sounds.values())
+        genders = catalogue.genders(speech)
+        asked = [] if rendering.given else asked_documents(quality, config, genders)
         document = quality_document(
             quality,
             uses,
@@ -119,7 +121,11 @@ class FinishDataset(beam.DoFn):
 
         write(
             dataset.FEATURES,
-            _json(dataset.features_document(config.num_speakers, noise=rendering.has_noise)),
+            _json(
+                dataset.features_document(
+                    config.num_speakers, noise=rendering.has_noise, rooms=rendering.has_rooms
+                )
+            ),
         )
         write(
             dataset.DATASET_INFO,

@@ -57,6 +57,7 @@ class GivenRecipes:
         format_name: of all of them.
         num_sources: in each mixture.
         has_noise: whether each mixture has noise, or none has.
+        has_rooms: whether each mixture is in a room, or none is.
         context: what the files leave open, with the rate that the mixtures have.
         skip_missing: whether to go without the mixtures that can't be made.
     """
@@ -65,6 +66,7 @@ class GivenRecipes:
     format_name: str
     num_sources: int
     has_noise: bool
+    has_rooms: bool
     context: RecipeContext
     skip_missing: bool
 
@@ -122,6 +124,7 @@ def find_given_recipes(
         format_name=chosen.NAME,
         num_sources=chosen.num_sources(first_row),
         has_noise=chosen.has_noise(first_row, context),
+        has_rooms=chosen.has_rooms(first_row),
         context=context,
         skip_missing=skip_missing,
     )

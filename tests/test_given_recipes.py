@@ -311,7 +311,7 @@ class TestMissing:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--noise=."], "--noise has no effect without --recipes"),
+        (["--skip_missing_recipes"], "--skip_missing_recipes has no effect without --recipes"),
         (["--recipes=x.csv", "--num_mixtures=3"], "--num_mixtures is for recipes that are drawn"),
         (["--recipes=nowhere.csv"], "--recipes=nowhere.csv: no such file"),
         (["--recipes=README.md"], "--recipes=README.md: not recipes"),

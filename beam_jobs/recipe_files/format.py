@@ -17,12 +17,14 @@ class RecipeContext:
     Attributes:
         corpora: by name.
         noise_corpus: where noises are; None to leave them out.
+        rooms_corpus: where room responses are, or None.
         sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
         length: `min` or `max`, where the recipes do not say it.
     """
 
     corpora: Mapping[str, Corpus]
     noise_corpus: Corpus | None
+    rooms_corpus: Corpus | None
     sample_rate: int
     length: str
 
@@ -53,11 +55,14 @@ class RecipeFormat(Protocol):
     def has_noise(self, row: Row, context: RecipeContext) -> bool:
         """Whether there is noise in a row's mixture."""
 
+    def has_rooms(self, row: Row) -> bool:
+        """Whether a row's mixture is in a room."""
+
     def sample_rate(self, row: Row) -> int:
         """The rate that a row asks for, in Hz; that of the files where it asks for none."""
 
     def candidates(self, row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-        """The files of a row: of its sources, then of its noise.
+        """The files of a row, in the order of the recipe's parts.
 
         Raises:
             BadRecipeError: the row can't be used.
