@@ -228,7 +228,8 @@ def _read_row(
     for index, source in enumerate(sources, first_index):
         try:
             samples = _read_source(source, recipe, corpus_roots)
-            if len(samples):
+            # The level of all together is looked at later, and takes its time.
+            if len(sources) > 1 and len(samples):
                 _check_level(_level_dbfs(samples))
         except UnusableAudioError as error:
             raise UnusableSourceError(index, source, str(error)) from None
@@ -380,10 +381,11 @@ def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: i
     """The gain that gives a source its level.
 
     Raises:
-        UnusableAudioError: too quiet to tell.
+        UnusableAudioError: there is no sound in it, or it is too quiet to tell.
     """
     if not len(samples):
         return 0.0
+    _check_level(level_dbfs)
     if source.level_kind == "gain_db":
         return source.level
     if source.level_kind == "rms_dbfs":
