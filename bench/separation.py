@@ -203,7 +203,7 @@ def main() -> None:
         weights = root / "models/2stems"
         for path in (weights, root / "warm"):
             path.mkdir(parents=True)
-        subprocess.run([sys.executable, "-c", MAKE_WEIGHTS, weights], check=True)
+        measure([sys.executable, "-c", MAKE_WEIGHTS, str(weights)])
         (weights / ".probe").write_text("OK")
         # Once for the bytecode of both.
         make_noise(root / "warm/short.wav", 7)
