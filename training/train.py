@@ -7,13 +7,14 @@ and SIGTERM save before they stop.
 import argparse
 import collections
 import contextlib
+import itertools
 import logging
 import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -44,7 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.train", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--config", required=True, help="Spleeter's JSON configuration")
-    parser.add_argument("--dataset", required=True, help="the folder of a mixture dataset")
+    parser.add_argument(
+        "--dataset",
+        action="append",
+        required=True,
+        help="the folder of a mixture dataset; given several times, each gives a batch in turn",
+    )
     parser.add_argument("--model_dir", required=True, help="where checkpoints are kept")
     parser.add_argument("--max_steps", type=int, help="stop here rather than at train_max_steps")
     parser.add_argument("--max_minutes", type=float, help="stop after so long, this run alone")
@@ -68,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(
     configuration: Configuration,
-    dataset: str,
+    datasets: Sequence[str],
     model_dir: str,
     *,
     max_steps: int | None = None,
@@ -78,7 +84,8 @@ def train(
 
     Args:
         configuration: of the model.
-        dataset: the folder of a dataset with the splits `train` and `validation`.
+        datasets: the folders of datasets with the splits `train` and `validation`, which give a
+            batch in turn; one that is there twice gives twice as many.
         model_dir: the folder of the model; training goes on from what it holds.
         max_steps: counted from the first step of the model; `train_max_steps` if None.
         max_minutes: counted from now; no limit if None.
@@ -88,7 +95,7 @@ def train(
         ModelDirError: the folder holds another model, or can't be written.
         DivergedError: the loss is not a number; the last checkpoint is from before.
     """
-    opened = open_dataset(dataset, configuration, ("train", "validation"))
+    opened = [open_dataset(dataset, configuration, ("train", "validation")) for dataset in datasets]
     folder = ModelDir(model_dir)
     folder.prepare(configuration)
     state = TrainingState(configuration)
@@ -97,7 +104,7 @@ def train(
     with _stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
         run = _Run(
             configuration=configuration,
-            dataset=opened,
+            datasets=opened,
             folder=folder,
             state=state,
             stop_step=stop_step,
@@ -113,14 +120,14 @@ class _Run:
         self,
         *,
         configuration: Configuration,
-        dataset: MixtureDataset,
+        datasets: Sequence[MixtureDataset],
         folder: ModelDir,
         state: TrainingState,
         stop_step: int,
         max_minutes: float | None,
     ) -> None:
         self._configuration = configuration
-        self._dataset = dataset
+        self._datasets = datasets
         self._folder = folder
         self._state = state
         self._stop_step = stop_step
@@ -138,10 +145,14 @@ class _Run:
         step = self._first_step
         if step:
             _LOG.info("going on from step %d", step)
-        batches = iter(training_batches(self._dataset, configuration, step))
+        count = len(self._datasets)
+        batches = [
+            iter(training_batches(dataset, configuration, (step - turn + count - 1) // count))
+            for turn, dataset in enumerate(self._datasets)
+        ]
         is_saved, is_validated = True, math.isfinite(float(state.best_si_sdri_db))
         while not is_stopped() and not self._is_over(step):
-            loss = self._take_step(step, self._next(batches))
+            loss = self._take_step(step, self._next(batches[step % count]))
             step += 1
             is_saved = is_validated = False
             if step % configuration.save_summary_steps == 0:
@@ -164,7 +175,8 @@ class _Run:
             return next(batches)
         except tf.errors.DataLossError:
             # TensorFlow does not say in which file; this does, and raises.
-            collections.deque(read_examples(self._dataset, "train"), maxlen=0)
+            for dataset in self._datasets:
+                collections.deque(read_examples(dataset, "train"), maxlen=0)
             raise
 
     def _is_over(self, step: int) -> bool:
@@ -194,7 +206,12 @@ class _Run:
     def _measure(self, step: int) -> None:
         state, configuration = self._state, self._configuration
         loss, si_sdri_db = tf.keras.metrics.Mean(), tf.keras.metrics.Mean()
-        for index, batch in enumerate(validation_batches(self._dataset, configuration)):
+        # One that is given twice is no better measured twice.
+        distinct = {dataset.folder: dataset for dataset in self._datasets}.values()
+        batches = itertools.chain.from_iterable(
+            validation_batches(dataset, configuration) for dataset in distinct
+        )
+        for index, batch in enumerate(batches):
             del batch["id"]
             losses, improvements, are_mixed, waveforms = self._validation_step(batch)
             loss.update_state(losses)
@@ -205,7 +222,7 @@ class _Run:
             steps=step,
             validation_loss=float(loss.result()),
             validation_si_sdri_db=float(si_sdri_db.result()),
-            dataset_fingerprint=self._dataset.info.fingerprint,
+            dataset_fingerprint=" ".join(dataset.info.fingerprint for dataset in distinct),
         )
         tf.summary.scalar("validation/loss", metrics.validation_loss, step)
         tf.summary.scalar("validation/si_sdri_db", metrics.validation_si_sdri_db, step)

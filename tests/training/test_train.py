@@ -61,7 +61,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_model(
     make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
 ) -> None:
     config = configuration("joint_tcn_mask_8k", **TINY | {"batch_size": 4}, model=TINY_TCN)
-    train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=30)
+    train(config, [str(make_dataset())], str(tmp_path / "model"), max_steps=30)
     losses = scalars(tmp_path / "model", "train/loss")
     assert len(losses) == 30
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
@@ -87,10 +87,10 @@ def test_a_training_that_was_stopped_comes_to_the_same_weights(
     config = configuration(
         name, **TINY, model=model, learning_rate_patience=1, instrument_list=["speaker_1"]
     )
-    dataset = str(make_dataset(num_sources=1))
-    train(config, dataset, str(tmp_path / "straight"), max_steps=4)
-    for max_steps in (2, 4):
-        train(config, dataset, str(tmp_path / "stopped"), max_steps=max_steps)
+    datasets = [str(make_dataset(name, num_sources=1)) for name in ("one", "other")]
+    train(config, datasets, str(tmp_path / "straight"), max_steps=5)
+    for max_steps in (3, 5):
+        train(config, datasets, str(tmp_path / "stopped"), max_steps=max_steps)
     straight, stopped = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
     assert straight.keys() == stopped.keys()
     for key, value in straight.items():
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_a_number_stops_with_the_batch_named(
         gradient_clip_norm=0,
     )
     with pytest.raises(DivergedError, match=r"not a number at step \d+ .*train-0000.*lower"):
-        train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=9)
+        train(config, [str(make_dataset())], str(tmp_path / "model"), max_steps=9)
     before = weights(tmp_path / "model")
     assert 0 < before["step/.ATTRIBUTES/VARIABLE_VALUE"] < 9
 
@@ -149,7 +149,7 @@ def test_training_stops_when_validation_no_longer_improves(
         early_stopping_patience=3,
         learning_rate_patience=2,
     )
-    train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=50)
+    train(config, [str(make_dataset())], str(tmp_path / "model"), max_steps=50)
     rates = scalars(tmp_path / "model", "train/learning_rate")
     assert len(rates) < 10
     assert rates[-1] == pytest.approx(rates[0] / 2)
@@ -161,7 +161,7 @@ def test_the_learning_rate_rises_step_by_step_to_what_was_asked_for(
     config = configuration(
         "joint_tcn_mask_8k", **TINY, model=TINY_TCN, learning_rate_warmup_steps=4
     )
-    train(config, str(make_dataset()), str(tmp_path / "model"), max_steps=5)
+    train(config, [str(make_dataset())], str(tmp_path / "model"), max_steps=5)
     rates = scalars(tmp_path / "model", "train/learning_rate")
     assert rates == pytest.approx([0.00025, 0.0005, 0.00075, 0.001, 0.001])
 
@@ -199,14 +199,14 @@ def test_a_damaged_shard_is_named_when_training_comes_to_it(
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(CorruptRecordError, match=f"^{shard}: wrong .* checksum in .* at byte"):
-        train(config, str(folder), str(tmp_path / "model"), max_steps=20)
+        train(config, [str(folder)], str(tmp_path / "model"), max_steps=20)
 
 
 def test_a_run_leaves_a_model_however_short_it_was(
     make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
 ) -> None:
     config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
-    train(config, str(make_dataset()), str(tmp_path / "model"), max_minutes=0)
+    train(config, [str(make_dataset())], str(tmp_path / "model"), max_minutes=0)
     assert ModelDir(str(tmp_path / "model")).read_metrics().steps == 0
 
 
