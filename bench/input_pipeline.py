@@ -88,14 +88,17 @@ def measure_ours(folder: Path, name: str, *, num_channels: int, num_examples: in
 def magnitudes(configuration: Configuration) -> Callable[[Batch], tuple[Any, Any]]:
     """What Spleeter's pipeline gives: the magnitudes of the mixture and of each source."""
 
-    def compute(batch: Batch) -> tuple[Any, Any]:
-        signals = tf.concat([batch["mixture"][:, tf.newaxis], batch["sources"]], axis=1)
-        found = stft_magnitudes(
-            signals, configuration.frame_length, configuration.frame_step, configuration.F
-        )
+    frames = configuration.frame_length, configuration.frame_step, configuration.F
+
+    def of(signal: tf.Tensor) -> tf.Tensor:
+        found = stft_magnitudes(signal, *frames)
+        if found.shape[-1] == configuration.n_channels:
+            return found
         # A mono dataset feeds a stereo model.
-        found = tf.broadcast_to(found, [*found.shape[:-1], configuration.n_channels])
-        return found[:, 0], found[:, 1:]
+        return tf.broadcast_to(found, [*found.shape[:-1], configuration.n_channels])
+
+    def compute(batch: Batch) -> tuple[Any, Any]:
+        return of(batch["mixture"]), of(batch["sources"])
 
     return compute
 
