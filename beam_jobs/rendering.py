@@ -14,7 +14,7 @@ import soxr
 from beam_jobs import files
 from beam_jobs.audio import Samples, UnusableAudioError, read_segment
 from beam_jobs.loudness import integrated_loudness_lufs
-from schemas.recipe import Noise, Recipe, Source
+from schemas.recipe import GivenMixture, Noise, Recipe, Source
 from schemas.tfrecord import encode_example
 
 Pcm = npt.NDArray[np.int16]
@@ -25,7 +25,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _FULL_SCALE = 32768
-_MAX_PCM = 32767
+_MAX_PCM, _MIN_PCM = 32767, -32768
 # What a 16-bit file can just hold is no speech.
 _SILENCE_DBFS = -90.0
 # Louder than 16-bit samples that a float file holds unscaled.
@@ -36,15 +36,15 @@ _MAX_SAMPLES = 1 << 26
 
 
 class UnusableSourceError(Exception):
-    """The file of a source, or of the noise, can't be used.
+    """The file of a source, of the noise or of the given mixture can't be used.
 
     Attributes:
-        index: which source of the recipe; the noise comes after the last one.
-        source: the source, or the noise.
+        index: which source of the recipe; noise and given mixture come after the last one.
+        source: the source, the noise or the mixture.
         reason: why.
     """
 
-    def __init__(self, index: int, source: Source | Noise, reason: str) -> None:
+    def __init__(self, index: int, source: Source | Noise | GivenMixture, reason: str) -> None:
         super().__init__(index, source, reason)
         self.index = index
         self.source = source
@@ -88,7 +88,8 @@ class Mixture:
     Attributes:
         recipe: what was rendered, with the common gain that it took.
         mixture: int16 [samples], the sum of the sources and the noise to the last bit, and that of
-            the exact ones rounded.
+            the exact ones rounded; a given one as it is. All audio has another dimension at its
+            end where there are several channels.
         sources: int16 [sources, samples], each as it sounds in the mixture, and within one step of
             the exact one; where a speaker has several utterances, all of them in one.
         noise: int16 [samples], likewise, or None.
@@ -122,7 +123,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
             raise UnusableSourceError(index, source, reason)
     num_rows = len(recipe.rows)
     num_parts = num_rows + (recipe.noise is not None)
-    shape = (num_parts, recipe.num_samples)
+    shape = (num_parts, *recipe.audio_shape)
     # All audio below is float32 in steps of 16-bit PCM. The noise is the last part.
     parts = scratch.array("parts", shape, np.float32)
     gains_db, levels_dbfs, peaks = [], [], []
@@ -131,10 +132,10 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         segments = []
         for index, source in enumerate(sources, num_read):
             try:
-                segments.append(_read_source(source, recipe, corpus_roots))
+                segments.append(_read_file(source, recipe, corpus_roots))
                 level_dbfs = _level_dbfs(segments[-1])
                 if len(segments[-1]):
-                    _check_level(level_dbfs)
+                    _check_level(level_dbfs, may_be_silent=recipe.mixture is not None)
             except UnusableAudioError as error:
                 raise UnusableSourceError(index, source, str(error)) from None
         speech = segments[0]
@@ -156,19 +157,25 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         except UnusableAudioError as error:
             raise UnusableSourceError(num_read, recipe.noise, str(error)) from None
         peaks.append(_put(parts[-1], [(0, samples)], recipe.noise.gain_db))
+    given = None if recipe.mixture is None else _given_mixture(recipe, corpus_roots)
 
     # Each part is rounded so that the sums of the parts before it are: so the whole sum is exact.
     for index in range(1, num_parts):
         np.add(parts[index], parts[index - 1], out=parts[index])
-    common_gain = _common_gain(max(_peak(parts[-1]), *peaks))
+    peak = max(_peak(parts[-1] if given is None else given), *peaks)
+    common_gain = _common_gain(peak, is_given=given is not None)
     if common_gain < 1:
         np.multiply(parts, np.float32(common_gain), out=parts)
     np.rint(parts, out=parts)
     pcm = scratch.array("parts_pcm", shape, np.int16)
-    np.copyto(pcm[0], parts[0], casting="unsafe")
-    np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
     mixture_pcm = scratch.array("mixture_pcm", shape[1:], np.int16)
-    np.copyto(mixture_pcm, parts[-1], casting="unsafe")
+    if given is None:
+        np.copyto(pcm[0], parts[0], casting="unsafe")
+        np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
+        np.copyto(mixture_pcm, parts[-1], casting="unsafe")
+    else:
+        _quantise(np.diff(parts, axis=0, prepend=np.float32(0)), pcm)
+        _quantise(given * np.float32(common_gain), mixture_pcm)
     common_gain_db = round(20 * math.log10(common_gain), 6)
     return Mixture(
         recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
@@ -199,10 +206,12 @@ def encode_mixture(mixture: Mixture) -> bytes:
     )
 
 
-def _read_source(source: Source, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
-    path = files.join(corpus_roots[source.corpus], source.path)
-    samples = read_segment(path, source.start, source.stop, recipe.channels)
-    return _resample(samples, source.file_sample_rate, recipe)
+def _read_file(
+    part: Source | GivenMixture, recipe: Recipe, corpus_roots: Mapping[str, str]
+) -> Samples:
+    path = files.join(corpus_roots[part.corpus], part.path)
+    samples = read_segment(path, part.start, part.stop, recipe.channels)
+    return _resample(samples, part.file_sample_rate, recipe)
 
 
 def _read_noise(noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
@@ -212,13 +221,25 @@ def _read_noise(noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]) -
     return _resample(extended, noise.file_sample_rate, recipe)
 
 
+def _given_mixture(recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
+    assert recipe.mixture is not None
+    try:
+        samples = _read_file(recipe.mixture, recipe, corpus_roots)
+    except UnusableAudioError as error:
+        index = len(recipe.sources) + (recipe.noise is not None)
+        raise UnusableSourceError(index, recipe.mixture, str(error)) from None
+    given = np.empty(recipe.audio_shape, np.float32)
+    _put(given, [(0, samples)], 0.0)
+    return given
+
+
 def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples:
     """Repeats a noise until it is long enough, each time faded into the next over half a second.
 
     This is how LibriMix extends the noise of WHAM! (Cosentino et al., 2020).
 
     Args:
-        samples: float32 [samples].
+        samples: float32 [samples] or [samples, channels].
         num_frames: how long the result is.
         sample_rate: in Hz.
 
@@ -230,7 +251,7 @@ def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples
     overlap = sample_rate // 2 + 1
     if len(samples) <= 2 * overlap:
         raise UnusableAudioError("a noise of a second or less, too short to be repeated")
-    fade_in = np.hanning(sample_rate + 1)[:overlap]
+    fade_in = np.hanning(sample_rate + 1)[:overlap].reshape(-1, *[1] * (samples.ndim - 1))
     joint = samples[-overlap:] * fade_in[::-1] + samples[:overlap] * fade_in
     period = np.concatenate([joint, samples[overlap:-overlap]], dtype=np.float32)
     num_periods = -(-(num_frames - len(samples)) // len(period))
@@ -274,17 +295,18 @@ def _put(part: Samples, segments: Iterable[tuple[int, Samples]], gain_db: float)
 
 
 def _level_dbfs(samples: Samples) -> float:
-    power = float(np.vdot(samples, samples)) / max(len(samples), 1)
+    power = float(np.vdot(samples, samples)) / max(samples.size, 1)
     return 10 * math.log10(power) if power else -math.inf
 
 
-def _check_level(level_dbfs: float) -> None:
+def _check_level(level_dbfs: float, *, may_be_silent: bool) -> None:
     """Tells sound from what is none.
 
     Raises:
         UnusableAudioError: there is nothing but silence, or more than any sound has.
     """
-    if level_dbfs < _SILENCE_DBFS:
+    # A stem of a given mixture may well be silent: a song has bars without drums.
+    if level_dbfs < _SILENCE_DBFS and not may_be_silent:
         raise UnusableAudioError("silence")
     if level_dbfs > _ABSURD_DBFS:
         raise UnusableAudioError("samples far beyond full scale")
@@ -312,7 +334,14 @@ def _peak(samples: Samples) -> float:
     return float(max(samples.max(initial=0), -samples.min(initial=0)))
 
 
-def _common_gain(peak: float) -> float:
+def _common_gain(peak: float, *, is_given: bool) -> float:
     """The factor, 1 or less, with which neither the mixture nor a source clips."""
+    # A given mixture may well be at full scale, and stays as it is if 16 bits can hold it.
+    if not peak or (is_given and peak <= -_MIN_PCM):
+        return 1.0
     # Rounding changes a source by one step at the most, and full scale itself looks clipped.
-    return min(1.0, (_MAX_PCM - 2) / peak) if peak else 1.0
+    return min(1.0, (_MAX_PCM - 2) / peak)
+
+
+def _quantise(audio: Samples, pcm: Pcm) -> None:
+    np.copyto(pcm, np.clip(np.rint(audio), _MIN_PCM, _MAX_PCM), casting="unsafe")

@@ -19,6 +19,9 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
 Resampler = Literal["soxr", "resample_poly"]
+Channels = Literal["average", "stereo"] | int
+"""`average` mixes the channels of each file down, a number picks one, from 0; `stereo` keeps two,
+and a mono file sounds in both."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,6 +122,25 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GivenMixture:
+    """A recording that is the mixture itself, where it is not made from its sources.
+
+    Attributes:
+        corpus: the name of the corpus.
+        path: the audio file, relative to the corpus.
+        start: the first frame used, counted in the file's own frames.
+        stop: the frame after the last one used.
+        file_sample_rate: the file's own, in Hz.
+    """
+
+    corpus: str
+    path: str
+    start: int
+    stop: int
+    file_sample_rate: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
     """The complete description of one mixture.
 
@@ -127,23 +149,25 @@ class Recipe:
         split: train, validation or test.
         sample_rate: the rate that the mixture is rendered at, in Hz.
         duration_s: the length of the mixture in seconds.
-        channels: `average` mixes the channels of each file down; a number picks one, from 0.
+        channels: what becomes of the channels of each file.
         sources: in the order of the dataset's `sources`; those in one row in the order of time.
         common_gain_db: what rendering applied to all sources so that the mixture does not clip; 0
             in a recipe that has not been rendered, and worked out anew whenever it is.
         noise: what is under the sources, or None.
         resampler: `soxr`, or SciPy's `resample_poly` where others' datasets are to be matched.
+        mixture: the recording that is the mixture, or None where it is the sum of its parts.
     """
 
     id: str
     split: str
     sample_rate: int
     duration_s: float
-    channels: Literal["average"] | int
+    channels: Channels
     sources: tuple[Source, ...]
     common_gain_db: float = 0.0
     noise: Noise | None = None
     resampler: Resampler = "soxr"
+    mixture: GivenMixture | None = None
 
     @property
     def num_samples(self) -> int:
@@ -166,6 +190,16 @@ class Recipe:
             for sources in self.rows
         )
 
+    @property
+    def num_channels(self) -> int:
+        """Of all audio: 1 or 2."""
+        return num_channels(self.channels)
+
+    @property
+    def audio_shape(self) -> tuple[int, ...]:
+        """Of the mixture: [samples], or where there are several channels [samples, channels]."""
+        return (self.num_samples,) if self.num_channels == 1 else (self.num_samples, 2)
+
     def to_json(self) -> str:
         """One line of JSON, the same bytes for the same recipe."""
         # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
@@ -173,6 +207,10 @@ class Recipe:
         document["version"] = VERSION
         if self.noise is not None:
             document["noise"] = {name: getattr(self.noise, name) for name in Noise.__slots__}
+        if self.mixture is None:
+            del document["mixture"]
+        else:
+            document["mixture"] = dataclasses.asdict(self.mixture)
         document["sources"] = [
             {
                 name: value
@@ -182,6 +220,11 @@ class Recipe:
             for source in self.sources
         ]
         return _ENCODER.encode(document)
+
+
+def num_channels(channels: Channels) -> int:
+    """How many channels audio has after `channels` has been followed."""
+    return 2 if channels == "stereo" else 1
 
 
 def parse_recipe(line: str | bytes, origin: str) -> Recipe:
@@ -200,6 +243,8 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
     document["sources"] = tuple(Source(**source) for source in document["sources"])
     if document.get("noise") is not None:
         document["noise"] = Noise(**document["noise"])
+    if "mixture" in document:
+        document["mixture"] = GivenMixture(**document["mixture"])
     recipe = Recipe(**document)
     _check_rows(recipe, origin)
     return recipe

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from beam_jobs.corpora.layout import Candidate, Corpus
-from schemas.recipe import Recipe, Utterance
+from schemas.recipe import Channels, Recipe, Utterance
 
 Row = Mapping[str, Any]
 
@@ -19,12 +19,14 @@ class RecipeContext:
         noise_corpus: where noises are; None to leave them out.
         sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
         length: `min` or `max`, where the recipes do not say it.
+        channels: what becomes of the channels of each file.
     """
 
     corpora: Mapping[str, Corpus]
     noise_corpus: Corpus | None
     sample_rate: int
     length: str
+    channels: Channels = "average"
 
 
 class BadRecipeError(ValueError):
@@ -42,7 +44,11 @@ class RecipeFormat(Protocol):
         """Whether a file that begins with a line is of this format."""
 
     def read_rows(self, path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
-        """Yields the number of each line with what stands in it."""
+        """Yields the number of each line with what stands in it.
+
+        Raises:
+            ValueError: the file as a whole can't be used.
+        """
 
     def split(self, row: Row) -> str:
         """The split of a row's mixture, found without looking at the rest of it."""
@@ -53,11 +59,21 @@ class RecipeFormat(Protocol):
     def has_noise(self, row: Row, context: RecipeContext) -> bool:
         """Whether there is noise in a row's mixture."""
 
-    def sample_rate(self, row: Row) -> int:
-        """The rate that a row asks for, in Hz; that of the files where it asks for none."""
+    def is_mixture_given(self, row: Row) -> bool:
+        """Whether a row's mixture is a recording, and not the sum of its parts."""
+
+    def instruments(self, row: Row) -> tuple[str, ...]:
+        """The names of a row's sources, where they are the same in all rows."""
+
+    def audio(self, row: Row, context: RecipeContext) -> tuple[int, Channels]:
+        """The rate that a row asks for, in Hz, and the channels; those of the files if for none.
+
+        Raises:
+            ValueError: the row or its files can't be used.
+        """
 
     def candidates(self, row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-        """The files of a row: of its sources, then of its noise.
+        """The files of a row: of its sources, then of its noise, then of its given mixture.
 
         Raises:
             BadRecipeError: the row can't be used.

@@ -17,9 +17,11 @@ from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.librispeech import corpus_split, read_genders
 from beam_jobs.corpora.manifest import read_lines
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
-from schemas.recipe import Noise, Recipe, Source, Utterance
+from schemas.recipe import Channels, Noise, Recipe, Source, Utterance
 
 NAME = "LibriMix's metadata"
+
+_SAMPLE_RATE = 16_000
 
 
 def recognises(first_line: str) -> bool:
@@ -58,10 +60,22 @@ def has_noise(row: Row, context: RecipeContext) -> bool:
     return context.noise_corpus is not None
 
 
-def sample_rate(row: Row) -> int:
-    """That of LibriSpeech."""
+def is_mixture_given(row: Row) -> bool:
+    """Never."""
     del row
-    return 16_000
+    return False
+
+
+def instruments(row: Row) -> tuple[str, ...]:
+    """None: they are speakers."""
+    del row
+    return ()
+
+
+def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
+    """The rate of LibriSpeech, and the first channel, which matters for the noise."""
+    del row, context
+    return _SAMPLE_RATE, 0
 
 
 def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
@@ -89,7 +103,7 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
     """The recipe that LibriMix's script follows without saying it."""
     count = num_sources(row)
     utterances = files[:count]
-    rate = context.sample_rate or sample_rate(row)
+    rate = context.sample_rate or _SAMPLE_RATE
     fit = max if context.length == "max" else min
     # What resample_poly makes of each: rounded up, where soxr rounds to the nearest.
     num_samples = fit(-(-file.stop * rate // file.sample_rate) for file in utterances)

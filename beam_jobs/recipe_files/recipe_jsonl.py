@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
-from schemas.recipe import Noise, Recipe, Source, Utterance, parse_recipe
+from schemas.recipe import (
+    Channels,
+    GivenMixture,
+    Noise,
+    Recipe,
+    Source,
+    Utterance,
+    num_channels,
+    parse_recipe,
+)
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
@@ -45,13 +54,25 @@ def has_noise(row: Row, context: RecipeContext) -> bool:
     return row.get("noise") is not None
 
 
-def sample_rate(row: Row) -> int:
+def is_mixture_given(row: Row) -> bool:
     """As the recipe says."""
-    return int(row.get("sample_rate", 0))
+    return "mixture" in row
+
+
+def instruments(row: Row) -> tuple[str, ...]:
+    """The names of the sources of a given mixture, which are no speakers."""
+    return tuple(source["speaker"] for source in row["sources"]) if is_mixture_given(row) else ()
+
+
+def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
+    """As the recipe says."""
+    del context
+    recipe = _parse(row)
+    return recipe.sample_rate, recipe.channels
 
 
 def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-    """The files of the sources, and of the noise."""
+    """The files of the sources, of the noise and of the given mixture."""
     recipe = _parse(row)
     named = []
     for source in recipe.sources:
@@ -61,14 +82,20 @@ def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate
         noise_id = f"{recipe.noise.corpus}/{recipe.noise.path}"
         candidate = Candidate(recipe.noise.path, noise_id, "noise")
         named.append((_corpus(recipe.noise.corpus, context), candidate))
+    if recipe.mixture is not None:
+        mixture_id = f"{recipe.mixture.corpus}/{recipe.mixture.path}"
+        candidate = Candidate(recipe.mixture.path, mixture_id, "mixture")
+        named.append((_corpus(recipe.mixture.corpus, context), candidate))
     return named
 
 
 def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
     """The recipe itself, at the rate that is asked for."""
     given = _parse(row)
-    noises: list[Noise] = [given.noise] if given.noise else []
-    parts: list[Source | Noise] = [*given.sources, *noises]
+    if num_channels(given.channels) != num_channels(context.channels):
+        raise BadRecipeError("stereo, where the first recipe is not, or the other way round")
+    rest: list[Noise | GivenMixture] = [one for one in (given.noise, given.mixture) if one]
+    parts: list[Source | Noise | GivenMixture] = [*given.sources, *rest]
     for part, file in zip(parts, files, strict=True):
         if part.file_sample_rate != file.sample_rate or part.stop > file.stop:
             raise BadRecipeError(
