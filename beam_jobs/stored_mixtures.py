@@ -1,6 +1,7 @@
 """The mixtures of a finished dataset, as its shards hold them."""
 
 import dataclasses
+import json
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -51,6 +52,12 @@ def open_dataset(folder: str) -> Dataset:
     if not files.exists(path):
         raise ValueError(f"{path}: missing")
     return parse_dataset(files.read_bytes(path), path)
+
+
+def has_noise(folder: str) -> bool:
+    """Whether there is noise in the mixtures of a dataset."""
+    features = json.loads(files.read_text(files.join(folder, dataset.FEATURES)))
+    return "noise" in features["featuresDict"]["features"]
 
 
 def read_mixtures(folder: str, described: Dataset, info: ShardInfo) -> Iterator[StoredMixture]:

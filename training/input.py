@@ -302,8 +302,8 @@ def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:
     if info.instruments and info.instruments != configuration.instrument_list:
         raise UnusableDatasetError(
             f"{dataset.folder}: its sources are {', '.join(info.instruments)}, but the "
-            f"configuration names {', '.join(configuration.instrument_list)}; the same, in the same "
-            "order, are needed"
+            f"configuration names {', '.join(configuration.instrument_list)}; put those into its "
+            "instrument_list, in that order"
         )
     if dataset.num_channels not in {1, configuration.n_channels}:
         raise UnusableDatasetError(
