@@ -95,8 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE|PATTERN",
-        help="renders given recipes instead of drawing them: recipes/*.jsonl of a dataset, or the CSVs of"
-        " LibriMix or of Spleeter; may be given several times",
+        help="renders given recipes instead of drawing them: recipes/*.jsonl of a dataset, or the"
+        " CSVs of LibriMix or of Spleeter; may be given several times",
     )
     parser.add_argument(
         "--noise",

@@ -164,18 +164,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         np.add(parts[index], parts[index - 1], out=parts[index])
     peak = max(_peak(parts[-1] if given is None else given), *peaks)
     common_gain = _common_gain(peak, is_given=given is not None)
-    if common_gain < 1:
-        np.multiply(parts, np.float32(common_gain), out=parts)
-    np.rint(parts, out=parts)
-    pcm = scratch.array("parts_pcm", shape, np.int16)
-    mixture_pcm = scratch.array("mixture_pcm", shape[1:], np.int16)
-    if given is None:
-        np.copyto(pcm[0], parts[0], casting="unsafe")
-        np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
-        np.copyto(mixture_pcm, parts[-1], casting="unsafe")
-    else:
-        _quantise(np.diff(parts, axis=0, prepend=np.float32(0)), pcm)
-        _quantise(given * np.float32(common_gain), mixture_pcm)
+    pcm, mixture_pcm = _quantise(parts, given, common_gain, scratch)
     common_gain_db = round(20 * math.log10(common_gain), 6)
     return Mixture(
         recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
@@ -343,5 +332,27 @@ def _common_gain(peak: float, *, is_given: bool) -> float:
     return min(1.0, (_MAX_PCM - 2) / peak)
 
 
-def _quantise(audio: Samples, pcm: Pcm) -> None:
-    np.copyto(pcm, np.clip(np.rint(audio), _MIN_PCM, _MAX_PCM), casting="unsafe")
+def _quantise(
+    parts: Samples, given: Samples | None, common_gain: float, scratch: Scratch
+) -> tuple[Pcm, Pcm]:
+    """Rounds the parts, of which each has those before it in it, and the mixture.
+
+    Returns:
+        int16, each part alone, and the mixture.
+    """
+    if common_gain < 1:
+        np.multiply(parts, np.float32(common_gain), out=parts)
+    np.rint(parts, out=parts)
+    pcm = scratch.array("parts_pcm", parts.shape, np.int16)
+    mixture_pcm = scratch.array("mixture_pcm", parts.shape[1:], np.int16)
+    if given is None:
+        np.copyto(pcm[0], parts[0], casting="unsafe")
+        np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
+        np.copyto(mixture_pcm, parts[-1], casting="unsafe")
+    else:
+        # At full scale a step more is too much.
+        alone = np.diff(parts, axis=0, prepend=np.float32(0))
+        np.copyto(pcm, np.clip(alone, _MIN_PCM, _MAX_PCM), casting="unsafe")
+        mixture = np.rint(given * np.float32(common_gain))
+        np.copyto(mixture_pcm, np.clip(mixture, _MIN_PCM, _MAX_PCM), casting="unsafe")
+    return pcm, mixture_pcm
