@@ -86,7 +86,7 @@ class GivenRecipes:
             offset_s=Uniform(0.0, 0.0),
             level_kind="gain_db",
             level=Uniform(0.0, 0.0),
-            length="max" if self.context.length == "max" else "min",
+            length=self.context.length or "min",
             sample_rate=self.context.sample_rate,
             channels=self.context.channels,
         )
@@ -121,7 +121,7 @@ def find_given_recipes(
     problem = "no recipe in it"
     for path in paths:
         counts: Counter[str] = Counter()
-        for _, row in chosen.read_rows(path):
+        for _, row in chosen.read_rows(path, context):
             if isinstance(row, BadRecipeError):
                 continue
             counts[chosen.split(row)] += 1
@@ -180,7 +180,7 @@ def find_named_files(
     """Yields the files that the recipes of a file name, once each, and the lines that name none."""
     seen = set()
     corpus = next(iter(given.context.corpora.values()))
-    for number, row in given.format.read_rows(recipe_file.path):
+    for number, row in given.format.read_rows(recipe_file.path, given.context):
         origin = f"{recipe_file.path}:{number}"
         try:
             candidates = _candidates(row, given)
@@ -310,7 +310,8 @@ class GivenPlan:
             count = file.counts.get(split, 0)
             low, high = max(start - position, 0), min(stop - position, count)
             if low < high:
-                rows = (row for _, row in self._given.format.read_rows(file.path))
+                read_rows = self._given.format.read_rows
+                rows = (row for _, row in read_rows(file.path, self._given.context))
                 of_split = (
                     row
                     for row in rows

@@ -150,6 +150,21 @@ def test_absolute_paths_and_another_sample_rate(corpus, tmp_path):
     assert np.abs(left).max() <= 1
 
 
+def test_a_length_cuts_songs_into_pieces_and_loses_nothing(corpus, tmp_path):
+    num_frames = 3 * RATE + 1234
+    stems = {name: noise(len(name), num_frames=num_frames) for name in ("vocals", "drums")}
+    tracks = write_song(corpus / "song", stems)
+    write_csv(corpus / "train.csv", ["song"], duration=num_frames / RATE)
+    built = build_stems(corpus, tmp_path / "dataset", "--length=0.8")
+    mixtures = read_all(built.folder)
+    assert list(mixtures) == ["song_mix_000", "song_mix_001", "song_mix_002", "song_mix_003"]
+    assert {len(mixture.mixture) for mixture in mixtures.values()} <= {6308, 6309}
+    joined = np.concatenate([mixture.sources for mixture in mixtures.values()], axis=1)
+    np.testing.assert_array_equal(joined, [tracks["vocals"], tracks["drums"]])
+    joined = np.concatenate([mixture.mixture for mixture in mixtures.values()])
+    np.testing.assert_array_equal(joined, tracks["mix"])
+
+
 def test_one_file_may_be_one_instrument_here_and_another_there(corpus, tmp_path):
     voices = {"first": noise(1), "second": noise(2)}
     write_song(corpus / "one", voices)
@@ -206,6 +221,12 @@ class TestBadRows:
         failed = build_stems(corpus, tmp_path / "dataset", "--num_shards=1")
         assert failed.status == 1
         assert f"odd/vocals.wav: {message} odd/mix.wav has" in failed.complaints.splitlines()[-1]
+
+    def test_a_duration_that_gives_a_wrong_number_of_pieces_is_said(self, corpus, good, tmp_path):
+        write_csv(good, ["good"], duration=7.5)
+        failed = build_stems(corpus, tmp_path / "dataset", "--num_shards=1", "--length=0.5")
+        assert failed.status == 1
+        assert "good/mix.wav: 1.0 s where 'duration' says 7.5" in failed.complaints
 
     def test_stereo_after_mono_is_said(self, corpus, tmp_path):
         for name, channels in (("mono", 1), ("stereo", 2)):

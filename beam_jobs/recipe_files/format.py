@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from beam_jobs.corpora.layout import Candidate, Corpus
 from schemas.recipe import Channels, Recipe, Utterance
@@ -18,14 +18,15 @@ class RecipeContext:
         corpora: by name.
         noise_corpus: where noises are; None to leave them out.
         sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
-        length: `min` or `max`, where the recipes do not say it.
+        length: of the mixtures, where the recipes do not say it: `min`, `max` or a number of
+            seconds; empty to leave it open.
         channels: what becomes of the channels of each file.
     """
 
     corpora: Mapping[str, Corpus]
     noise_corpus: Corpus | None
     sample_rate: int
-    length: str
+    length: Literal["", "min", "max"] | float
     channels: Channels = "average"
 
 
@@ -43,11 +44,13 @@ class RecipeFormat(Protocol):
     def recognises(self, first_line: str) -> bool:
         """Whether a file that begins with a line is of this format."""
 
-    def read_rows(self, path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
-        """Yields the number of each line with what stands in it.
+    def read_rows(
+        self, path: str, context: RecipeContext
+    ) -> Iterator[tuple[int, Row | BadRecipeError]]:
+        """Yields the number of the line and what stands in it, for each mixture.
 
         Raises:
-            ValueError: the file as a whole can't be used.
+            ValueError: the file as a whole can't be used, or not with this context.
         """
 
     def split(self, row: Row) -> str:

@@ -30,8 +30,10 @@ def recognises(first_line: str) -> bool:
     return {"mixture_ID", "source_1_path", "source_1_gain"} <= set(columns)
 
 
-def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
+def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
     """Yields each row, by the names of its columns."""
+    if not isinstance(context.length, str):
+        raise ValueError(f"--length={context.length:g}: LibriMix has min and max")
     rows = csv.reader(read_lines(path))
     columns = next(rows, [])
     for row in rows:

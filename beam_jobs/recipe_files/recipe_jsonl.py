@@ -27,8 +27,10 @@ def recognises(first_line: str) -> bool:
     return first_line.lstrip().startswith("{")
 
 
-def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
+def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
     """Yields each line, as JSON that nobody has checked yet."""
+    if context.length:
+        raise ValueError(f"--length={context.length}: recipes have their own length")
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             try:

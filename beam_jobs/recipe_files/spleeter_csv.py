@@ -1,6 +1,7 @@
 """Spleeter's training CSVs: `mix_path,<instrument>_path,...,duration`.
 
-The mixture is the file of `mix_path`, whether it is the sum of its instruments or not.
+The mixture is the file of `mix_path`, whether it is the sum of its instruments or not. With a
+length it is cut into pieces of about that, each a mixture; Spleeter takes some of 20 seconds.
 
 Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data (Hennequin et al.).
 """
@@ -41,12 +42,16 @@ def recognises(first_line: str) -> bool:
     return _MIX in columns or ("duration" in columns and any(map(_is_path, columns)))
 
 
-def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
-    """Yields each row, by the names of its columns, and its split, by the name of the file.
+def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
+    """Yields each row once for each piece, by the names of its columns.
+
+    The split, by the name of the file, is added to it, and which piece of how many it stands for.
 
     Raises:
         ValueError: the header lacks a column, or has too many.
     """
+    if context.length in ("min", "max"):
+        raise ValueError(f"--length={context.length}: {NAME} is cut into pieces of SECONDS, or not")
     lines = read_lines(path)
     columns = _columns(next(lines, ""))
     missing = [name for name in (_MIX, "duration") if name not in columns]
@@ -60,7 +65,14 @@ def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
     split_name = _split_of(path)
     for number, fields in enumerate(csv.reader(lines), 2):
         if len(fields) == len(columns):
-            yield number, dict(zip(columns, fields, strict=True)) | {"split": split_name}
+            row = dict(zip(columns, fields, strict=True))
+            try:
+                num_pieces = _num_pieces(row, context)
+            except BadRecipeError as error:
+                yield number, error
+                continue
+            for piece in range(num_pieces):
+                yield number, row | {"split": split_name, "piece": piece, "num_pieces": num_pieces}
         elif fields:
             reason = f"{len(fields)} fields where {len(columns)} belong"
             yield number, BadRecipeError(reason)
@@ -109,7 +121,6 @@ def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate
     if len(context.corpora) != 1:
         raise BadRecipeError("of one corpus: name Spleeter's audio_path, alone, with --corpus")
     (corpus,) = context.corpora.values()
-    _check_duration(row)
     named = []
     for name in (*instruments(row), _MIX.removesuffix(_SUFFIX)):
         path = _relative_path(corpus, row[name + _SUFFIX], name + _SUFFIX)
@@ -125,12 +136,18 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
         _check_alike(stem, mix)
     if mix.num_channels > 1 and context.channels != "stereo":
         raise BadRecipeError(f"{mix.path}: stereo, where the first mixture is mono")
-    rate = context.sample_rate
+    if context.length and abs(float(row["duration"]) - mix.duration_s) > float(context.length):
+        raise BadRecipeError(
+            f"{mix.path}: {mix.duration_s:.1f} s where 'duration' says {row['duration']}"
+        )
+    rate, piece, num_pieces = context.sample_rate, row["piece"], row["num_pieces"]
+    start, stop = (mix.stop * number // num_pieces for number in (piece, piece + 1))
+    name = os.path.splitext(mix.path)[0].replace("/", "_")
     return Recipe(
-        id=os.path.splitext(mix.path)[0].replace("/", "_"),
+        id=name if num_pieces == 1 else f"{name}_{piece:03d}",
         split=split(row),
         sample_rate=rate,
-        duration_s=round(mix.duration_s * rate) / rate,
+        duration_s=round((stop - start) / mix.sample_rate * rate) / rate,
         channels=context.channels,
         sources=tuple(
             Source(
@@ -139,8 +156,8 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
                 path=stem.path,
                 speaker=stem.speaker,
                 gender="",
-                start=0,
-                stop=stem.stop,
+                start=start,
+                stop=stop,
                 file_sample_rate=stem.sample_rate,
                 offset_s=0.0,
                 level_kind="gain_db",
@@ -148,7 +165,7 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
             )
             for stem in stems
         ),
-        mixture=GivenMixture(mix.corpus, mix.path, 0, mix.stop, mix.sample_rate),
+        mixture=GivenMixture(mix.corpus, mix.path, start, stop, mix.sample_rate),
     )
 
 
@@ -167,13 +184,15 @@ def _split_of(path: str) -> str:
     return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), "train")
 
 
-def _check_duration(row: Row) -> None:
+def _num_pieces(row: Row, context: RecipeContext) -> int:
+    """How many mixtures a row makes, before anybody has looked into its files."""
     try:
         duration_s = seconds_field(row, "duration")
     except BadLineError as error:
         raise BadRecipeError(str(error)) from None
     if duration_s <= 0:
         raise BadRecipeError(f"a duration of {duration_s:g} s")
+    return max(round(duration_s / float(context.length)), 1) if context.length else 1
 
 
 def _relative_path(corpus: Corpus, path: str, column: str) -> str:
