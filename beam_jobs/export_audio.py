@@ -28,7 +28,7 @@ from beam_jobs.export_layouts.layout import (
     file_name,
 )
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
-from beam_jobs.options import choose_runner, parse_options
+from beam_jobs.options import choose_runner, parse_options, run_pipeline
 from beam_jobs.rejected import Rejected, read_rejected, write_rejected
 from beam_jobs.stored_mixtures import Pcm, has_noise, open_dataset, read_mixtures
 from schemas.dataset import COMPLETED, DATASET, REJECTED, SPLITS, Shard, ShardInfo
@@ -250,7 +250,8 @@ def run(argv: Sequence[str]) -> int:
             files.remove(exporting.export.output, pattern)
         pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
         export_audio(pipeline, exporting)
-        pipeline.run().wait_until_finish()
+        if not run_pipeline(pipeline, beam_options):
+            return DONE
     return _say_result(exporting)
 
 
