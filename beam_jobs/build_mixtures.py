@@ -138,6 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the mixtures, in Hz (default: the recipe's, 16000 in those that ship)",
     )
     parser.add_argument(
+        "--channels",
+        type=_channels,
+        metavar="average|stereo|N",
+        help="average mixes the channels of each file down, a number picks one, from 0, stereo"
+        " keeps two and plays mono files in both (default: the recipe's, average in those that ship)",
+    )
+    parser.add_argument(
         "--length",
         type=_length,
         metavar="min|max|SECONDS",
@@ -398,7 +405,7 @@ def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> 
             if getattr(arguments, name) != defaults.get_default(name):
                 raise ValueError(f"--{name} has no effect without --recipes")
         return None
-    for name in ("recipe", "num_mixtures", "seed", "splits", "catalogue"):
+    for name in ("recipe", "channels", "num_mixtures", "seed", "splits", "catalogue"):
         if getattr(arguments, name) != defaults.get_default(name):
             raise ValueError(f"--{name} is for recipes that are drawn, and --recipes gives them")
     context = RecipeContext(
@@ -425,7 +432,10 @@ def _job(
         config=given.config
         if given
         else load_recipe_config(
-            arguments.recipe, sample_rate=arguments.sample_rate, length=arguments.length
+            arguments.recipe,
+            sample_rate=arguments.sample_rate,
+            length=arguments.length,
+            channels=arguments.channels,
         ),
         recipes=tuple(
             f"{os.path.basename(file.path)} {file.crc32c}"
@@ -487,6 +497,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def _channels(text: str) -> str | int:
+    if text in ("average", "stereo"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is neither average, stereo nor a number from 0")
+    return int(text)
 
 
 def _length(text: str) -> str | float:

@@ -228,14 +228,6 @@ class TestBadRows:
         assert failed.status == 1
         assert "good/mix.wav: 1.0 s where 'duration' says 7.5" in failed.complaints
 
-    def test_stereo_after_mono_is_said(self, corpus, tmp_path):
-        for name, channels in (("mono", 1), ("stereo", 2)):
-            write_song(corpus / name, {"vocals": noise(1, channels=channels)})
-        write_csv(corpus / "train.csv", ["mono", "stereo"], instruments=["vocals"])
-        failed = build_stems(corpus, tmp_path / "dataset", "--num_shards=1")
-        assert failed.status == 1
-        assert "stereo/mix.wav: stereo, where the first mixture is mono" in failed.complaints
-
     @pytest.mark.parametrize(
         ("header", "message"),
         [

@@ -30,8 +30,9 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def built(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stereo")
-    recipe = write_recipe(folder / "recipe.json", channels="stereo")
-    return build(f"--recipe={recipe}", "--splits=train=1", corpus=corpus, output=folder / "dataset")
+    recipe = write_recipe(folder / "recipe.json")
+    arguments = [f"--recipe={recipe}", "--channels=stereo", "--splits=train=1"]
+    return build(*arguments, corpus=corpus, output=folder / "dataset")
 
 
 def test_stereo_files_keep_their_channels_and_mono_ones_sound_in_both(built):

@@ -134,8 +134,6 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
     *stems, mix = files
     for stem in stems:
         _check_alike(stem, mix)
-    if mix.num_channels > 1 and context.channels != "stereo":
-        raise BadRecipeError(f"{mix.path}: stereo, where the first mixture is mono")
     if context.length and abs(float(row["duration"]) - mix.duration_s) > float(context.length):
         raise BadRecipeError(
             f"{mix.path}: {mix.duration_s:.1f} s where 'duration' says {row['duration']}"
