@@ -142,7 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=_channels,
         metavar="average|stereo|N",
         help="average mixes the channels of each file down, a number picks one, from 0, stereo"
-        " keeps two and plays mono files in both (default: the recipe's, average in those that ship)",
+        " keeps two and plays mono files in both (default: the recipe's)",
     )
     parser.add_argument(
         "--length",
