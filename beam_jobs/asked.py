@@ -3,30 +3,38 @@
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from beam_jobs.catalogue import Catalogue
 from beam_jobs.quality import HISTOGRAMS, Quality
-from schemas.recipe_config import Conversation, Distribution, LogNormal, RecipeConfig
+from schemas.recipe_config import (
+    Choices,
+    Conversation,
+    Distribution,
+    LogNormal,
+    RecipeConfig,
+    SimulatedRooms,
+)
 
 # A share that is further off than this is not so by rounding.
 _TOLERANCE = 0.01
 
 
 def asked_documents(
-    quality: Quality, config: RecipeConfig, catalogue: Catalogue
+    quality: Quality, config: RecipeConfig, genders: npt.NDArray[np.str_]
 ) -> list[dict[str, str]]:
     """The part `asked` of `quality.json`: what is a number in both.
 
     Args:
         quality: of all shards.
         config: what recipes are drawn from.
-        catalogue: the utterances.
+        genders: of all utterances, [utterances].
     """
     return [
         *_timing(quality, config),
         *_levels(quality, config),
         *(_turns(quality, config, config.conversation) if config.conversation else ()),
-        *_genders(quality, config.same_gender_share, catalogue),
+        *_scene(quality, config),
+        *_genders(quality, config.same_gender_share, genders),
     ]
 
 
@@ -77,8 +85,22 @@ def _turns(
     }
 
 
+def _scene(quality: Quality, config: RecipeConfig) -> Iterator[dict[str, str]]:
+    if config.noise is not None:
+        names = {
+            "snr_db": ("Sources over noise", "snr_db"),
+            "loudness_lufs": ("Loudness of noise", "noise_lufs"),
+        }
+        title, name = names[config.noise.level_kind]
+        yield from _compare(quality, title, config.noise.level, name)
+    if isinstance(config.rooms, SimulatedRooms):
+        yield from _compare(quality, "Reverberation time", config.rooms.rt60_s, "rt60_s")
+    if config.speed is not None:
+        yield from _compare(quality, "Speed of an utterance", config.speed, "speed")
+
+
 def _genders(
-    quality: Quality, share: float | None, catalogue: Catalogue
+    quality: Quality, share: float | None, genders: npt.NDArray[np.str_]
 ) -> Iterator[dict[str, str]]:
     num_mixtures = quality.genders.total()
     if share is None or not num_mixtures:
@@ -88,7 +110,7 @@ def _genders(
     # In a small dataset a mixture more or less is no sign of anything.
     if off > max(2, _TOLERANCE * num_mixtures):
         achieved += ", the nearest that the genders in the corpus make"
-    if num_unknown := int((catalogue.genders(np.arange(len(catalogue))) == "").sum()):
+    if num_unknown := int((genders == "").sum()):
         achieved += f"; {num_unknown:,} utterances without a gender are left out"
     yield {"title": "Mixtures of one gender", "asked": f"{share:.1%}", "achieved": achieved}
 
@@ -99,13 +121,15 @@ def _compare(
     if not quality.histograms[name].counts:
         return
     unit = HISTOGRAMS[name][1]
+    achieved = _achieved(quality, name)
     if isinstance(distribution, LogNormal):
         asked = f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
         achieved = _achieved(quality, name, "median")
+    elif isinstance(distribution, Choices):
+        asked = f"{', '.join(f'{value:g}' for value in distribution.values)} {unit}"
     else:
         ends = dict.fromkeys((f"{distribution.low:g}", f"{distribution.high:g}"))
         asked = f"{' to '.join(ends)} {unit}".rstrip()
-        achieved = _achieved(quality, name)
     yield {"title": title, "asked": asked, "achieved": achieved + note}
 
 

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import soundfile
@@ -26,7 +26,8 @@ from beam_jobs.catalogue import (
     take_catalogue,
 )
 from beam_jobs.corpora import LAYOUTS, choose_layout
-from beam_jobs.corpora.layout import Corpus, parse_corpora
+from beam_jobs.corpora.layout import SOUNDS, Corpus, check_names, parse_corpora
+from beam_jobs.corpora.sounds import parse_sounds
 from beam_jobs.dry_run import describe_plan
 from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.finishing import FinishDataset, MergeQualities
@@ -37,11 +38,13 @@ from beam_jobs.presets import load_recipe_config, preset_names
 from beam_jobs.progress import show_progress
 from beam_jobs.recipe_files.format import RecipeContext
 from beam_jobs.rejected import Rejected, read_rejected
+from beam_jobs.rooms import check_simulation
 from beam_jobs.shards import Rendering, RenderShards, WriteRecipes
 from beam_jobs.splits import parse_shares
 from schemas import dataset
 from schemas.dataset import Shard
 from schemas.mixture_job import MixtureJob
+from schemas.recipe_config import RecipeConfig, SimulatedRooms
 
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 
@@ -102,7 +105,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--noise",
         default="",
         metavar="FOLDER",
-        help="the corpus of the noise that given recipes name; LibriMix's are clean without it",
+        help="a folder of noise, where the recipe has a level for it, or given ones name it;"
+        " LibriMix's are clean without",
+    )
+    parser.add_argument(
+        "--rooms",
+        default="",
+        metavar="FOLDER",
+        help="a folder of recorded room responses, where the recipe has recorded rooms, or given"
+        " ones name them",
     )
     parser.add_argument(
         "--skip_missing_recipes",
@@ -202,7 +213,7 @@ def build_mixtures(
 
     Args:
         root: the pipeline.
-        corpora: where the utterances are.
+        corpora: where the utterances, the noise and the room responses are.
         rendering: what they become.
         kept_folder: where other jobs find the catalogue, or empty.
         recipes_only: whether to write the recipes and leave the audio.
@@ -242,6 +253,7 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
             catalogue = root | "Catalogue" >> beam.Create([path])
         else:
             given = self._rendering.given
+            num_speaking = sum(corpus.layout not in SOUNDS for corpus in self._corpora)
             catalogue = (
                 root
                 | "FindFiles" >> FindFiles(self._corpora, given)
@@ -250,7 +262,7 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
                     folder=self._rendering.folder,
                     corpora=[corpus.description for corpus in self._corpora],
                     corpus_roots=self._rendering.corpus_roots,
-                    prefix_names=len(self._corpora) > 1 and given is None,
+                    prefix_names=num_speaking > 1 and given is None,
                 )
             )
         if self._kept_folder:
@@ -318,20 +330,28 @@ def run(argv: Sequence[str]) -> int:
             choose_layout(corpus)
     folder = files.absolute(arguments.output)
     kept_folder = files.absolute(arguments.catalogue) if arguments.catalogue else ""
-    given = _given_recipes(arguments, corpora)
+    sounds = {
+        option: parse_sounds(option, getattr(arguments, option))
+        for option in SOUNDS
+        if getattr(arguments, option)
+    }
+    given = _given_recipes(arguments, corpora, sounds)
+    corpora += tuple(sounds.values())
+    check_names(corpora)
     job = _job(arguments, corpora, given)
     name, version = dataset.dataset_name(folder)
     rendering = Rendering(
         folder=folder,
         dataset_name=name,
         compression=job.compression,
-        corpus_roots={corpus.name: corpus.root for corpus in (*corpora, *_noise_corpora(given))},
+        corpus_roots={corpus.name: corpus.root for corpus in corpora},
         plan_options=PlanOptions(
             config=job.config,
             seed=job.seed,
             shares={} if job.splits == "corpus" else parse_shares(job.splits),
             num_mixtures=job.num_mixtures,
             num_shards=job.num_shards,
+            sounds={option: corpus.name for option, corpus in sounds.items()},
         ),
         given=given,
     )
@@ -393,7 +413,9 @@ def _run_dry(
     return DONE if all_usable else SOME_REJECTED
 
 
-def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> GivenRecipes | None:
+def _given_recipes(
+    arguments: argparse.Namespace, corpora: Sequence[Corpus], sounds: Mapping[str, Corpus]
+) -> GivenRecipes | None:
     """The recipes of the command line, or None where they are to be drawn.
 
     Raises:
@@ -401,16 +423,16 @@ def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> 
     """
     defaults = build_parser()
     if not arguments.recipes:
-        for name in ("noise", "skip_missing_recipes"):
-            if getattr(arguments, name) != defaults.get_default(name):
-                raise ValueError(f"--{name} has no effect without --recipes")
+        if arguments.skip_missing_recipes:
+            raise ValueError("--skip_missing_recipes has no effect without --recipes")
         return None
     for name in ("recipe", "channels", "num_mixtures", "seed", "splits", "catalogue"):
         if getattr(arguments, name) != defaults.get_default(name):
             raise ValueError(f"--{name} is for recipes that are drawn, and --recipes gives them")
     context = RecipeContext(
         corpora={corpus.name: corpus for corpus in corpora},
-        noise_corpus=parse_corpora([arguments.noise])[0] if arguments.noise else None,
+        noise_corpus=sounds.get("noise"),
+        rooms_corpus=sounds.get("rooms"),
         sample_rate=arguments.sample_rate or 0,
         length=arguments.length or "",
     )
@@ -419,24 +441,55 @@ def _given_recipes(arguments: argparse.Namespace, corpora: Sequence[Corpus]) -> 
     )
 
 
-def _noise_corpora(given: GivenRecipes | None) -> list[Corpus]:
-    noise_corpus = given.context.noise_corpus if given else None
-    return [noise_corpus] if noise_corpus else []
+def _drawn_config(arguments: argparse.Namespace) -> RecipeConfig:
+    """What the command line has recipes drawn from.
+
+    Raises:
+        ValueError: there is no such configuration, or it does not go with the other options.
+    """
+    recipe = arguments.recipe
+    config = load_recipe_config(
+        recipe,
+        sample_rate=arguments.sample_rate,
+        length=arguments.length,
+        channels=arguments.channels,
+    )
+    if config.noise is not None and not arguments.noise:
+        raise ValueError(f"--recipe={recipe} asks for noise: name a folder of it with --noise")
+    if arguments.noise and config.noise is None:
+        raise ValueError(
+            f"--noise does not go with --recipe={recipe}, which gives noise no level: add"
+            ' "noise": {"snr_db": 10} to it'
+        )
+    if config.rooms == "recorded" and not arguments.rooms:
+        raise ValueError(
+            f"--recipe={recipe} asks for recorded rooms: name a folder of responses with --rooms"
+        )
+    if arguments.rooms and config.rooms is None:
+        raise ValueError(
+            f"--rooms does not go with --recipe={recipe}, which has no rooms: add"
+            ' "rooms": "recorded" to it'
+        )
+    if isinstance(config.rooms, SimulatedRooms):
+        if arguments.rooms:
+            raise ValueError(
+                f"--rooms does not go with --recipe={recipe}, which simulates its rooms: leave one"
+                " of them out"
+            )
+        check_simulation(config.rooms)
+    return config
 
 
 def _job(
     arguments: argparse.Namespace, corpora: Sequence[Corpus], given: GivenRecipes | None
 ) -> MixtureJob:
+    config = given.config if given else _drawn_config(arguments)
+    packages = ["numpy", "scipy", "soxr"]
+    if isinstance(config.rooms, SimulatedRooms):
+        packages.append("pyroomacoustics")
     return MixtureJob(
-        corpora=tuple(corpus.description for corpus in (*corpora, *_noise_corpora(given))),
-        config=given.config
-        if given
-        else load_recipe_config(
-            arguments.recipe,
-            sample_rate=arguments.sample_rate,
-            length=arguments.length,
-            channels=arguments.channels,
-        ),
+        corpora=tuple(corpus.description for corpus in corpora),
+        config=config,
         recipes=tuple(
             f"{os.path.basename(file.path)} {file.crc32c}"
             for file in (given.files if given else ())
@@ -447,7 +500,7 @@ def _job(
         num_shards=arguments.num_shards,
         compression="GZIP" if arguments.gzip else "",
         versions=(
-            *(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "soxr")),
+            *(f"{name} {importlib.metadata.version(name)}" for name in packages),
             f"libsndfile {soundfile.__libsndfile_version__}",
         ),
     )

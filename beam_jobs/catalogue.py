@@ -240,7 +240,7 @@ def _write_part(
             path = files.join(corpus_roots[utterance.corpus], utterance.path)
             reason = f"duplicate utterance id: {utterance.id!r} is {first.path} too"
             yield TaggedOutput("rejected", Rejected(path, reason))
-    rows = [dataclasses.astuple(utterance) for utterance in unique.values()]
+    rows = [[getattr(one, name) for name in SCHEMA.names] for one in unique.values()]
     columns = [
         pa.array(column, field.type)
         for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
@@ -353,6 +353,21 @@ class Catalogue:
             found |= zip(batch_rows.tolist(), map(Utterance, *columns), strict=True)
         return [found[row] for row in rows.tolist()]
 
+    def paths(self, rows: npt.NDArray[np.int32]) -> list[str]:
+        """The paths of the files in some rows, each relative to its corpus."""
+        return self._table["path"].take(pa.array(rows)).to_pylist()  # type: ignore[no-any-return]
+
+    def rows_of(self, corpus: str) -> npt.NDArray[np.int32]:
+        """The rows of a corpus, int32 [rows]."""
+        of_corpus = pc.equal(self._table["corpus"], corpus).to_numpy()
+        return np.flatnonzero(of_corpus).astype(np.int32)
+
+    def rows_outside(self, corpora: Iterable[str]) -> npt.NDArray[np.int32]:
+        """The rows of all corpora but some, int32 [rows]."""
+        names = pa.array(list(corpora), pa.string())
+        is_inside = pc.is_in(self._table["corpus"], names).to_numpy()
+        return np.flatnonzero(~is_inside).astype(np.int32)
+
     def rows_by_id(self) -> dict[str, int]:
         """The row of each utterance, by its id."""
         return {name: row for row, name in enumerate(self._table["id"].to_pylist())}
@@ -382,13 +397,6 @@ class Catalogue:
             self._table[name].to_numpy() for name in ("start", "stop", "sample_rate")
         )
         return ((stop - start) / rate)[rows]  # type: ignore[no-any-return]
-
-    def total_hours(self) -> float:
-        """The length of all utterances together."""
-        start, stop, rate = (
-            self._table[name].to_numpy() for name in ("start", "stop", "sample_rate")
-        )
-        return float(((stop - start) / rate).sum() / 3600)
 
 
 def open_catalogue(path: str) -> Catalogue:

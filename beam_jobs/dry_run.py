@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 
+import numpy as np
 from tqdm import tqdm
 
 from beam_jobs import files
@@ -35,6 +36,8 @@ def describe_plan(rendering: Rendering) -> tuple[str, bool]:
     plan = rendering.open_plan()
     catalogue = open_catalogue(files.join(rendering.folder, dataset.CATALOGUE))
     rejected = set(read_rejected(files.join(rendering.folder, dataset.REJECTED)))
+    sounds = rendering.plan_options.sounds
+    speech = catalogue.rows_outside(sounds.values())
     shards = plan.shards
     looked_at = shards[:: -(-len(shards) // _SHARDS_LOOKED_AT)]
     num_mixtures = sum(plan.counts.values())
@@ -55,8 +58,12 @@ def describe_plan(rendering: Rendering) -> tuple[str, bool]:
     )
     num_cores = len(os.sched_getaffinity(0))
     lines = [
-        f"utterances   {len(catalogue):,}, {catalogue.total_hours():.2f} h",
-        f"speakers     {len(catalogue.speaker_names):,}",
+        f"utterances   {len(speech):,}, {catalogue.durations_s(speech).sum() / 3600:.2f} h",
+        f"speakers     {len(np.unique(catalogue.speakers[speech])):,}",
+        *(
+            f"{option:12} {len(catalogue.rows_of(corpus)):,} files"
+            for option, corpus in sounds.items()
+        ),
         f"mixtures     {num_mixtures:,}, {num_mixtures * mean_duration_s / 3600:.2f} h: "
         + ", ".join(f"{split} {count:,}" for split, count in plan.counts.items()),
         f"shards       {len(shards):,}",

@@ -103,7 +103,9 @@ class FinishDataset(beam.DoFn):
         missing = sum(rendering.open_plan().counts.values()) - sum(
             info.num_mixtures for info in infos
         )
-        asked = [] if rendering.given else asked_documents(quality, config, catalogue)
+        speech = catalogue.rows_outside(rendering.plan_options.sounds.values())
+        genders = catalogue.genders(speech)
+        asked = [] if rendering.given else asked_documents(quality, config, genders)
         document = quality_document(
             quality,
             uses,
@@ -124,7 +126,10 @@ class FinishDataset(beam.DoFn):
             dataset.FEATURES,
             _json(
                 dataset.features_document(
-                    config.num_speakers, described.num_channels, noise=rendering.has_noise
+                    config.num_speakers,
+                    described.num_channels,
+                    noise=rendering.has_noise,
+                    rooms=rendering.has_rooms,
                 )
             ),
         )

@@ -57,6 +57,7 @@ class GivenRecipes:
         format_name: of all of them.
         num_sources: in each mixture.
         has_noise: whether each mixture has noise, or none has.
+        has_rooms: whether each mixture is in a room, or none is.
         mixture_given: whether each mixture is a recording, or each the sum of its parts.
         instruments: the names of the sources, where they are the same in all mixtures.
         context: what the files leave open, with the rate and the channels that the mixtures have.
@@ -67,6 +68,7 @@ class GivenRecipes:
     format_name: str
     num_sources: int
     has_noise: bool
+    has_rooms: bool
     mixture_given: bool
     instruments: tuple[str, ...]
     context: RecipeContext
@@ -141,6 +143,7 @@ def find_given_recipes(
         format_name=chosen.NAME,
         num_sources=chosen.num_sources(usable),
         has_noise=chosen.has_noise(usable, context),
+        has_rooms=chosen.has_rooms(usable),
         mixture_given=chosen.is_mixture_given(usable),
         instruments=chosen.instruments(usable),
         context=context,

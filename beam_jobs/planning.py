@@ -7,7 +7,7 @@ recipes need no other shard's: the plan of a million mixtures is the plan of the
 import dataclasses
 import itertools
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from beam_jobs.gender_share import GenderShare
 from beam_jobs.overlap import overlap_offsets
 from beam_jobs.pairing import Indices, Pairing
 from beam_jobs.random_keys import draw, keyed_generator, keyed_uniforms
+from beam_jobs.scene import NO_FILES, SceneFiles, SceneFilesPlan, draw_scene, draw_speeds
 from beam_jobs.splits import apportion, split_by_corpus, split_by_shares
 from schemas.dataset import SPLITS, Shard, Split
 from schemas.recipe import LevelKind, Recipe, Source, Utterance
@@ -44,6 +45,7 @@ class PlanOptions:
         shares: the share of the speakers in each split; empty to keep the corpus's own splits.
         num_mixtures: in all splits together; 0 to use every utterance once.
         num_shards: of each split; 0 to choose by the number of mixtures.
+        sounds: the names of the corpora in which nobody speaks, of `noise` and of `rooms`.
     """
 
     config: RecipeConfig
@@ -51,6 +53,7 @@ class PlanOptions:
     shares: Mapping[Split, float]
     num_mixtures: int
     num_shards: int
+    sounds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,10 +77,11 @@ class Draft:
     Attributes:
         id: of the mixture.
         split: train, validation or test.
-        rows: of the catalogue, the utterances; after them the noise, where a given recipe has one.
+        rows: of the catalogue, the utterances; after them what else a given recipe has.
         utterances: in the rows; those of a speaker are next to each other, and only in a
             conversation several.
         recipe: where it is given, and nothing is left to chance.
+        scene: the files of its noise and of its room, where they are drawn.
     """
 
     id: str
@@ -85,6 +89,12 @@ class Draft:
     rows: tuple[int, ...]
     utterances: tuple[Utterance, ...]
     recipe: Recipe | None = None
+    scene: SceneFiles = NO_FILES
+
+    @property
+    def part_rows(self) -> tuple[int, ...]:
+        """The row of the catalogue of each part of the recipe."""
+        return self.rows + self.scene.rows
 
 
 class NothingToDoError(ValueError):
@@ -112,17 +122,30 @@ class Plan:
         self._catalogue = catalogue
         self._options = options
         group_size = options.config.num_speakers
-        if not len(catalogue):
+        self._scenes = SceneFilesPlan(
+            catalogue,
+            options.sounds,
+            num_speakers=group_size,
+            shares=options.shares,
+            seed=options.seed,
+        )
+        self._speech = catalogue.rows_outside(options.sounds.values())
+        uses = np.bincount(catalogue.speakers[self._speech])
+        speaker_names = [catalogue.speaker_names[speaker] for speaker in np.flatnonzero(uses)]
+        if not speaker_names:
             raise NothingToDoError(
                 "no usable utterance in the corpus: give --corpus a folder with audio, and see"
                 " rejected.jsonl for what can't be used"
             )
         if options.shares:
             self.speaker_splits = split_by_shares(
-                catalogue.speaker_names, options.shares, min_speakers=group_size
+                speaker_names, options.shares, min_speakers=group_size
             )
         else:
-            self.speaker_splits = split_by_corpus(catalogue.speaker_splits())
+            own_splits = catalogue.speaker_splits()
+            self.speaker_splits = split_by_corpus(
+                {name: own_splits[name] for name in speaker_names}
+            )
         rows = self._rows_by_split()
         pairings: dict[Split, Pairing] = {}
         runs: dict[Split, Runs | None] = {}
@@ -142,7 +165,7 @@ class Plan:
         if not pairings:
             raise NothingToDoError(
                 f"no split has the {group_size} speakers of a mixture, all together have"
-                f" {len(catalogue.speaker_names)}: add speakers to the corpus, change --splits, or"
+                f" {len(speaker_names)}: add speakers to the corpus, change --splits, or"
                 " lower num_speakers in the recipe"
             )
         counts: Mapping[Split, int] = {
@@ -163,6 +186,8 @@ class Plan:
             for split in pairings
             if counts[split]
         }
+        if missing := self._scenes.missing(tuple(self._splits)):
+            raise NothingToDoError(missing)
 
     @property
     def shards(self) -> tuple[Shard, ...]:
@@ -200,28 +225,30 @@ class Plan:
             rows = plan.rows[np.concatenate(groups)]
             utterances = iter(self._catalogue.utterances(rows))
             remaining = iter(rows.tolist())
-            for number, group in enumerate(groups, first):
+            ids = [f"{shard.split}-{first + index:09d}" for index in range(len(groups))]
+            scenes = self._scenes.draw(ids, shard.split)
+            for mixture_id, group, scene in zip(ids, groups, scenes, strict=True):
                 own_rows = tuple(itertools.islice(remaining, len(group)))
                 members = tuple(itertools.islice(utterances, len(group)))
-                yield Draft(f"{shard.split}-{number:09d}", shard.split, own_rows, members)
+                yield Draft(mixture_id, shard.split, own_rows, members, scene=scene or NO_FILES)
 
     def recipe(self, draft: Draft) -> Recipe:
         """Draws the recipe of a mixture."""
         return draw_recipe(self._options.config, self._options.seed, draft)
 
-    def redraft(self, draft: Draft, unusable: Container[int]) -> Draft:
-        """Replaces the utterances of a mixture that turned out unusable.
+    def redraft(self, draft: Draft, unusable: Collection[int]) -> Draft:
+        """Replaces the files of a mixture that turned out unusable.
 
-        A speaker of a conversation who has others goes without them. What takes the place of the
-        rest depends on the seed, the mixture and on which are unusable; it is
-        of another speaker than the rest in any case.
+        A speaker of a conversation who has other utterances goes without them. What takes the place
+        of the rest depends on the seed, the mixture and on which are unusable; an utterance is of
+        another speaker than the rest in any case.
 
         Args:
             draft: as planned.
             unusable: rows of the catalogue.
 
         Raises:
-            NoUtteranceLeftError: the split has no other utterance.
+            NoUtteranceLeftError: the split has no other utterance, noise or room response.
         """
         speakers = self._catalogue.speakers
         generator = keyed_generator(self._options.seed, draft.id, "spares")
@@ -246,8 +273,11 @@ class Plan:
             if spare is None:
                 raise NoUtteranceLeftError(draft.id)
             rows[index] = spare
+        (scene,) = self._scenes.draw([draft.id], draft.split, unusable)
+        if scene is None:
+            raise NoUtteranceLeftError(draft.id)
         utterances = tuple(self._catalogue.utterances(np.array(rows)))
-        return dataclasses.replace(draft, rows=tuple(rows), utterances=utterances)
+        return dataclasses.replace(draft, rows=tuple(rows), utterances=utterances, scene=scene)
 
     @property
     def _mixture_s(self) -> float:
@@ -279,7 +309,8 @@ class Plan:
                 for name in names
             ]
         )
-        row_codes = codes[self._catalogue.speakers]
+        row_codes = np.full(len(self._catalogue), -1)
+        row_codes[self._speech] = codes[self._catalogue.speakers[self._speech]]
         rows = {
             split: np.flatnonzero(row_codes == code).astype(np.int32)
             for code, split in enumerate(SPLITS)
@@ -321,17 +352,19 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
     """
     rate = config.sample_rate
     uniforms = keyed_uniforms(seed, draft.id)
-    row_sizes = [1] * len(draft.utterances)
+    utterances = draw_speeds(draft.utterances, config, seed, draft.id)
+    row_sizes = [1] * len(utterances)
     if config.conversation is not None:
-        speakers = itertools.groupby(utterance.speaker for utterance in draft.utterances)
-        row_sizes = [len(list(utterances)) for _, utterances in speakers]
+        speakers = itertools.groupby(utterance.speaker for utterance in utterances)
+        row_sizes = [len(list(own)) for _, own in speakers]
     # Whole samples, so that a recipe says to the sample what is rendered.
-    offsets_s = [offset / rate for offset in _draw_offsets(config, draft, row_sizes, uniforms)]
+    offsets = _draw_offsets(config, utterances, row_sizes, uniforms)
+    offsets_s = [offset / rate for offset in offsets]
     level_kind, row_levels = _draw_levels(config, len(row_sizes), uniforms)
     rows = [row for row, size in enumerate(row_sizes) for _ in range(size)]
     ends_s = [
         offset_s + utterance.duration_s
-        for offset_s, utterance in zip(offsets_s, draft.utterances, strict=True)
+        for offset_s, utterance in zip(offsets_s, utterances, strict=True)
     ]
     # Where the first source ends of those that are still there when the last one has started.
     overlap_end_s = min(end_s for end_s in ends_s if end_s > offsets_s[-1])
@@ -346,7 +379,7 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
             start_s = _draw_crop(length_s, stop_s, offsets_s[-1], overlap_end_s, uniforms)
         start_s = round(start_s * rate) / rate
         stop_s = start_s + length_s
-    return Recipe(
+    recipe = Recipe(
         id=draft.id,
         split=draft.split,
         sample_rate=rate,
@@ -362,24 +395,28 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
                 row_levels[row],
                 row if config.conversation is not None else None,
             )
-            for utterance, offset_s, row in zip(draft.utterances, offsets_s, rows, strict=True)
+            for utterance, offset_s, row in zip(utterances, offsets_s, rows, strict=True)
         ),
     )
+    return draw_scene(recipe, draft.scene, config, seed)
 
 
 def _draw_offsets(
-    config: RecipeConfig, draft: Draft, row_sizes: Sequence[int], uniforms: Iterator[float]
+    config: RecipeConfig,
+    utterances: Sequence[Utterance],
+    row_sizes: Sequence[int],
+    uniforms: Iterator[float],
 ) -> Iterator[int]:
     """Yields when each utterance starts, in samples of the mixture."""
     rate = config.sample_rate
     if config.offset_s is not None:
         offset_s = 0.0
         yield 0
-        for _ in draft.utterances[1:]:
+        for _ in utterances[1:]:
             offset_s += draw(config.offset_s, uniforms)
             yield round(offset_s * rate)
         return
-    lengths = [math.ceil(utterance.duration_s * rate) for utterance in draft.utterances]
+    lengths = [math.ceil(utterance.duration_s * rate) for utterance in utterances]
     if config.overlap_ratio is not None:
         yield from overlap_offsets(lengths, draw(config.overlap_ratio, uniforms))
     elif config.conversation is not None:
@@ -440,7 +477,7 @@ def _place(
     row: int | None,
 ) -> Source:
     """Places an utterance in a mixture of which only the stretch from start to stop is kept."""
-    rate = utterance.sample_rate
+    rate = utterance.played_rate
     skipped = round(max(start_s - offset_s, 0.0) * rate)
     start = min(utterance.start + skipped, utterance.stop)
     stop = max(min(utterance.start + round((stop_s - offset_s) * rate), utterance.stop), start)
@@ -452,15 +489,16 @@ def _place(
         gender=utterance.gender,
         start=start,
         stop=stop,
-        file_sample_rate=rate,
+        file_sample_rate=utterance.sample_rate,
         offset_s=max(offset_s - start_s, 0.0) if stop > start else 0.0,
         level_kind=level_kind,
         level=level,
         row=row,
+        speed=utterance.speed if utterance.speed != 1 else None,
     )
 
 
-def _leave_out(draft: Draft, unusable: Container[int]) -> list[int]:
+def _leave_out(draft: Draft, unusable: Collection[int]) -> list[int]:
     """The rows of a draft without the unusable ones of speakers who have others."""
     rows: list[int] = []
     by_speaker = itertools.groupby(

@@ -13,7 +13,7 @@ import numpy as np
 from beam_jobs.conversation import turn_changes
 from beam_jobs.loudness import integrated_loudness_lufs
 from beam_jobs.rejected import Rejected
-from beam_jobs.rendering import Mixture
+from beam_jobs.rendering import Mixture, Pcm
 from schemas.dataset import Shard, ShardInfo
 from schemas.recipe import Recipe
 
@@ -34,10 +34,24 @@ HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
     "gap_s": ("Gap before another speaker begins", "s", 0.02),
     "turn_overlap_s": ("Overlap with which another speaker begins", "s", 0.02),
     "residual_db": ("What sources leave over of a given mixture, relative to it", "dB", 0.5),
+    "snr_db": ("Sum of the sources over the noise, RMS", "dB", 0.25),
+    "noise_lufs": ("Loudness of the noise, of a sample", "LUFS", 0.25),
+    "rt60_s": ("Reverberation time of the rooms", "s", 0.01),
+    "direct_to_reverberant_db": ("Direct over reverberated sound", "dB", 0.25),
+    "speed": ("Speed of the utterances that are played faster or slower", "times", 0.01),
 }
 
 # Only of conversations.
 _OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
+# Nor of what a dataset was made without.
+_OF_SCENES = (
+    "residual_db",
+    "snr_db",
+    "noise_lufs",
+    "rt60_s",
+    "direct_to_reverberant_db",
+    "speed",
+)
 
 # Of the mixtures that are the least the sums of their sources, so many are named.
 _NUM_WORST = 10
@@ -190,9 +204,8 @@ class Quality:
             self._count("level_difference_db", max(heard_dbfs) - min(heard_dbfs))
         if is_in_sample:
             for index in range(len(recipe.rows)):
-                loudness_lufs = _loudness_lufs(mixture, index)
-                if math.isfinite(loudness_lufs):
-                    self._count("loudness_lufs", loudness_lufs)
+                self._count_finite("loudness_lufs", _loudness_lufs(mixture, index))
+        self._measure_scene(mixture, is_in_sample)
 
     def merge(self, other: "Quality") -> None:
         """Adds what was measured elsewhere."""
@@ -219,8 +232,8 @@ class Quality:
         return {
             name: self.histograms[name].to_document(*HISTOGRAMS[name])
             for name in HISTOGRAMS
-            if name not in _OF_TURNS or self.histograms["num_turns"].counts
-            if name != "residual_db" or self.histograms[name].counts
+            if (name not in _OF_TURNS or self.histograms["num_turns"].counts)
+            and (name not in _OF_SCENES or self.histograms[name].counts)
         }
 
     def _measure_turns(self, recipe: Recipe) -> None:
@@ -231,6 +244,24 @@ class Quality:
             self._count(kind, duration_s)
         self._count("num_turns", 1 + sum(kind != "pause_s" for kind, _ in changes))
         self._count("speech_s", sum(source.duration_s for source in recipe.sources))
+
+    def _measure_scene(self, mixture: Mixture, is_in_sample: bool) -> None:
+        for source in mixture.recipe.sources:
+            if source.speed is not None:
+                self._count("speed", source.speed)
+        for room in mixture.rooms:
+            if room is not None:
+                self._count_finite("rt60_s", room.rt60_s)
+                self._count_finite("direct_to_reverberant_db", room.direct_to_reverberant_db)
+        if mixture.noise is not None:
+            self._count_finite("snr_db", _snr_db(mixture.mixture, mixture.noise))
+            if is_in_sample:
+                noise_lufs = _lufs(mixture.noise, mixture.recipe.sample_rate)
+                self._count_finite("noise_lufs", noise_lufs)
+
+    def _count_finite(self, name: str, value: float) -> None:
+        if math.isfinite(value):
+            self._count(name, value)
 
     def _count(self, name: str, value: float) -> None:
         self.histograms[name].add(value, HISTOGRAMS[name][2])
@@ -338,7 +369,20 @@ def _loudness_lufs(mixture: Mixture, index: int) -> float:
     placed = np.concatenate(stretches)
     if not len(placed):
         return -math.inf
-    return integrated_loudness_lufs(placed.astype(np.float32) / (_MAX_PCM + 1), rate)
+    return _lufs(placed, rate)
+
+
+def _lufs(pcm: Pcm, sample_rate: int) -> float:
+    return integrated_loudness_lufs(pcm.astype(np.float32) / (_MAX_PCM + 1), sample_rate)
+
+
+def _snr_db(mixture: Pcm, noise: Pcm) -> float:
+    """The power of all that is no noise over that of the noise; infinite where one is silent."""
+    noise_pcm = noise.astype(np.float32)
+    speech_pcm = mixture - noise_pcm
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.vdot(speech_pcm, speech_pcm) / np.vdot(noise_pcm, noise_pcm)
+        return float(10 * np.log10(ratio))
 
 
 def _silence_ratio(mixture: Mixture) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from schemas.recipe_config import Distribution, LogNormal
+from schemas.recipe_config import Choices, Distribution, LogNormal
 
 
 def keyed_bytes(*key: object) -> bytes:
@@ -42,4 +42,6 @@ def draw(distribution: Distribution, uniforms: Iterator[float]) -> float:
         radius = math.sqrt(-2 * math.log(1 - next(uniforms)))
         normal = radius * math.cos(2 * math.pi * next(uniforms))
         return distribution.median * math.exp(distribution.sigma * normal)
+    if isinstance(distribution, Choices):
+        return distribution.values[int(next(uniforms) * len(distribution.values))]
     return distribution.low + (distribution.high - distribution.low) * next(uniforms)

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +14,8 @@ import soxr
 from beam_jobs import files
 from beam_jobs.audio import Samples, UnusableAudioError, read_segment
 from beam_jobs.loudness import integrated_loudness_lufs
-from schemas.recipe import GivenMixture, Noise, Recipe, Source
+from beam_jobs.rooms import Response, Reverberated, read_response, reverberate
+from schemas.recipe import GivenMixture, Noise, Part, Recipe, RecordedRoom, Room, Source
 from schemas.tfrecord import encode_example
 
 Pcm = npt.NDArray[np.int16]
@@ -36,15 +37,15 @@ _MAX_SAMPLES = 1 << 26
 
 
 class UnusableSourceError(Exception):
-    """The file of a source, of the noise or of the given mixture can't be used.
+    """The file of a source, of the noise, of a room or of the given mixture can't be used.
 
     Attributes:
-        index: which source of the recipe; noise and given mixture come after the last one.
-        source: the source, the noise or the mixture.
+        index: which of the recipe's parts.
+        source: that part.
         reason: why.
     """
 
-    def __init__(self, index: int, source: Source | Noise | GivenMixture, reason: str) -> None:
+    def __init__(self, index: int, source: Part, reason: str) -> None:
         super().__init__(index, source, reason)
         self.index = index
         self.source = source
@@ -93,9 +94,12 @@ class Mixture:
         sources: int16 [sources, samples], each as it sounds in the mixture, and within one step of
             the exact one; where a speaker has several utterances, all of them in one.
         noise: int16 [samples], likewise, or None.
-        gains_db: all that was applied to the samples of each source's file.
+        gains_db: all that was applied to the samples of each source's file, but for its room.
         levels_dbfs: the RMS level of each source where it is placed; minus infinity where there is
             nothing of it. Like the gains, one for all utterances of a speaker.
+        dry_sources: int16 [sources, samples], what of each source came straight to the microphone,
+            or None where there are no rooms.
+        rooms: how each source sounded in its room; None for a source without one.
     """
 
     recipe: Recipe
@@ -104,10 +108,12 @@ class Mixture:
     noise: Pcm | None
     gains_db: tuple[float, ...]
     levels_dbfs: tuple[float, ...]
+    dry_sources: Pcm | None
+    rooms: tuple[Reverberated | None, ...]
 
 
 def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) -> Mixture:
-    """Renders a recipe: decodes, resamples, scales, places, quantises.
+    """Renders a recipe: decodes, resamples, reverberates, scales, places, quantises.
 
     Args:
         recipe: what to render.
@@ -117,54 +123,56 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
     Raises:
         UnusableSourceError: a file can't be read, or has no sound in it.
     """
-    for index, source in enumerate(recipe.sources):
-        if source.duration_s * recipe.sample_rate * len(recipe.rows) > _MAX_SAMPLES:
-            reason = "too long for a mixture: cut it into utterances, or give --length"
-            raise UnusableSourceError(index, source, reason)
+    _check_length(recipe)
     num_rows = len(recipe.rows)
     num_parts = num_rows + (recipe.noise is not None)
     shape = (num_parts, *recipe.audio_shape)
     # All audio below is float32 in steps of 16-bit PCM. The noise is the last part.
     parts = scratch.array("parts", shape, np.float32)
-    gains_db, levels_dbfs, peaks = [], [], []
+    dry = None
+    if recipe.has_rooms:
+        dry = scratch.array("dry", (num_rows, recipe.num_samples), np.float32)
+    gains_db, levels_dbfs, peaks, rooms = [], [], [], []
     num_read = 0
     for row, sources in enumerate(recipe.rows):
-        segments = []
-        for index, source in enumerate(sources, num_read):
-            try:
-                segments.append(_read_file(source, recipe, corpus_roots))
-                level_dbfs = _level_dbfs(segments[-1])
-                if len(segments[-1]):
-                    _check_level(level_dbfs, may_be_silent=recipe.mixture is not None)
-            except UnusableAudioError as error:
-                raise UnusableSourceError(index, source, str(error)) from None
-        speech = segments[0]
-        if len(segments) > 1:
-            # What a speaker says in a conversation keeps its own ups and downs.
-            speech = np.concatenate(segments)
-            level_dbfs = _level_dbfs(speech)
+        heard = direct = _read_row(sources, num_read, recipe, corpus_roots)
+        # What a speaker says in a conversation keeps its own ups and downs.
+        speech = _joined([samples for _, samples in heard])
+        room = None
+        if sources[0].room is not None and len(speech):
+            start, line = _time_line(heard)
+            room = reverberate(line, _read_room(sources[0].room, recipe, corpus_roots))
+            speech = _joined(
+                [room.heard[at - start :][: len(samples)] for at, samples in heard if len(samples)]
+            )
+            heard, direct = [(start, room.heard)], [(start, room.direct)]
+        level_dbfs = _level_dbfs(speech)
         try:
             gains_db.append(_gain_db(sources[0], speech, level_dbfs, recipe.sample_rate))
         except UnusableAudioError as error:
             raise UnusableSourceError(num_read, sources[0], str(error)) from None
-        starts = [round(source.offset_s * recipe.sample_rate) for source in sources]
-        peaks.append(_put(parts[row], zip(starts, segments, strict=True), gains_db[-1]))
+        peaks.append(_put(parts[row], heard, gains_db[-1]))
+        if dry is not None:
+            peaks.append(_put(dry[row], direct, gains_db[-1]))
+        rooms.append(room)
         levels_dbfs.append(level_dbfs + gains_db[-1])
         num_read += len(sources)
-    if recipe.noise is not None:
-        try:
-            samples = _read_noise(recipe.noise, recipe, corpus_roots)
-        except UnusableAudioError as error:
-            raise UnusableSourceError(num_read, recipe.noise, str(error)) from None
-        peaks.append(_put(parts[-1], [(0, samples)], recipe.noise.gain_db))
     given = None if recipe.mixture is None else _given_mixture(recipe, corpus_roots)
 
     # Each part is rounded so that the sums of the parts before it are: so the whole sum is exact.
-    for index in range(1, num_parts):
+    for index in range(1, num_rows):
         np.add(parts[index], parts[index - 1], out=parts[index])
+    if recipe.noise is not None:
+        peaks.append(_put_noise(parts[-1], parts[-2], recipe.noise, recipe, corpus_roots))
+        np.add(parts[-1], parts[-2], out=parts[-1])
     peak = max(_peak(parts[-1] if given is None else given), *peaks)
     common_gain = _common_gain(peak, is_given=given is not None)
     pcm, mixture_pcm = _quantise(parts, given, common_gain, scratch)
+    dry_pcm = None
+    if dry is not None:
+        np.multiply(dry, np.float32(common_gain), out=dry)
+        dry_pcm = scratch.array("dry_pcm", dry.shape, np.int16)
+        np.copyto(dry_pcm, np.rint(dry, out=dry), casting="unsafe")
     common_gain_db = round(20 * math.log10(common_gain), 6)
     return Mixture(
         recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
@@ -173,15 +181,17 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         noise=None if recipe.noise is None else pcm[-1],
         gains_db=tuple(gain_db + common_gain_db for gain_db in gains_db),
         levels_dbfs=tuple(level_dbfs + common_gain_db for level_dbfs in levels_dbfs),
+        dry_sources=dry_pcm,
+        rooms=tuple(rooms),
     )
 
 
 def encode_mixture(mixture: Mixture) -> bytes:
     """The record of a mixture, as `schemas.dataset.features_document` describes it."""
     recipe = mixture.recipe
-    noise = {} if mixture.noise is None else {"noise": mixture.noise.data.cast("B")}
+    optional = {"noise": mixture.noise, "dry_sources": mixture.dry_sources}
     return encode_example(
-        noise
+        {name: audio.data.cast("B") for name, audio in optional.items() if audio is not None}
         | {
             "id": recipe.id.encode(),
             "mixture": mixture.mixture.data.cast("B"),
@@ -195,12 +205,72 @@ def encode_mixture(mixture: Mixture) -> bytes:
     )
 
 
+def _check_length(recipe: Recipe) -> None:
+    for index, source in enumerate(recipe.sources):
+        if source.duration_s * recipe.sample_rate * len(recipe.rows) > _MAX_SAMPLES:
+            reason = "too long for a mixture: cut it into utterances, or give --length"
+            raise UnusableSourceError(index, source, reason)
+
+
+def _read_row(
+    sources: Sequence[Source], first_index: int, recipe: Recipe, corpus_roots: Mapping[str, str]
+) -> list[tuple[int, Samples]]:
+    """The sample of the mixture where each utterance of a row starts, and what is in it.
+
+    Raises:
+        UnusableSourceError: a file can't be read, or has no sound in it.
+    """
+    stretches = []
+    for index, source in enumerate(sources, first_index):
+        try:
+            samples = _read_file(source, recipe, corpus_roots)
+            if len(samples):
+                _check_level(_level_dbfs(samples), may_be_silent=recipe.mixture is not None)
+        except UnusableAudioError as error:
+            raise UnusableSourceError(index, source, str(error)) from None
+        stretches.append((round(source.offset_s * recipe.sample_rate), samples))
+    return stretches
+
+
+def _joined(stretches: Sequence[Samples]) -> Samples:
+    if len(stretches) == 1:
+        return stretches[0]
+    joined: Samples = np.concatenate(stretches)
+    return joined
+
+
+def _time_line(stretches: Sequence[tuple[int, Samples]]) -> tuple[int, Samples]:
+    """Where the first of some stretches starts, and all of them with silence in between."""
+    heard = [(start, samples) for start, samples in stretches if len(samples)]
+    if len(heard) == 1:
+        return heard[0]
+    first = heard[0][0]
+    line = np.zeros(max(start + len(samples) for start, samples in heard) - first, np.float32)
+    for start, samples in heard:
+        line[start - first :][: len(samples)] = samples
+    return first, line
+
+
+def _read_room(room: Room, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Response:
+    """The response of a room.
+
+    Raises:
+        UnusableSourceError: its file can't be used.
+    """
+    try:
+        return read_response(room, corpus_roots, recipe.sample_rate, recipe.channels)
+    except UnusableAudioError as error:
+        # A simulated room has no file that could be at fault.
+        assert isinstance(room, RecordedRoom)
+        raise UnusableSourceError(recipe.parts.index(room), room, str(error)) from None
+
+
 def _read_file(
     part: Source | GivenMixture, recipe: Recipe, corpus_roots: Mapping[str, str]
 ) -> Samples:
     path = files.join(corpus_roots[part.corpus], part.path)
     samples = read_segment(path, part.start, part.stop, recipe.channels)
-    return _resample(samples, part.file_sample_rate, recipe)
+    return _resample(samples, part.played_rate, recipe)
 
 
 def _read_noise(noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
@@ -215,11 +285,27 @@ def _given_mixture(recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
     try:
         samples = _read_file(recipe.mixture, recipe, corpus_roots)
     except UnusableAudioError as error:
-        index = len(recipe.sources) + (recipe.noise is not None)
+        index = recipe.parts.index(recipe.mixture)
         raise UnusableSourceError(index, recipe.mixture, str(error)) from None
     given = np.empty(recipe.audio_shape, np.float32)
     _put(given, [(0, samples)], 0.0)
     return given
+
+
+def _put_noise(
+    part: Samples, speech: Samples, noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]
+) -> float:
+    """Writes a noise into its part, at its level under the speech, and returns its peak.
+
+    Raises:
+        UnusableSourceError: the file can't be used.
+    """
+    try:
+        samples = _read_noise(noise, recipe, corpus_roots)
+        gain_db = _noise_gain_db(noise, samples, speech, recipe.sample_rate)
+    except UnusableAudioError as error:
+        raise UnusableSourceError(recipe.parts.index(noise), noise, str(error)) from None
+    return _put(part, [(0, samples)], gain_db)
 
 
 def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples:
@@ -250,16 +336,16 @@ def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples
     return extended[:num_frames]
 
 
-def _resample(samples: Samples, file_sample_rate: int, recipe: Recipe) -> Samples:
-    if file_sample_rate == recipe.sample_rate:
+def _resample(samples: Samples, played_rate: float, recipe: Recipe) -> Samples:
+    if played_rate == recipe.sample_rate:
         return samples
     if recipe.resampler == "resample_poly":
         # SciPy's signals take a while to import, and few recipes ask for them.
         from scipy.signal import resample_poly  # noqa: PLC0415
 
-        resampled: Samples = resample_poly(samples, recipe.sample_rate, file_sample_rate)
+        resampled: Samples = resample_poly(samples, recipe.sample_rate, round(played_rate))
     else:
-        resampled = soxr.resample(samples, file_sample_rate, recipe.sample_rate)
+        resampled = soxr.resample(samples, played_rate, recipe.sample_rate)
     return resampled
 
 
@@ -288,7 +374,7 @@ def _level_dbfs(samples: Samples) -> float:
     return 10 * math.log10(power) if power else -math.inf
 
 
-def _check_level(level_dbfs: float, *, may_be_silent: bool) -> None:
+def _check_level(level_dbfs: float, *, may_be_silent: bool = False) -> None:
     """Tells sound from what is none.
 
     Raises:
@@ -313,10 +399,40 @@ def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: i
         return source.level
     if source.level_kind == "rms_dbfs":
         return source.level - level_dbfs
+    return source.level - _loudness_lufs(samples, sample_rate)
+
+
+def _noise_gain_db(noise: Noise, samples: Samples, speech: Samples, sample_rate: int) -> float:
+    """The gain that gives a noise its level.
+
+    The signal-to-noise ratio is that of the power of the sum of the sources, the pauses included,
+    to that of the noise, both over the whole mixture, as in torchaudio's `add_noise`.
+
+    Args:
+        noise: whose level is asked for.
+        samples: float32 [samples], of the noise.
+        speech: float32 [samples], the sum of the sources in steps of 16-bit PCM.
+        sample_rate: in Hz.
+
+    Raises:
+        UnusableAudioError: there is nothing but silence where a level is asked for.
+    """
+    if noise.level_kind == "gain_db":
+        return noise.level
+    level_dbfs = _level_dbfs(samples[: len(speech)])
+    _check_level(level_dbfs)
+    if noise.level_kind == "loudness_lufs":
+        return noise.level - _loudness_lufs(samples, sample_rate)
+    speech_dbfs = _level_dbfs(speech) - 20 * math.log10(_FULL_SCALE)
+    # Against no speech there is no ratio, and the noise stays as it is.
+    return speech_dbfs - noise.level - level_dbfs if math.isfinite(speech_dbfs) else 0.0
+
+
+def _loudness_lufs(samples: Samples, sample_rate: int) -> float:
     loudness_lufs = integrated_loudness_lufs(samples, sample_rate)
     if math.isinf(loudness_lufs):
         raise UnusableAudioError("too quiet for its loudness to be measured")
-    return source.level - loudness_lufs
+    return loudness_lufs
 
 
 def _peak(samples: Samples) -> float:

@@ -61,7 +61,16 @@ class Rendering:
     @property
     def has_noise(self) -> bool:
         """Whether there is noise in the mixtures."""
-        return self.given is not None and self.given.has_noise
+        if self.given is not None:
+            return self.given.has_noise
+        return self.plan_options.config.noise is not None
+
+    @property
+    def has_rooms(self) -> bool:
+        """Whether the mixtures are in rooms."""
+        if self.given is not None:
+            return self.given.has_rooms
+        return self.plan_options.config.rooms is not None
 
     @property
     def mixture_given(self) -> bool:
@@ -186,7 +195,7 @@ def render_usable(
     scratch: Scratch,
     unusable: dict[int, Rejected],
 ) -> tuple[Mixture, tuple[int, ...]]:
-    """Renders a mixture, with other utterances in place of those that can't be used.
+    """Renders a mixture, with other files in place of those that can't be used.
 
     Args:
         draft: who is in it.
@@ -197,18 +206,20 @@ def render_usable(
             mixtures before it had in vain are not tried again.
 
     Returns:
-        The mixture, and the rows of the catalogue that are in it.
+        The mixture, and the rows of the catalogue that its utterances are in.
 
     Raises:
         NoUtteranceLeftError: the split has too few utterances that can be used.
     """
     while True:
-        usable = draft if unusable.keys().isdisjoint(draft.rows) else plan.redraft(draft, unusable)
+        usable = (
+            draft if unusable.keys().isdisjoint(draft.part_rows) else plan.redraft(draft, unusable)
+        )
         try:
             return render(plan.recipe(usable), rendering.corpus_roots, scratch), usable.rows
         except UnusableSourceError as error:
             path = files.join(rendering.corpus_roots[error.source.corpus], error.source.path)
-            unusable[usable.rows[error.index]] = Rejected(path, error.reason)
+            unusable[usable.part_rows[error.index]] = Rejected(path, error.reason)
 
 
 def _write_line(file: BinaryIO, recipe: Recipe) -> None:

@@ -124,6 +124,8 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
     num_values = recipe.num_samples * recipe.num_channels
     if len(mixture) != num_values or len(parts) != num_parts * len(mixture):
         yield "its audio is not as long as its recipe says"
+    elif recipe.has_rooms and len(features["dry_sources"][0]) != len(features["sources"][0]):
+        yield "its dry sources are not as long as its sources"
     elif recipe.mixture is None and (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
         yield "its mixture is not the sum of its parts"
 

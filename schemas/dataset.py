@@ -163,7 +163,7 @@ def dataset_name(folder: str) -> tuple[str, str]:
 
 
 def features_document(
-    num_sources: int, num_channels: int = 1, noise: bool = False
+    num_sources: int, num_channels: int = 1, *, noise: bool = False, rooms: bool = False
 ) -> dict[str, Any]:
     """The content of `features.json`.
 
@@ -173,6 +173,7 @@ def features_document(
     | mixture | [samples], or [samples, channels] | int16 |
     | sources | [sources, samples], or [sources, samples, channels] | int16 |
     | noise | as mixture, where there is any | int16 |
+    | dry_sources | as sources, what came straight to the microphone, where rooms are | int16 |
     | sample_rate | | int64, Hz |
     | speakers | [sources] | text |
     | offsets_s | [sources] | float32, seconds; of a speaker's first utterance |
@@ -198,6 +199,8 @@ def features_document(
     }
     if noise:
         features["noise"] = _tensor("int16", samples, "bytes")
+    if rooms:
+        features["dry_sources"] = _tensor("int16", [num_sources, *samples], "bytes")
     return {
         "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
         "featuresDict": {"features": features},

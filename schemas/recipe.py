@@ -7,7 +7,7 @@ recipe renders at any sample rate, and at its own one to the sample.
 import dataclasses
 import itertools
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from schemas.validation import InvalidDocumentError, load_document
 
@@ -15,9 +15,20 @@ VERSION = 1
 
 MAX_ROWS = 5
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+def _document(record: Any) -> dict[str, Any]:
+    document = dataclasses.asdict(record)
+    if isinstance(record, Noise):
+        document[document.pop("level_kind")] = document.pop("level")
+    return document
+
+
+_ENCODER = json.JSONEncoder(
+    default=_document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+)
 
 LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
+NoiseLevelKind = Literal["gain_db", "loudness_lufs", "snr_db"]
 Resampler = Literal["soxr", "resample_poly"]
 Channels = Literal["average", "stereo"] | int
 """`average` mixes the channels of each file down, a number picks one, from 0; `stereo` keeps two,
@@ -39,6 +50,7 @@ class Utterance:
         stop: the frame after the last.
         sample_rate: the file's own, in Hz.
         num_channels: the file's own.
+        speed: how much faster than recorded it is played, and so much higher.
     """
 
     id: str
@@ -51,11 +63,54 @@ class Utterance:
     stop: int
     sample_rate: int
     num_channels: int
+    speed: float = 1.0
+
+    @property
+    def played_rate(self) -> float:
+        """How many frames of the file make a second."""
+        return self.sample_rate * self.speed
 
     @property
     def duration_s(self) -> float:
         """The length in seconds."""
-        return (self.stop - self.start) / self.sample_rate
+        return (self.stop - self.start) / self.played_rate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecordedRoom:
+    """A room response that was recorded.
+
+    Attributes:
+        corpus: the name of the corpus of room responses.
+        path: the audio file, relative to the corpus.
+        stop: the frame after the last, counted in the file's own frames.
+        file_sample_rate: the file's own, in Hz.
+    """
+
+    corpus: str
+    path: str
+    stop: int
+    file_sample_rate: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SimulatedRoom:
+    """A room without furniture, and where in it are a speaker and the microphone.
+
+    Attributes:
+        size_m: length, width and height.
+        rt60_s: in which sound decays by 60 dB, in seconds.
+        microphone_m: from the corner where all coordinates are 0.
+        speaker_m: likewise.
+    """
+
+    size_m: tuple[float, float, float]
+    rt60_s: float
+    microphone_m: tuple[float, float, float]
+    speaker_m: tuple[float, float, float]
+
+
+Room = RecordedRoom | SimulatedRoom
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,6 +132,8 @@ class Source:
         level: the level in the unit that `level_kind` names.
         row: of the dataset's `sources`, where a row has several utterances of a speaker; None where
             each source is a row of its own.
+        speed: how much faster than recorded it is played, and so much higher; None for as recorded.
+        room: what it sounds in; None for the file as it is. One for all of a row.
     """
 
     utterance: str
@@ -91,11 +148,18 @@ class Source:
     level_kind: LevelKind
     level: float
     row: int | None = None
+    speed: float | None = None
+    room: Room | None = None
+
+    @property
+    def played_rate(self) -> float:
+        """How many frames of the file make a second."""
+        return self.file_sample_rate * (self.speed or 1)
 
     @property
     def duration_s(self) -> float:
-        """The length in seconds."""
-        return (self.stop - self.start) / self.file_sample_rate
+        """The length in seconds, without what a room adds to it."""
+        return (self.stop - self.start) / self.played_rate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +173,10 @@ class Noise:
         stop: the frame after the last one used.
         num_frames: how long it becomes, in the file's frames: each repetition fades into the next.
         file_sample_rate: the file's own, in Hz.
-        gain_db: what changes the file's own level.
+        level_kind: how the level is meant: `gain_db` changes the file's own, `loudness_lufs`
+            (ITU-R BS.1770) is what the noise shall have, and `snr_db` is the power of the sum of
+            the sources over that of the noise, both over the whole mixture.
+        level: the level in the unit that `level_kind` names.
     """
 
     corpus: str
@@ -118,7 +185,8 @@ class Noise:
     stop: int
     num_frames: int
     file_sample_rate: int
-    gain_db: float
+    level_kind: NoiseLevelKind
+    level: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,6 +206,15 @@ class GivenMixture:
     start: int
     stop: int
     file_sample_rate: int
+
+    @property
+    def played_rate(self) -> float:
+        """How many frames of the file make a second."""
+        return self.file_sample_rate
+
+
+Part = Source | Noise | RecordedRoom | GivenMixture
+"""What has a file."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -200,17 +277,30 @@ class Recipe:
         """Of the mixture: [samples], or where there are several channels [samples, channels]."""
         return (self.num_samples,) if self.num_channels == 1 else (self.num_samples, 2)
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that has a file: sources, noise, each recorded room once, and the given mixture."""
+        noise = () if self.noise is None else (self.noise,)
+        rooms = dict.fromkeys(source.room for source in self.sources)
+        return (
+            *self.sources,
+            *noise,
+            *(room for room in rooms if isinstance(room, RecordedRoom)),
+            *(() if self.mixture is None else (self.mixture,)),
+        )
+
+    @property
+    def has_rooms(self) -> bool:
+        """Whether there are sources that sound in a room."""
+        return any(source.room is not None for source in self.sources)
+
     def to_json(self) -> str:
         """One line of JSON, the same bytes for the same recipe."""
         # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
-        if self.noise is not None:
-            document["noise"] = {name: getattr(self.noise, name) for name in Noise.__slots__}
         if self.mixture is None:
             del document["mixture"]
-        else:
-            document["mixture"] = dataclasses.asdict(self.mixture)
         document["sources"] = [
             {
                 name: value
@@ -240,14 +330,39 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
     """
     document = load_document(line, "recipe", origin)
     del document["version"]
-    document["sources"] = tuple(Source(**source) for source in document["sources"])
+    document["sources"] = tuple(_parse_source(source) for source in document["sources"])
     if document.get("noise") is not None:
-        document["noise"] = Noise(**document["noise"])
+        document["noise"] = _parse_noise(document["noise"])
     if "mixture" in document:
         document["mixture"] = GivenMixture(**document["mixture"])
     recipe = Recipe(**document)
+    if recipe.has_rooms and recipe.num_channels > 1:
+        raise InvalidDocumentError(f"{origin}: rooms are not for stereo")
     _check_rows(recipe, origin)
     return recipe
+
+
+def _parse_source(document: dict[str, Any]) -> Source:
+    if "room" in document:
+        document["room"] = _parse_room(document["room"])
+    return Source(**document)
+
+
+def _parse_room(document: dict[str, Any]) -> Room:
+    if "path" in document:
+        return RecordedRoom(**document)
+    return SimulatedRoom(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in document.items()
+        }
+    )
+
+
+def _parse_noise(document: dict[str, Any]) -> Noise:
+    kind = next(kind for kind in get_args(NoiseLevelKind) if kind in document)
+    level = document.pop(kind)
+    return Noise(**document, level_kind=kind, level=level)
 
 
 def _check_rows(recipe: Recipe, origin: str) -> None:
@@ -258,8 +373,11 @@ def _check_rows(recipe: Recipe, origin: str) -> None:
     if any(number is not None for number in numbers) and numbers != [*range(len(rows))]:
         raise InvalidDocumentError(f"{origin}: sources are not in the order of their rows")
     for number, sources in enumerate(rows):
-        if len({(source.speaker, source.level_kind, source.level) for source in sources}) > 1:
-            raise InvalidDocumentError(f"{origin}: row {number} has two speakers, or two levels")
+        ones = {(one.speaker, one.level_kind, one.level, one.room) for one in sources}
+        if len(ones) > 1:
+            raise InvalidDocumentError(
+                f"{origin}: row {number} has two speakers, or two levels or rooms"
+            )
         heard = [source for source in sources if source.stop > source.start]
         for earlier, later in itertools.pairwise(heard):
             end_s = earlier.offset_s + earlier.duration_s

@@ -33,7 +33,14 @@ class LogNormal:
     sigma: float
 
 
-Distribution = Uniform | LogNormal
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choices:
+    """Numbers that are equally likely."""
+
+    values: tuple[float, ...]
+
+
+Distribution = Uniform | LogNormal | Choices
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +63,38 @@ class Conversation:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NoiseConfig:
+    """What the noise of a mixture is drawn from.
+
+    Attributes:
+        level_kind: as in `Noise`.
+        level: what the level is drawn from, in the unit that `level_kind` names.
+    """
+
+    level_kind: Literal["loudness_lufs", "snr_db"]
+    level: Uniform
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SimulatedRooms:
+    """What the room of a mixture is drawn from; all in metres and seconds.
+
+    Attributes:
+        length_m: of the floor.
+        width_m: of the floor.
+        height_m: of the ceiling.
+        rt60_s: in which sound decays by 60 dB.
+        distance_m: from the microphone to each speaker.
+    """
+
+    length_m: Uniform
+    width_m: Uniform
+    height_m: Uniform
+    rt60_s: Uniform
+    distance_m: Uniform
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RecipeConfig:
     """What the recipes of a dataset are drawn from.
 
@@ -75,6 +114,9 @@ class RecipeConfig:
         conversation: how speakers take turns who have several utterances each.
         same_gender_share: the share of the mixtures whose speakers are all of one gender; None
             leaves that to chance.
+        noise: what is under each mixture, or None.
+        rooms: `recorded` for those of a corpus, what others are drawn from, or None.
+        speed: how much faster than recorded each source is played, or None.
 
     Raises:
         InvalidDocumentError: two of them do not go together.
@@ -91,6 +133,9 @@ class RecipeConfig:
     overlap_ratio: Uniform | None = None
     conversation: Conversation | None = None
     same_gender_share: float | None = None
+    noise: NoiseConfig | None = None
+    rooms: Literal["recorded"] | SimulatedRooms | None = None
+    speed: Distribution | None = None
 
     def __post_init__(self) -> None:
         timing = [name for name in _TIMING if getattr(self, name) is not None]
@@ -105,6 +150,8 @@ class RecipeConfig:
             raise InvalidDocumentError(
                 "conversation and length min do not go together: give max, or seconds"
             )
+        if self.rooms is not None and self.channels == "stereo":
+            raise InvalidDocumentError("rooms and channels stereo do not go together")
 
     def to_document(self) -> dict[str, Any]:
         """The JSON document that `parse_recipe_config` reads."""
@@ -123,12 +170,25 @@ class RecipeConfig:
             document["overlap_ratio"] = _range_document(self.overlap_ratio)
         if self.conversation is not None:
             document["conversation"] = {
-                name: _range_document(value) if isinstance(value, Uniform | LogNormal) else value
+                name: _range_document(value)
+                if isinstance(value, Uniform | LogNormal | Choices)
+                else value
                 for name in Conversation.__slots__
                 for value in [getattr(self.conversation, name)]
             }
         if self.same_gender_share is not None:
             document["same_gender_share"] = self.same_gender_share
+        if self.noise is not None:
+            document["noise"] = {self.noise.level_kind: _range_document(self.noise.level)}
+        if isinstance(self.rooms, SimulatedRooms):
+            ranges = {name: getattr(self.rooms, name) for name in SimulatedRooms.__slots__}
+            document["rooms"] = {
+                "simulated": {name: _range_document(one) for name, one in ranges.items()}
+            }
+        elif self.rooms is not None:
+            document["rooms"] = self.rooms
+        if self.speed is not None:
+            document["speed"] = _range_document(self.speed)
         return document
 
 
@@ -154,6 +214,19 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
             place = f"{origin}: conversation.{name}"
             conversation[name] = _parse_distribution(conversation[name], place)
         document["conversation"] = Conversation(**conversation)
+    if "noise" in document:
+        ((noise_kind, noise_level),) = document["noise"].items()
+        noise_range = _parse_range(noise_level, f"{origin}: noise.{noise_kind}")
+        document["noise"] = NoiseConfig(noise_kind, noise_range)
+    if isinstance(document.get("rooms"), dict):
+        document["rooms"] = SimulatedRooms(
+            **{
+                name: _parse_range(value, f"{origin}: rooms.simulated.{name}")
+                for name, value in document["rooms"]["simulated"].items()
+            }
+        )
+    if "speed" in document:
+        document["speed"] = _parse_distribution(document["speed"], f"{origin}: speed")
     ((kind, level),) = document.pop("level").items()
     level = _parse_range(level, f"{origin}: level.{kind}")
     try:
@@ -165,6 +238,8 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
 def _parse_distribution(value: Any, place: str) -> Distribution:
     if isinstance(value, dict) and "lognormal" in value:
         return LogNormal(**value["lognormal"])
+    if isinstance(value, dict) and "choices" in value:
+        return Choices(tuple(value["choices"]))
     return _parse_range(value, place)
 
 
@@ -178,4 +253,6 @@ def _parse_range(value: float | dict[str, list[float]], place: str) -> Uniform:
 def _range_document(value: Distribution) -> float | dict[str, Any]:
     if isinstance(value, LogNormal):
         return {"lognormal": {"median": value.median, "sigma": value.sigma}}
+    if isinstance(value, Choices):
+        return {"choices": list(value.values)}
     return value.low if value.low == value.high else {"uniform": [value.low, value.high]}

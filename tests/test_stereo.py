@@ -11,6 +11,8 @@ from beam_jobs import verify_dataset
 from beam_jobs.audio import UnusableAudioError, read_segment
 from beam_jobs.loudness import integrated_loudness_lufs
 from beam_jobs.stored_mixtures import open_dataset, read_mixtures
+from schemas.recipe_config import parse_recipe_config
+from schemas.validation import InvalidDocumentError
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,12 @@ def test_a_stereo_dataset_is_measured_and_verified_like_any_other(built):
     features = json.loads((built.folder / "features.json").read_text())
     shape = features["featuresDict"]["features"]["mixture"]["tensor"]["shape"]
     assert shape == {"dimensions": ["-1", "2"]}
+
+
+def test_rooms_are_not_for_stereo(tmp_path):
+    recipe = json.loads(write_recipe(tmp_path / "recipe.json").read_text()) | {"rooms": "recorded"}
+    with pytest.raises(InvalidDocumentError, match="rooms and channels stereo do not go together"):
+        parse_recipe_config(json.dumps(recipe | {"channels": "stereo"}), "recipe.json")
 
 
 def test_a_segment_of_more_than_two_channels_is_not_stereo(tmp_path):

@@ -11,10 +11,11 @@ from beam_jobs.corpora import (
     librispeech,
     nemo,
     pattern,
+    sounds,
     speaker_folders,
     vctk,
 )
-from beam_jobs.corpora.layout import Candidate, Corpus, Layout, audio_paths
+from beam_jobs.corpora.layout import SOUNDS, Candidate, Corpus, Layout, audio_paths
 from beam_jobs.rejected import Rejected
 
 # In the order of trying: the last one takes whatever is in folders.
@@ -33,11 +34,15 @@ LAYOUTS: tuple[Layout, ...] = (
 def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance of a corpus, by the layout that the corpus names or looks like.
 
+    Where nobody speaks, every file is one.
+
     What the layout can't place is yielded with the reason.
 
     Raises:
         ValueError: there is no such layout.
     """
+    if corpus.layout in SOUNDS:
+        return sounds.candidates(corpus)
     return choose_layout(corpus).candidates(corpus)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from beam_jobs.audio import PYAV_SUFFIXES, SNDFILE_SUFFIXES
@@ -12,6 +12,9 @@ from beam_jobs.files import exists, find_paths, is_remote, join
 from beam_jobs.rejected import Rejected
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
+
+# Corpora in which nobody speaks; the options that name them.
+SOUNDS = ("noise", "rooms")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Corpus:
         name: the last part of its path; recipes know the corpus by it.
         root: the folder that its paths are relative to.
         pattern: the glob pattern of its files, relative to the root; empty for all of them.
-        layout: the name of a layout; empty to recognise it.
+        layout: the name of a layout, or of `SOUNDS`; empty to recognise it.
         speaker_regex: finds the speaker in a path, where there is a pattern.
         manifest: the file in the root that lists the utterances, where `--corpus` names one.
     """
@@ -89,16 +92,26 @@ def parse_corpora(
         ValueError: no such folder or manifest, two corpora of one name, or a pattern without a
             speaker.
     """
-    corpora: dict[str, Corpus] = {}
-    for argument in arguments:
-        corpus = _parse_corpus(argument, layout, speaker_regex)
-        if corpus.name in corpora:
+    corpora = tuple(_parse_corpus(argument, layout, speaker_regex) for argument in arguments)
+    check_names(corpora)
+    return corpora
+
+
+def check_names(corpora: Iterable[Corpus]) -> None:
+    """Sees that recipes can tell corpora apart.
+
+    Raises:
+        ValueError: two of one name.
+    """
+    roots: dict[str, str] = {}
+    for corpus in corpora:
+        if corpus.name in roots:
             raise ValueError(
-                f"--corpus: both {corpora[corpus.name].root} and {corpus.root} would be called"
-                f" {corpus.name!r}: rename one of them"
+                f"--{corpus.layout if corpus.layout in SOUNDS else 'corpus'}: both"
+                f" {roots[corpus.name]} and {corpus.root} would be called {corpus.name!r}: rename"
+                " one of them"
             )
-        corpora[corpus.name] = corpus
-    return tuple(corpora.values())
+        roots[corpus.name] = corpus.root
 
 
 def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
@@ -116,8 +129,13 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
         _check_speaker_regex(argument, speaker_regex)
     if not is_remote(root) and not os.path.isdir(root):
         raise ValueError(f"--corpus={argument}: there is no folder or manifest {root}")
+    return Corpus(folder_name(root), root, pattern, layout, speaker_regex)
+
+
+def folder_name(root: str) -> str:
+    """What a corpus in a folder is called."""
     name = os.path.basename(root.rstrip("/") if is_remote(root) else os.path.abspath(root))
-    return Corpus(name or "corpus", root, pattern, layout, speaker_regex)
+    return name or "corpus"
 
 
 def _check_speaker_regex(argument: str, speaker_regex: str) -> None:

@@ -17,6 +17,7 @@ class RecipeContext:
     Attributes:
         corpora: by name.
         noise_corpus: where noises are; None to leave them out.
+        rooms_corpus: where room responses are, or None.
         sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
         length: of the mixtures, where the recipes do not say it: `min`, `max` or a number of
             seconds; empty to leave it open.
@@ -25,6 +26,7 @@ class RecipeContext:
 
     corpora: Mapping[str, Corpus]
     noise_corpus: Corpus | None
+    rooms_corpus: Corpus | None
     sample_rate: int
     length: Literal["", "min", "max"] | float
     channels: Channels = "average"
@@ -62,6 +64,9 @@ class RecipeFormat(Protocol):
     def has_noise(self, row: Row, context: RecipeContext) -> bool:
         """Whether there is noise in a row's mixture."""
 
+    def has_rooms(self, row: Row) -> bool:
+        """Whether a row's mixture is in a room."""
+
     def is_mixture_given(self, row: Row) -> bool:
         """Whether a row's mixture is a recording, and not the sum of its parts."""
 
@@ -76,7 +81,7 @@ class RecipeFormat(Protocol):
         """
 
     def candidates(self, row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-        """The files of a row: of its sources, then of its noise, then of its given mixture.
+        """The files of a row, in the order of the recipe's parts.
 
         Raises:
             BadRecipeError: the row can't be used.

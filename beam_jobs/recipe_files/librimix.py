@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.librispeech import corpus_split, read_genders
 from beam_jobs.corpora.manifest import read_lines
+from beam_jobs.corpora.sounds import sound_candidate
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
 from schemas.recipe import Channels, Noise, Recipe, Source, Utterance
 
@@ -62,6 +63,12 @@ def has_noise(row: Row, context: RecipeContext) -> bool:
     return context.noise_corpus is not None
 
 
+def has_rooms(row: Row) -> bool:
+    """Never: LibriMix's are dry."""
+    del row
+    return False
+
+
 def is_mixture_given(row: Row) -> bool:
     """Never."""
     del row
@@ -96,8 +103,7 @@ def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate
         path = row.get("noise_path", "")
         if not path:
             raise BadRecipeError("no 'noise_path': leave --noise out")
-        noise_id = f"{context.noise_corpus.name}/{path}"
-        named.append((context.noise_corpus, Candidate(path, noise_id, "noise")))
+        named.append((context.noise_corpus, sound_candidate(context.noise_corpus, path)))
     return named
 
 
@@ -146,7 +152,8 @@ def _noise(file: Utterance, row: Row, utterances: Sequence[Utterance]) -> Noise:
         stop=min(file.stop, num_frames),
         num_frames=num_frames,
         file_sample_rate=file.sample_rate,
-        gain_db=_decibels(row["noise_gain"]),
+        level_kind="gain_db",
+        level=_decibels(row["noise_gain"]),
     )
 
 

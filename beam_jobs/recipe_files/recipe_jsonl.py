@@ -6,17 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
+from beam_jobs.corpora.sounds import sound_candidate
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
-from schemas.recipe import (
-    Channels,
-    GivenMixture,
-    Noise,
-    Recipe,
-    Source,
-    Utterance,
-    num_channels,
-    parse_recipe,
-)
+from schemas.recipe import Channels, Recipe, Source, Utterance, num_channels, parse_recipe
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
@@ -56,6 +48,11 @@ def has_noise(row: Row, context: RecipeContext) -> bool:
     return row.get("noise") is not None
 
 
+def has_rooms(row: Row) -> bool:
+    """As the recipe says."""
+    return any("room" in source for source in row.get("sources", ()))
+
+
 def is_mixture_given(row: Row) -> bool:
     """As the recipe says."""
     return "mixture" in row
@@ -74,20 +71,16 @@ def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
 
 
 def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-    """The files of the sources, of the noise and of the given mixture."""
-    recipe = _parse(row)
+    """The files of the recipe's parts."""
     named = []
-    for source in recipe.sources:
-        candidate = Candidate(source.path, source.utterance, source.speaker, source.gender)
-        named.append((_corpus(source.corpus, context), candidate))
-    if recipe.noise is not None:
-        noise_id = f"{recipe.noise.corpus}/{recipe.noise.path}"
-        candidate = Candidate(recipe.noise.path, noise_id, "noise")
-        named.append((_corpus(recipe.noise.corpus, context), candidate))
-    if recipe.mixture is not None:
-        mixture_id = f"{recipe.mixture.corpus}/{recipe.mixture.path}"
-        candidate = Candidate(recipe.mixture.path, mixture_id, "mixture")
-        named.append((_corpus(recipe.mixture.corpus, context), candidate))
+    for part in _parse(row).parts:
+        corpus = _corpus(part.corpus, context)
+        candidate = (
+            Candidate(part.path, part.utterance, part.speaker, part.gender)
+            if isinstance(part, Source)
+            else sound_candidate(corpus, part.path)
+        )
+        named.append((corpus, candidate))
     return named
 
 
@@ -96,9 +89,7 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
     given = _parse(row)
     if num_channels(given.channels) != num_channels(context.channels):
         raise BadRecipeError("stereo, where the first recipe is not, or the other way round")
-    rest: list[Noise | GivenMixture] = [one for one in (given.noise, given.mixture) if one]
-    parts: list[Source | Noise | GivenMixture] = [*given.sources, *rest]
-    for part, file in zip(parts, files, strict=True):
+    for part, file in zip(given.parts, files, strict=True):
         if part.file_sample_rate != file.sample_rate or part.stop > file.stop:
             raise BadRecipeError(
                 f"made for another {part.path}, of {part.stop} frames or more at"
@@ -117,11 +108,12 @@ def _parse(row: Row) -> Recipe:
 
 def _corpus(name: str, context: RecipeContext) -> Corpus:
     corpora = dict(context.corpora)
-    if context.noise_corpus is not None:
-        corpora[context.noise_corpus.name] = context.noise_corpus
+    for sounds in (context.noise_corpus, context.rooms_corpus):
+        if sounds is not None:
+            corpora[sounds.name] = sounds
     if name not in corpora:
         raise BadRecipeError(
             f"of the corpus {name!r}, where there is {', '.join(corpora)}: name its folder with"
-            " --corpus, or with --noise"
+            " --corpus, or with --noise or --rooms"
         )
     return corpora[name]

@@ -1,0 +1,33 @@
+"""A folder of audio in which nobody speaks: noise, or the responses of rooms."""
+
+import os
+from collections.abc import Iterator
+
+from beam_jobs import files
+from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, folder_name
+
+
+def parse_sounds(option: str, folder: str) -> Corpus:
+    """Makes a corpus of a folder that an option of the command line names.
+
+    Args:
+        option: one of `SOUNDS`.
+        folder: its value.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not (files.is_remote(folder) or os.path.isdir(folder)):
+        raise ValueError(f"--{option}={folder}: there is no folder {folder}")
+    return Corpus(folder_name(folder), folder, layout=option)
+
+
+def candidates(corpus: Corpus) -> Iterator[Candidate]:
+    """Yields every file."""
+    for path in audio_paths(corpus):
+        yield sound_candidate(corpus, path)
+
+
+def sound_candidate(corpus: Corpus, path: str) -> Candidate:
+    """What is catalogued of a file, with an id that no utterance of another corpus has."""
+    return Candidate(path, f"{corpus.name}/{path}", speaker=corpus.layout)

@@ -1,0 +1,118 @@
+"""What each feature of a recipe adds to the time of a mixture, in one process, on made-up sound.
+
+python bench/features.py [MIXTURES]   (default: 60 of each kind, three times; the best counts)
+
+A mixture is drawn, rendered, measured and encoded, as the job does it.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import soundfile
+
+from beam_jobs.catalogue import SCHEMA, Catalogue
+from beam_jobs.planning import Plan, PlanOptions
+from beam_jobs.quality import Quality
+from beam_jobs.rendering import Scratch, encode_mixture, keep_freed_memory, render
+from schemas.recipe import Utterance
+from schemas.recipe_config import parse_recipe_config
+
+NUM_ROUNDS = 3
+RATE = 16_000
+
+OVERLAY = {
+    "version": 1,
+    "description": "",
+    "num_speakers": 2,
+    "offset_s": {"uniform": [1, 5]},
+    "level": {"gain_db": 0},
+}
+ROOM = {"length_m": 6, "width_m": 5, "height_m": 3, "distance_m": 1}
+FEATURES = {
+    "plain overlay": {},
+    "level in LUFS": {"level": {"loudness_lufs": -28}},
+    "crop to 4 s": {"length": 4.0},
+    "resampling to 8 kHz": {"sample_rate": 8000},
+    "speed": {"speed": {"choices": [0.9, 1.1]}},
+    "noise, SNR": {"noise": {"snr_db": 10}},
+    "noise, LUFS": {"noise": {"loudness_lufs": -35}},
+    "recorded room": {"rooms": "recorded"},
+    "simulated room, 0.2 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.2}}},
+    "simulated room, 0.4 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.4}}},
+}
+
+
+def write_sounds(root: Path, corpus: str, count: int, durations_s: tuple[float, float]) -> list:
+    """Writes noise whose loudness changes, in FLAC as speech is; returns what a catalogue has."""
+    rng = np.random.default_rng(count)
+    sounds = []
+    for number in range(count):
+        num_samples = int(rng.uniform(*durations_s) * RATE)
+        envelope = np.repeat(rng.random(num_samples // 1600 + 1), 1600)[:num_samples]
+        if corpus == "rooms":
+            envelope = np.exp(-np.arange(num_samples) / 1000)
+        path = f"{number}.flac"
+        (root / corpus).mkdir(exist_ok=True)
+        soundfile.write(root / corpus / path, 0.1 * envelope * rng.normal(size=num_samples), RATE)
+        name = f"{corpus}/{number}"
+        sounds.append(Utterance(name, corpus, path, name, "", "", 0, num_samples, RATE, 1))
+    return sounds
+
+
+def time_mixture(plan: Plan, roots: dict[str, str], count: int) -> float:
+    """Seconds of a core that a mixture takes."""
+    scratch, quality = Scratch(), Quality()
+    drafts = [draft for shard in plan.shards for draft in plan.drafts(shard)][:count]
+    start = time.process_time()
+    for draft in drafts:
+        mixture = render(plan.recipe(draft), roots, scratch)
+        encode_mixture(mixture)
+        quality.measure(mixture)
+    return (time.process_time() - start) / count
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        files = write_sounds(root, "speech", 60, (10, 16))
+        files += write_sounds(root, "noise", 10, (5, 30)) + write_sounds(
+            root, "rooms", 10, (0.4, 0.6)
+        )
+        roots = {name: str(root / name) for name in ("speech", "noise", "rooms")}
+        plans = {}
+        for name, changes in FEATURES.items():
+            config = parse_recipe_config(json.dumps(OVERLAY | changes), name)
+            sounds = {"noise": "noise" in changes, "rooms": changes.get("rooms") == "recorded"}
+            rows = [dataclasses.asdict(file) for file in files if sounds.get(file.corpus, True)]
+            options = PlanOptions(
+                config=config,
+                seed=0,
+                shares={"train": 1.0, "validation": 0.0, "test": 0.0},
+                num_mixtures=count,
+                num_shards=1,
+                sounds={name: name for name, is_on in sounds.items() if is_on},
+            )
+            plans[name] = Plan(Catalogue(pa.Table.from_pylist(rows, schema=SCHEMA)), options)
+        for plan in plans.values():
+            # What is imported late is imported now.
+            time_mixture(plan, roots, 2)
+        times = {
+            name: min(time_mixture(plan, roots, count) for _ in range(NUM_ROUNDS))
+            for name, plan in plans.items()
+        }
+        plain_s = times["plain overlay"]
+        print("                        ms a mixture   over the plain one")
+        for name, elapsed_s in times.items():
+            print(f"{name:24}  {elapsed_s * 1000:9.1f}  {(elapsed_s - plain_s) / plain_s:+16.0%}")
+
+
+if __name__ == "__main__":
+    main()
