@@ -38,7 +38,9 @@ _kept = threading.local()
 
 
 def exists(path: str) -> bool:
-    """Whether there is an object of this name."""
+    """Whether there is an object of this name; a bucket is none."""
+    if "/" not in path.removeprefix("gs://").rstrip("/"):
+        return False
     with _as_os_error(path):
         return bool(_blob(path).exists(retry=DEFAULT_RETRY))
 

@@ -148,7 +148,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
             heard, direct = [(start, room.heard)], [(start, room.direct)]
         level_dbfs = _level_dbfs(speech)
         try:
-            gains_db.append(_gain_db(sources[0], speech, level_dbfs, recipe.sample_rate))
+            gains_db.append(_gain_db(sources[0], speech, level_dbfs, recipe))
         except UnusableAudioError as error:
             raise UnusableSourceError(num_read, sources[0], str(error)) from None
         peaks.append(_put(parts[row], heard, gains_db[-1]))
@@ -224,8 +224,9 @@ def _read_row(
     for index, source in enumerate(sources, first_index):
         try:
             samples = _read_file(source, recipe, corpus_roots)
-            if len(samples):
-                _check_level(_level_dbfs(samples), may_be_silent=recipe.mixture is not None)
+            # The level of all together is looked at later, and takes its time.
+            if len(sources) > 1 and len(samples):
+                _check_level(_level_dbfs(samples))
         except UnusableAudioError as error:
             raise UnusableSourceError(index, source, str(error)) from None
         stretches.append((round(source.offset_s * recipe.sample_rate), samples))
@@ -387,19 +388,20 @@ def _check_level(level_dbfs: float, *, may_be_silent: bool = False) -> None:
         raise UnusableAudioError("samples far beyond full scale")
 
 
-def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: int) -> float:
+def _gain_db(source: Source, samples: Samples, level_dbfs: float, recipe: Recipe) -> float:
     """The gain that gives a source its level.
 
     Raises:
-        UnusableAudioError: too quiet to tell.
+        UnusableAudioError: there is no sound in it, or it is too quiet to tell.
     """
     if not len(samples):
         return 0.0
+    _check_level(level_dbfs, may_be_silent=recipe.mixture is not None)
     if source.level_kind == "gain_db":
         return source.level
     if source.level_kind == "rms_dbfs":
         return source.level - level_dbfs
-    return source.level - _loudness_lufs(samples, sample_rate)
+    return source.level - _loudness_lufs(samples, recipe.sample_rate)
 
 
 def _noise_gain_db(noise: Noise, samples: Samples, speech: Samples, sample_rate: int) -> float:

@@ -15,6 +15,8 @@ from beam_jobs.audio import Samples, UnusableAudioError, read_segment
 from schemas.recipe import Channels, Room, SimulatedRoom
 from schemas.recipe_config import SimulatedRooms
 
+_NO_PYROOMACOUSTICS = "simulated rooms need pyroomacoustics: pip install 'spleeter-beam[rooms]'"
+
 # How close people and microphones get to the wall of a simulated room.
 WALL_M = 0.3
 
@@ -136,7 +138,10 @@ def simulate_response(room: SimulatedRoom, sample_rate: int) -> Response:
         ImportError: pyroomacoustics is not installed.
     """
     # It takes seconds to import, and few workers need it.
-    import pyroomacoustics  # noqa: PLC0415
+    try:
+        import pyroomacoustics  # noqa: PLC0415
+    except ImportError:
+        raise ImportError(_NO_PYROOMACOUSTICS) from None
 
     absorption, order = _walls(room.size_m, room.rt60_s)
     # The images that are added up in each thread depend on how many there are, and rounding on it.
@@ -186,7 +191,7 @@ def check_simulation(rooms: SimulatedRooms) -> None:
         ValueError: pyroomacoustics is missing, or two ranges do not go together.
     """
     if importlib.util.find_spec("pyroomacoustics") is None:
-        raise ValueError("simulated rooms need pyroomacoustics: pip install 'spleeter-beam[rooms]'")
+        raise ValueError(_NO_PYROOMACOUSTICS)
     sides_m = (rooms.length_m.low, rooms.width_m.low, rooms.height_m.low)
     # From anywhere in a room, one can go by half its diagonal in some direction.
     reach_m = math.hypot(*(side_m - 2 * WALL_M for side_m in sides_m[:2])) / 2

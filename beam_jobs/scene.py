@@ -133,11 +133,14 @@ class SceneFilesPlan:
                 return None
         if self._responses is not None:
             uniforms = keyed_uniforms(self._seed, mixture_id, "room")
-            first = _draw_distinct(self._responses[split], 1, unusable, uniforms)
-            if not first:
+            responses = self._responses[split]
+            if not _count_usable(responses, unusable):
                 return None
-            room = self._rooms[first[0]]
-            rows += _draw_distinct(room, self._num_speakers, unusable, uniforms)
+            in_room: list[int] = []
+            while not in_room:
+                room = self._rooms[int(responses[int(next(uniforms) * len(responses))])]
+                in_room = _draw_distinct(room, self._num_speakers, unusable, uniforms)
+            rows += in_room
         return tuple(rows)
 
 
@@ -169,15 +172,21 @@ def _group_by_folder(
 def _draw_distinct(
     rows: Indices, count: int, unusable: Collection[int], uniforms: Iterator[float]
 ) -> list[int]:
-    """Draws some rows, each once if there are enough; none if none is usable."""
-    # Rows that nobody has found unusable yet must not change what is drawn in their place.
-    num_usable = sum(row not in unusable for row in rows.tolist()) if unusable else len(rows)
+    """Draws some rows, each once if there are enough; none if none is usable.
+
+    What is known of rows that are not drawn does not change which are.
+    """
+    num_usable = _count_usable(rows, unusable)
     drawn: list[int] = []
     while num_usable and len(drawn) < count:
         row = int(rows[int(next(uniforms) * len(rows))])
         if row not in unusable and (row not in drawn or len(set(drawn)) == num_usable):
             drawn.append(row)
     return drawn
+
+
+def _count_usable(rows: Indices, unusable: Collection[int]) -> int:
+    return sum(row not in unusable for row in rows.tolist()) if unusable else len(rows)
 
 
 def draw_speeds(

@@ -239,7 +239,7 @@ def test_the_image_has_what_the_launcher_has():
     text = (DATAFLOW / "Dockerfile").read_text("utf-8")
     lock = (REPOSITORY / "requirements.lock").read_text("utf-8")
     version = re.search(r"^apache-beam==([\d.]+)", lock, re.MULTILINE)[1]
-    assert f"FROM apache/beam_python3.11_sdk:{version}\n" in text
+    assert f"COPY --from=apache/beam_python3.11_sdk:{version} /opt/apache/beam " in text
     for source in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
         for name in source.split():
             assert (REPOSITORY / name).exists(), name

@@ -1,8 +1,10 @@
 """Noise, rooms and speed: what is drawn of them, and what it sounds like."""
 
 import dataclasses
+import importlib.util
 import json
 import math
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -615,6 +617,16 @@ def test_what_does_not_go_together_is_said_in_one_line(
     (line,) = refused.complaints.splitlines()
     assert complaint in line
     assert not list((tmp_path / "mixtures").glob("*.tfrecord-*"))
+
+
+def test_simulated_rooms_say_what_they_need(corpora, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    refused = build_scene(corpora, tmp_path / "mixtures", SIMULATED_SCENE)
+    assert refused.status == 1
+    assert refused.complaints.endswith("pip install 'spleeter-beam[rooms]'\n")
+    with pytest.raises(ImportError, match="pip install"):
+        simulate_response(SimulatedRoom((3, 3, 3), 0.2, (1, 1, 1), (2, 2, 1)), SAMPLE_RATE)
 
 
 def test_a_file_without_the_channel_that_a_recipe_picks_is_rejected(tmp_path):
