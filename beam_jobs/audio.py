@@ -5,13 +5,14 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Literal, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from beam_jobs.files import is_remote, open_file
+from schemas.recipe import Channels
 
 Samples = npt.NDArray[np.float32]
 
@@ -101,27 +102,27 @@ def read_header(path: str) -> AudioHeader:
         return AudioHeader(file.samplerate, file.frames, file.channels)
 
 
-def read_segment(
-    path: str, start: int, stop: int, channels: Literal["average"] | int = "average"
-) -> Samples:
+def read_segment(path: str, start: int, stop: int, channels: Channels = "average") -> Samples:
     """Decodes the frames from `start` to `stop`, counted in the file's own frames.
 
     Args:
         path: the file.
         start: the first frame.
         stop: the frame after the last.
-        channels: `average` mixes down, a number picks one channel, from 0.
+        channels: `average` mixes down, a number picks one channel, from 0, and `stereo` keeps two.
 
     Returns:
-        float32 [samples], full scale at 1.
+        float32 [samples], or [samples, 2] in stereo; full scale at 1.
 
     Raises:
-        UnusableAudioError: it can't be decoded, ends early, has no such channel, or holds samples
+        UnusableAudioError: it can't be decoded, ends early, has no such channels, or holds samples
             that are not numbers.
     """
     with _open(path) as file:
-        if channels != "average" and channels >= file.channels:
+        if isinstance(channels, int) and channels >= file.channels:
             raise UnusableAudioError(f"no channel {channels}: the file has {file.channels}")
+        if channels == "stereo" and file.channels > 2:
+            raise UnusableAudioError(f"{file.channels} channels: stereo is made of one or two")
         # Seeking to where the file already stands makes libsndfile decode FLAC's first block twice.
         if start:
             file.seek(start)
@@ -130,7 +131,9 @@ def read_segment(
         raise UnusableAudioError(
             f"ends early: {start + len(samples)} frames of the {stop} that its header promises"
         )
-    if samples.ndim == 2:
+    if channels == "stereo":
+        samples = samples if samples.ndim == 2 else np.stack([samples, samples], axis=1)
+    elif samples.ndim == 2:
         samples = samples.mean(axis=1) if channels == "average" else samples[:, channels].copy()
     # The extremes of samples that are not all finite aren't finite, and need no array of answers.
     if not np.isfinite(samples.max(initial=0) - samples.min(initial=0)):

@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE|PATTERN",
         help="renders given recipes instead of drawing them: recipes/*.jsonl of a dataset, or the"
-        " metadata of LibriMix (.csv); may be given several times",
+        " CSVs of LibriMix or of Spleeter; may be given several times",
     )
     parser.add_argument(
         "--noise",
@@ -147,6 +147,13 @@ def build_parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="HZ",
         help="of the mixtures, in Hz (default: the recipe's, 16000 in those that ship)",
+    )
+    parser.add_argument(
+        "--channels",
+        type=_channels,
+        metavar="average|stereo|N",
+        help="average mixes the channels of each file down, a number picks one, from 0, stereo"
+        " keeps two and plays mono files in both (default: the recipe's)",
     )
     parser.add_argument(
         "--length",
@@ -419,7 +426,7 @@ def _given_recipes(
         if arguments.skip_missing_recipes:
             raise ValueError("--skip_missing_recipes has no effect without --recipes")
         return None
-    for name in ("recipe", "num_mixtures", "seed", "splits", "catalogue"):
+    for name in ("recipe", "channels", "num_mixtures", "seed", "splits", "catalogue"):
         if getattr(arguments, name) != defaults.get_default(name):
             raise ValueError(f"--{name} is for recipes that are drawn, and --recipes gives them")
     context = RecipeContext(
@@ -441,7 +448,12 @@ def _drawn_config(arguments: argparse.Namespace) -> RecipeConfig:
         ValueError: there is no such configuration, or it does not go with the other options.
     """
     recipe = arguments.recipe
-    config = load_recipe_config(recipe, sample_rate=arguments.sample_rate, length=arguments.length)
+    config = load_recipe_config(
+        recipe,
+        sample_rate=arguments.sample_rate,
+        length=arguments.length,
+        channels=arguments.channels,
+    )
     if config.noise is not None and not arguments.noise:
         raise ValueError(f"--recipe={recipe} asks for noise: name a folder of it with --noise")
     if arguments.noise and config.noise is None:
@@ -538,6 +550,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def _channels(text: str) -> str | int:
+    if text in ("average", "stereo"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is neither average, stereo nor a number from 0")
+    return int(text)
 
 
 def _length(text: str) -> str | float:

@@ -18,10 +18,10 @@ from beam_jobs.dataset_folder import remove_leftovers
 from beam_jobs.quality import Quality, use_document
 from beam_jobs.rejected import Rejected, read_rejected, write_rejected
 from beam_jobs.shards import Rendering
+from beam_jobs.stored_mixtures import read_mixtures
 from schemas import dataset
 from schemas.dataset import SPLITS, Dataset, ShardInfo
-from schemas.recipe import Source, parse_recipe
-from schemas.tfrecord import decode_example, read_records
+from schemas.recipe import Source, num_channels
 
 _NUM_EXAMPLES = 12
 # All in one page, it has to stay one that opens.
@@ -95,6 +95,9 @@ class FinishDataset(beam.DoFn):
             config.num_speakers,
             cast(Literal["", "GZIP"], rendering.compression),
             tuple(sorted(infos, key=_shard_order)),
+            num_channels=num_channels(config.channels),
+            instruments=rendering.instruments,
+            mixture_given=rendering.mixture_given,
         )
         catalogue = open_catalogue(files.join(rendering.folder, dataset.CATALOGUE))
         missing = sum(rendering.open_plan().counts.values()) - sum(
@@ -123,7 +126,10 @@ class FinishDataset(beam.DoFn):
             dataset.FEATURES,
             _json(
                 dataset.features_document(
-                    config.num_speakers, noise=rendering.has_noise, rooms=rendering.has_rooms
+                    config.num_speakers,
+                    described.num_channels,
+                    noise=rendering.has_noise,
+                    rooms=rendering.has_rooms,
                 )
             ),
         )
@@ -171,7 +177,7 @@ def quality_document(
         command: what the dataset was built with.
     """
     splits = [split for split in SPLITS if split in uses]
-    speaker_uses = {
+    speaker_uses: Uses = {
         split: np.bincount(
             catalogue.speakers[: len(uses[split])],
             weights=uses[split],
@@ -179,7 +185,6 @@ def quality_document(
         ).astype(np.int64)
         for split in splits
     }
-    used = np.array([speaker_uses[split] > 0 for split in splits])
     reasons = Counter(_without_details(one.reason) for one in rejected)
     split_documents = {
         split: _split_document(
@@ -210,16 +215,48 @@ def quality_document(
             for split in splits
         },
         "histograms": quality.histogram_documents(),
-        "checks": {
-            "max_sum_error": quality.max_sum_error,
-            "speakers_in_two_splits": int((used.sum(axis=0) > 1).sum()),
-            "clipped_samples": quality.clipped_samples,
-            "missing_mixtures": missing_mixtures,
-            "silent_sources": quality.silent_sources,
-        },
+        **_checks_document(quality, uses, speaker_uses, described, missing_mixtures),
         "rejected": {"total": len(rejected), "by_reason": dict(reasons.most_common())},
         "asked": list(asked),
     }
+
+
+def _checks_document(
+    quality: Quality, uses: Uses, speaker_uses: Uses, described: Dataset, missing_mixtures: int
+) -> dict[str, Any]:
+    """What has to be 0, and where mixtures are given, what they are like instead."""
+    if not described.mixture_given:
+        return {
+            "checks": {
+                "max_sum_error": quality.max_sum_error,
+                "speakers_in_two_splits": _num_in_two_splits(speaker_uses),
+                "clipped_samples": quality.clipped_samples,
+                "missing_mixtures": missing_mixtures,
+                "silent_sources": quality.silent_sources,
+            }
+        }
+    return {
+        "checks": {
+            "stems_in_two_splits": _num_in_two_splits(uses),
+            "missing_mixtures": missing_mixtures,
+        },
+        "given_mixtures": {
+            "instruments": list(described.instruments),
+            "exact": quality.exact_mixtures,
+            "silent_sources": quality.silent_sources,
+            "full_scale_samples": quality.clipped_samples,
+            "worst": [
+                {"id": mixture_id, "residual_db": round(level_db, 2)}
+                for level_db, mixture_id in quality.worst_residuals
+            ],
+        },
+    }
+
+
+def _num_in_two_splits(uses: Uses) -> int:
+    length = max(map(len, uses.values()))
+    used = [np.pad(counts > 0, (0, length - len(counts))) for counts in uses.values()]
+    return int((np.sum(used, axis=0) > 1).sum())
 
 
 def _split_document(
@@ -256,28 +293,22 @@ def _read_examples(folder: str, described: Dataset) -> list[Any]:
     examples: list[Any] = []
     shown_s = 0.0
     for info in in_turn[:_NUM_EXAMPLES]:
-        path = files.join(folder, info.shard.tfrecord(described.name))
-        with files.open_file(path, compressed=bool(described.compression)) as file:
-            features = cast(Mapping[str, Any], decode_example(next(read_records(file))))
-        recipe = parse_recipe(features["recipe"][0], path)
+        stored = next(read_mixtures(folder, described, info))
+        recipe = stored.recipe
         shown_s += recipe.duration_s
         if examples and shown_s > _MAX_EXAMPLES_S:
             break
-        sources = np.frombuffer(features["sources"][0], np.int16)
-        noise = None
-        if recipe.noise is not None:
-            noise = np.frombuffer(features["noise"][0], np.int16)[:, np.newaxis]
         examples.append(
             Example(
                 id=recipe.id,
                 split=recipe.split,
                 sample_rate=recipe.sample_rate,
-                mixture=np.frombuffer(features["mixture"][0], np.int16)[:, np.newaxis],
-                sources=sources.reshape(len(recipe.rows), -1, 1),
-                noise=noise,
+                mixture=stored.mixture,
+                sources=stored.sources,
+                noise=stored.noise,
                 speakers=tuple(row[0].speaker for row in recipe.rows),
                 placed_s=tuple(map(_placed_s, recipe.rows)),
-                gains_db=tuple(features["gains_db"]),
+                gains_db=stored.gains_db,
             )
         )
     return examples

@@ -27,7 +27,7 @@ from beam_jobs.recipe_files import FORMATS
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, RecipeFormat, Row
 from beam_jobs.rejected import Rejected
 from schemas.dataset import SPLITS, Shard, Split
-from schemas.recipe import Recipe
+from schemas.recipe import Channels, Recipe
 from schemas.recipe_config import RecipeConfig, Uniform
 
 _NUM_NAMED = 20
@@ -58,7 +58,9 @@ class GivenRecipes:
         num_sources: in each mixture.
         has_noise: whether each mixture has noise, or none has.
         has_rooms: whether each mixture is in a room, or none is.
-        context: what the files leave open, with the rate that the mixtures have.
+        mixture_given: whether each mixture is a recording, or each the sum of its parts.
+        instruments: the names of the sources, where they are the same in all mixtures.
+        context: what the files leave open, with the rate and the channels that the mixtures have.
         skip_missing: whether to go without the mixtures that can't be made.
     """
 
@@ -67,6 +69,8 @@ class GivenRecipes:
     num_sources: int
     has_noise: bool
     has_rooms: bool
+    mixture_given: bool
+    instruments: tuple[str, ...]
     context: RecipeContext
     skip_missing: bool
 
@@ -79,14 +83,22 @@ class GivenRecipes:
     def config(self) -> RecipeConfig:
         """What of a configuration there is where recipes are not drawn."""
         return RecipeConfig(
-            description=f"Given recipes: {self.format_name},"
-            f" {'with' if self.has_noise else 'without'} noise.",
+            description=self._description,
             num_speakers=self.num_sources,
             offset_s=Uniform(0.0, 0.0),
             level_kind="gain_db",
             level=Uniform(0.0, 0.0),
-            length="max" if self.context.length == "max" else "min",
+            length=self.context.length or "min",
             sample_rate=self.context.sample_rate,
+            channels=self.context.channels,
+        )
+
+    @property
+    def _description(self) -> str:
+        if self.mixture_given:
+            return f"Given mixtures: {self.format_name}, of {', '.join(self.instruments)}."
+        return (
+            f"Given recipes: {self.format_name}, {'with' if self.has_noise else 'without'} noise."
         )
 
 
@@ -106,25 +118,34 @@ def find_given_recipes(
     paths = [path for pattern in patterns for path in _match(pattern)]
     chosen = _choose_format(paths)
     found = []
-    first_row: Row | None = None
+    usable: Row | None = None
+    audio: tuple[int, Channels] = (0, "average")
+    problem = "no recipe in it"
     for path in paths:
         counts: Counter[str] = Counter()
-        for _, row in chosen.read_rows(path):
-            if not isinstance(row, BadRecipeError):
-                counts[chosen.split(row)] += 1
-                first_row = first_row or row
+        for _, row in chosen.read_rows(path, context):
+            if isinstance(row, BadRecipeError):
+                continue
+            counts[chosen.split(row)] += 1
+            if usable is None:
+                try:
+                    audio, usable = chosen.audio(row, context), row
+                except ValueError as error:
+                    problem = f"no recipe in it that can be used: {error}"
         found.append(RecipeFile(path, dict(counts), files.checksum(path)[1]))
-    if first_row is None:
-        raise ValueError(f"--recipes={patterns[0]}: no recipe in it")
+    if usable is None:
+        raise ValueError(f"--recipes={patterns[0]}: {problem}")
     context = dataclasses.replace(
-        context, sample_rate=context.sample_rate or chosen.sample_rate(first_row)
+        context, sample_rate=context.sample_rate or audio[0], channels=audio[1]
     )
     return GivenRecipes(
         files=tuple(found),
         format_name=chosen.NAME,
-        num_sources=chosen.num_sources(first_row),
-        has_noise=chosen.has_noise(first_row, context),
-        has_rooms=chosen.has_rooms(first_row),
+        num_sources=chosen.num_sources(usable),
+        has_noise=chosen.has_noise(usable, context),
+        has_rooms=chosen.has_rooms(usable),
+        mixture_given=chosen.is_mixture_given(usable),
+        instruments=chosen.instruments(usable),
         context=context,
         skip_missing=skip_missing,
     )
@@ -162,7 +183,7 @@ def find_named_files(
     """Yields the files that the recipes of a file name, once each, and the lines that name none."""
     seen = set()
     corpus = next(iter(given.context.corpora.values()))
-    for number, row in given.format.read_rows(recipe_file.path):
+    for number, row in given.format.read_rows(recipe_file.path, given.context):
         origin = f"{recipe_file.path}:{number}"
         try:
             candidates = _candidates(row, given)
@@ -183,6 +204,13 @@ def _candidates(row: Row | BadRecipeError, given: GivenRecipes) -> list[tuple[Co
         raise BadRecipeError(
             f"{given.format.num_sources(row)} sources where the first recipe has"
             f" {given.num_sources}: a dataset has as many in each mixture"
+        )
+    if given.format.is_mixture_given(row) != given.mixture_given:
+        raise BadRecipeError("a given mixture, where the first recipe has none, or the other way")
+    if given.format.instruments(row) != given.instruments:
+        raise BadRecipeError(
+            f"{', '.join(given.format.instruments(row))} where the first recipe has"
+            f" {', '.join(given.instruments)}"
         )
     if given.format.has_noise(row, given.context) != given.has_noise:
         raise BadRecipeError("noise, where the first recipe has none, or the other way round")
@@ -285,7 +313,8 @@ class GivenPlan:
             count = file.counts.get(split, 0)
             low, high = max(start - position, 0), min(stop - position, count)
             if low < high:
-                rows = (row for _, row in self._given.format.read_rows(file.path))
+                read_rows = self._given.format.read_rows
+                rows = (row for _, row in read_rows(file.path, self._given.context))
                 of_split = (
                     row
                     for row in rows

@@ -16,7 +16,7 @@ def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
     """Measures the loudness of a signal.
 
     Args:
-        samples: float32 [samples], full scale at 1.
+        samples: float32 [samples] or [samples, channels], full scale at 1.
         sample_rate: in Hz.
 
     Returns:
@@ -25,7 +25,7 @@ def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
     missing = math.ceil(_BLOCK_S * sample_rate) + 1 - len(samples)
     if missing > 0:
         # Repeated rather than padded: silence would count as a part of the block.
-        samples = np.pad(samples, (0, missing), mode="wrap")
+        samples = np.pad(samples, [(0, missing), *[(0, 0)] * (samples.ndim - 1)], mode="wrap")
     with np.errstate(divide="ignore"):
         return float(_meter(sample_rate).integrated_loudness(samples))
 

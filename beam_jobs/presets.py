@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Literal
 
 from beam_jobs import files
+from schemas.recipe import Channels
 from schemas.recipe_config import RecipeConfig, parse_recipe_config
 from schemas.validation import InvalidDocumentError
 
@@ -21,6 +22,7 @@ def load_recipe_config(
     *,
     sample_rate: int | None = None,
     length: Literal["min", "max"] | float | None = None,
+    channels: Channels | None = None,
 ) -> RecipeConfig:
     """Reads a recipe configuration.
 
@@ -28,6 +30,7 @@ def load_recipe_config(
         name_or_path: of a preset, or of a JSON file.
         sample_rate: takes the place of the configuration's own, in Hz.
         length: takes the place of the configuration's own.
+        channels: takes the place of the configuration's own.
 
     Raises:
         InvalidDocumentError: there is none, or it is not as the schema says.
@@ -44,4 +47,6 @@ def load_recipe_config(
         config = dataclasses.replace(config, sample_rate=sample_rate)
     if length is not None:
         config = dataclasses.replace(config, length=length)
+    if channels is not None:
+        config = dataclasses.replace(config, channels=channels)
     return config

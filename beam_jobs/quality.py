@@ -33,6 +33,7 @@ HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
     "pause_s": ("Pause before a speaker goes on", "s", 0.02),
     "gap_s": ("Gap before another speaker begins", "s", 0.02),
     "turn_overlap_s": ("Overlap with which another speaker begins", "s", 0.02),
+    "residual_db": ("What sources leave over of a given mixture, relative to it", "dB", 0.5),
     "snr_db": ("Sum of the sources over the noise, RMS", "dB", 0.25),
     "noise_lufs": ("Loudness of the noise, of a sample", "LUFS", 0.25),
     "rt60_s": ("Reverberation time of the rooms", "s", 0.01),
@@ -43,7 +44,17 @@ HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
 # Only of conversations.
 _OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
 # Nor of what a dataset was made without.
-_OF_SCENES = ("snr_db", "noise_lufs", "rt60_s", "direct_to_reverberant_db", "speed")
+_OF_SCENES = (
+    "residual_db",
+    "snr_db",
+    "noise_lufs",
+    "rt60_s",
+    "direct_to_reverberant_db",
+    "speed",
+)
+
+# Of the mixtures that are the least the sums of their sources, so many are named.
+_NUM_WORST = 10
 
 # Loudness takes as long as the rest of a mixture; one in so many tells as much.
 _LOUDNESS_EVERY = 32
@@ -141,6 +152,9 @@ class Quality:
         clipped_samples: at the greatest or least value.
         silent_sources: sources with nothing in their mixture.
         genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones.
+        exact_mixtures: given mixtures that are the sums of their sources.
+        worst_residuals: of the given mixtures that are not, the worst: dB relative to the mixture,
+            and its id.
         rejected: files that could not be decoded.
     """
 
@@ -154,6 +168,8 @@ class Quality:
     clipped_samples: int = 0
     silent_sources: int = 0
     genders: Counter[str] = dataclasses.field(default_factory=Counter)
+    exact_mixtures: int = 0
+    worst_residuals: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     rejected: set[Rejected] = dataclasses.field(default_factory=set)
 
     def count_uses(self, split: str, rows: Iterable[int]) -> None:
@@ -175,7 +191,10 @@ class Quality:
         self._count("common_gain_db", recipe.common_gain_db)
         self._count("silence_ratio", _silence_ratio(mixture))
 
-        self.max_sum_error = max(self.max_sum_error, _sum_error(mixture))
+        if recipe.mixture is None:
+            self.max_sum_error = max(self.max_sum_error, _sum_error(mixture))
+        else:
+            self._add_residual(residual_db(mixture), recipe.id)
         for signal in (mixture.sources, mixture.mixture):
             if max(signal.max(), -int(signal.min())) >= _MAX_PCM:
                 self.clipped_samples += int((np.abs(signal.astype(np.int32)) >= _MAX_PCM).sum())
@@ -200,6 +219,8 @@ class Quality:
         self.clipped_samples += other.clipped_samples
         self.silent_sources += other.silent_sources
         self.genders.update(other.genders)
+        self.exact_mixtures += other.exact_mixtures
+        self._keep_worst(other.worst_residuals)
         self.rejected |= other.rejected
 
     def to_json(self) -> str:
@@ -245,6 +266,17 @@ class Quality:
     def _count(self, name: str, value: float) -> None:
         self.histograms[name].add(value, HISTOGRAMS[name][2])
 
+    def _add_residual(self, level_db: float, mixture_id: str) -> None:
+        if math.isfinite(level_db):
+            self._count("residual_db", level_db)
+            self._keep_worst([(level_db, mixture_id)])
+        else:
+            self.exact_mixtures += 1
+
+    def _keep_worst(self, residuals: Iterable[tuple[float, str]]) -> None:
+        ranked = sorted([*self.worst_residuals, *residuals], key=lambda one: (-one[0], one[1]))
+        self.worst_residuals = ranked[:_NUM_WORST]
+
 
 def _fields(record: Any) -> Any:
     # Not dataclasses.asdict: it takes the items of a Counter for things to count.
@@ -270,6 +302,8 @@ def parse_quality(text: str) -> Quality:
         clipped_samples=document["clipped_samples"],
         silent_sources=document["silent_sources"],
         genders=Counter(document["genders"]),
+        exact_mixtures=document["exact_mixtures"],
+        worst_residuals=[(level_db, name) for level_db, name in document["worst_residuals"]],
         rejected={Rejected(**rejected) for rejected in document["rejected"]},
     )
 
@@ -294,6 +328,19 @@ def overlap_ratio(recipe: Recipe) -> float:
         if active > 1:
             overlap_s += min(stop_s, recipe.duration_s) - start_s
     return overlap_s / recipe.duration_s
+
+
+def residual_db(mixture: Mixture) -> float:
+    """The level of what the sources leave over of a mixture, in dB relative to it.
+
+    Minus infinity where there is nothing left.
+    """
+    residual = mixture.mixture.astype(np.float32)
+    power = max(float(np.vdot(residual, residual)), 1.0)
+    for source in mixture.sources:
+        np.subtract(residual, source, out=residual)
+    left = float(np.vdot(residual, residual))
+    return 10 * math.log10(left / power) if left else -math.inf
 
 
 def _integer_keys(counts: Mapping[str, int]) -> Counter[int]:
@@ -343,7 +390,7 @@ def _silence_ratio(mixture: Mixture) -> float:
     num_frames = len(mixture.mixture) // frame
     if not num_frames:
         return 0.0
-    frames = mixture.mixture[: num_frames * frame].reshape(num_frames, frame)
+    frames = mixture.mixture[: num_frames * frame].reshape(num_frames, -1)
     silent = (frames.max(axis=1) < _SILENCE_PCM) & (frames.min(axis=1) > -_SILENCE_PCM)
     return float(silent.mean())
 

@@ -15,7 +15,7 @@ from beam_jobs import files
 from beam_jobs.audio import Samples, UnusableAudioError, read_segment
 from beam_jobs.loudness import integrated_loudness_lufs
 from beam_jobs.rooms import Response, Reverberated, read_response, reverberate
-from schemas.recipe import Noise, Recipe, RecordedRoom, Room, Source
+from schemas.recipe import GivenMixture, Noise, Part, Recipe, RecordedRoom, Room, Source
 from schemas.tfrecord import encode_example
 
 Pcm = npt.NDArray[np.int16]
@@ -26,7 +26,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _FULL_SCALE = 32768
-_MAX_PCM = 32767
+_MAX_PCM, _MIN_PCM = 32767, -32768
 # What a 16-bit file can just hold is no speech.
 _SILENCE_DBFS = -90.0
 # Louder than 16-bit samples that a float file holds unscaled.
@@ -37,7 +37,7 @@ _MAX_SAMPLES = 1 << 26
 
 
 class UnusableSourceError(Exception):
-    """The file of a source, of the noise or of a room can't be used.
+    """The file of a source, of the noise, of a room or of the given mixture can't be used.
 
     Attributes:
         index: which of the recipe's parts.
@@ -45,7 +45,7 @@ class UnusableSourceError(Exception):
         reason: why.
     """
 
-    def __init__(self, index: int, source: Source | Noise | RecordedRoom, reason: str) -> None:
+    def __init__(self, index: int, source: Part, reason: str) -> None:
         super().__init__(index, source, reason)
         self.index = index
         self.source = source
@@ -89,7 +89,8 @@ class Mixture:
     Attributes:
         recipe: what was rendered, with the common gain that it took.
         mixture: int16 [samples], the sum of the sources and the noise to the last bit, and that of
-            the exact ones rounded.
+            the exact ones rounded; a given one as it is. All audio has another dimension at its
+            end where there are several channels.
         sources: int16 [sources, samples], each as it sounds in the mixture, and within one step of
             the exact one; where a speaker has several utterances, all of them in one.
         noise: int16 [samples], likewise, or None.
@@ -125,7 +126,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
     _check_length(recipe)
     num_rows = len(recipe.rows)
     num_parts = num_rows + (recipe.noise is not None)
-    shape = (num_parts, recipe.num_samples)
+    shape = (num_parts, *recipe.audio_shape)
     # All audio below is float32 in steps of 16-bit PCM. The noise is the last part.
     parts = scratch.array("parts", shape, np.float32)
     dry = None
@@ -147,7 +148,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
             heard, direct = [(start, room.heard)], [(start, room.direct)]
         level_dbfs = _level_dbfs(speech)
         try:
-            gains_db.append(_gain_db(sources[0], speech, level_dbfs, recipe.sample_rate))
+            gains_db.append(_gain_db(sources[0], speech, level_dbfs, recipe))
         except UnusableAudioError as error:
             raise UnusableSourceError(num_read, sources[0], str(error)) from None
         peaks.append(_put(parts[row], heard, gains_db[-1]))
@@ -156,6 +157,7 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
         rooms.append(room)
         levels_dbfs.append(level_dbfs + gains_db[-1])
         num_read += len(sources)
+    given = None if recipe.mixture is None else _given_mixture(recipe, corpus_roots)
 
     # Each part is rounded so that the sums of the parts before it are: so the whole sum is exact.
     for index in range(1, num_rows):
@@ -163,15 +165,9 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
     if recipe.noise is not None:
         peaks.append(_put_noise(parts[-1], parts[-2], recipe.noise, recipe, corpus_roots))
         np.add(parts[-1], parts[-2], out=parts[-1])
-    common_gain = _common_gain(max(_peak(parts[-1]), *peaks))
-    if common_gain < 1:
-        np.multiply(parts, np.float32(common_gain), out=parts)
-    np.rint(parts, out=parts)
-    pcm = scratch.array("parts_pcm", shape, np.int16)
-    np.copyto(pcm[0], parts[0], casting="unsafe")
-    np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
-    mixture_pcm = scratch.array("mixture_pcm", shape[1:], np.int16)
-    np.copyto(mixture_pcm, parts[-1], casting="unsafe")
+    peak = max(_peak(parts[-1] if given is None else given), *peaks)
+    common_gain = _common_gain(peak, is_given=given is not None)
+    pcm, mixture_pcm = _quantise(parts, given, common_gain, scratch)
     dry_pcm = None
     if dry is not None:
         np.multiply(dry, np.float32(common_gain), out=dry)
@@ -227,7 +223,7 @@ def _read_row(
     stretches = []
     for index, source in enumerate(sources, first_index):
         try:
-            samples = _read_source(source, recipe, corpus_roots)
+            samples = _read_file(source, recipe, corpus_roots)
             # The level of all together is looked at later, and takes its time.
             if len(sources) > 1 and len(samples):
                 _check_level(_level_dbfs(samples))
@@ -270,10 +266,12 @@ def _read_room(room: Room, recipe: Recipe, corpus_roots: Mapping[str, str]) -> R
         raise UnusableSourceError(recipe.parts.index(room), room, str(error)) from None
 
 
-def _read_source(source: Source, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
-    path = files.join(corpus_roots[source.corpus], source.path)
-    samples = read_segment(path, source.start, source.stop, recipe.channels)
-    return _resample(samples, source.played_rate, recipe)
+def _read_file(
+    part: Source | GivenMixture, recipe: Recipe, corpus_roots: Mapping[str, str]
+) -> Samples:
+    path = files.join(corpus_roots[part.corpus], part.path)
+    samples = read_segment(path, part.start, part.stop, recipe.channels)
+    return _resample(samples, part.played_rate, recipe)
 
 
 def _read_noise(noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
@@ -281,6 +279,18 @@ def _read_noise(noise: Noise, recipe: Recipe, corpus_roots: Mapping[str, str]) -
     samples = read_segment(path, noise.start, noise.stop, recipe.channels)
     extended = extend_noise(samples, noise.num_frames, noise.file_sample_rate)
     return _resample(extended, noise.file_sample_rate, recipe)
+
+
+def _given_mixture(recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
+    assert recipe.mixture is not None
+    try:
+        samples = _read_file(recipe.mixture, recipe, corpus_roots)
+    except UnusableAudioError as error:
+        index = recipe.parts.index(recipe.mixture)
+        raise UnusableSourceError(index, recipe.mixture, str(error)) from None
+    given = np.empty(recipe.audio_shape, np.float32)
+    _put(given, [(0, samples)], 0.0)
+    return given
 
 
 def _put_noise(
@@ -305,7 +315,7 @@ def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples
     This is how LibriMix extends the noise of WHAM! (Cosentino et al., 2020).
 
     Args:
-        samples: float32 [samples].
+        samples: float32 [samples] or [samples, channels].
         num_frames: how long the result is.
         sample_rate: in Hz.
 
@@ -317,7 +327,7 @@ def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples
     overlap = sample_rate // 2 + 1
     if len(samples) <= 2 * overlap:
         raise UnusableAudioError("a noise of a second or less, too short to be repeated")
-    fade_in = np.hanning(sample_rate + 1)[:overlap]
+    fade_in = np.hanning(sample_rate + 1)[:overlap].reshape(-1, *[1] * (samples.ndim - 1))
     joint = samples[-overlap:] * fade_in[::-1] + samples[:overlap] * fade_in
     period = np.concatenate([joint, samples[overlap:-overlap]], dtype=np.float32)
     num_periods = -(-(num_frames - len(samples)) // len(period))
@@ -361,23 +371,24 @@ def _put(part: Samples, segments: Iterable[tuple[int, Samples]], gain_db: float)
 
 
 def _level_dbfs(samples: Samples) -> float:
-    power = float(np.vdot(samples, samples)) / max(len(samples), 1)
+    power = float(np.vdot(samples, samples)) / max(samples.size, 1)
     return 10 * math.log10(power) if power else -math.inf
 
 
-def _check_level(level_dbfs: float) -> None:
+def _check_level(level_dbfs: float, *, may_be_silent: bool = False) -> None:
     """Tells sound from what is none.
 
     Raises:
         UnusableAudioError: there is nothing but silence, or more than any sound has.
     """
-    if level_dbfs < _SILENCE_DBFS:
+    # A stem of a given mixture may well be silent: a song has bars without drums.
+    if level_dbfs < _SILENCE_DBFS and not may_be_silent:
         raise UnusableAudioError("silence")
     if level_dbfs > _ABSURD_DBFS:
         raise UnusableAudioError("samples far beyond full scale")
 
 
-def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: int) -> float:
+def _gain_db(source: Source, samples: Samples, level_dbfs: float, recipe: Recipe) -> float:
     """The gain that gives a source its level.
 
     Raises:
@@ -385,12 +396,12 @@ def _gain_db(source: Source, samples: Samples, level_dbfs: float, sample_rate: i
     """
     if not len(samples):
         return 0.0
-    _check_level(level_dbfs)
+    _check_level(level_dbfs, may_be_silent=recipe.mixture is not None)
     if source.level_kind == "gain_db":
         return source.level
     if source.level_kind == "rms_dbfs":
         return source.level - level_dbfs
-    return source.level - _loudness_lufs(samples, sample_rate)
+    return source.level - _loudness_lufs(samples, recipe.sample_rate)
 
 
 def _noise_gain_db(noise: Noise, samples: Samples, speech: Samples, sample_rate: int) -> float:
@@ -430,7 +441,36 @@ def _peak(samples: Samples) -> float:
     return float(max(samples.max(initial=0), -samples.min(initial=0)))
 
 
-def _common_gain(peak: float) -> float:
+def _common_gain(peak: float, *, is_given: bool) -> float:
     """The factor, 1 or less, with which neither the mixture nor a source clips."""
+    # A given mixture may well be at full scale, and stays as it is if 16 bits can hold it.
+    if not peak or (is_given and peak <= -_MIN_PCM):
+        return 1.0
     # Rounding changes a source by one step at the most, and full scale itself looks clipped.
-    return min(1.0, (_MAX_PCM - 2) / peak) if peak else 1.0
+    return min(1.0, (_MAX_PCM - 2) / peak)
+
+
+def _quantise(
+    parts: Samples, given: Samples | None, common_gain: float, scratch: Scratch
+) -> tuple[Pcm, Pcm]:
+    """Rounds the parts, of which each has those before it in it, and the mixture.
+
+    Returns:
+        int16, each part alone, and the mixture.
+    """
+    if common_gain < 1:
+        np.multiply(parts, np.float32(common_gain), out=parts)
+    np.rint(parts, out=parts)
+    pcm = scratch.array("parts_pcm", parts.shape, np.int16)
+    mixture_pcm = scratch.array("mixture_pcm", parts.shape[1:], np.int16)
+    if given is None:
+        np.copyto(pcm[0], parts[0], casting="unsafe")
+        np.subtract(parts[1:], parts[:-1], out=pcm[1:], casting="unsafe")
+        np.copyto(mixture_pcm, parts[-1], casting="unsafe")
+    else:
+        # At full scale a step more is too much.
+        alone = np.diff(parts, axis=0, prepend=np.float32(0))
+        np.copyto(pcm, np.clip(alone, _MIN_PCM, _MAX_PCM), casting="unsafe")
+        mixture = np.rint(given * np.float32(common_gain))
+        np.copyto(mixture_pcm, np.clip(mixture, _MIN_PCM, _MAX_PCM), casting="unsafe")
+    return pcm, mixture_pcm

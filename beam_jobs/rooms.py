@@ -5,7 +5,6 @@ import functools
 import importlib.util
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ import soxr
 
 from beam_jobs import files
 from beam_jobs.audio import Samples, UnusableAudioError, read_segment
-from schemas.recipe import Room, SimulatedRoom
+from schemas.recipe import Channels, Room, SimulatedRoom
 from schemas.recipe_config import SimulatedRooms
 
 _NO_PYROOMACOUSTICS = "simulated rooms need pyroomacoustics: pip install 'spleeter-beam[rooms]'"
@@ -100,7 +99,7 @@ def read_response(
     room: Room,
     corpus_roots: Mapping[str, str],
     sample_rate: int,
-    channels: Literal["average"] | int,
+    channels: Channels,
 ) -> Response:
     """Reads the response of a room, or simulates it.
 

@@ -72,6 +72,16 @@ class Rendering:
             return self.given.has_rooms
         return self.plan_options.config.rooms is not None
 
+    @property
+    def mixture_given(self) -> bool:
+        """Whether mixtures are recordings, and not the sums of their parts."""
+        return self.given is not None and self.given.mixture_given
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The names of the sources, where they are the same in all mixtures."""
+        return self.given.instruments if self.given else ()
+
     def open_plan(self) -> Plan | GivenPlan:
         """Makes the plan of the dataset, from its catalogue.
 

@@ -20,8 +20,9 @@ from apache_beam.transforms.combiners import ToList
 from beam_jobs import files
 from beam_jobs.failures import DONE, FAILED, follow
 from beam_jobs.options import choose_runner, parse_options, run_pipeline
+from beam_jobs.stored_mixtures import open_dataset
 from schemas import dataset
-from schemas.dataset import Dataset, ShardInfo, parse_dataset
+from schemas.dataset import Dataset, ShardInfo
 from schemas.recipe import parse_recipe
 from schemas.tfrecord import decode_example, read_records
 
@@ -116,11 +117,16 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
         yield f"its sample rate is not the one in {dataset.DATASET}"
     if num_sources != described.num_sources:
         yield f"{num_sources} sources where {dataset.DATASET} has {described.num_sources}"
-    if len(mixture) != recipe.num_samples or len(parts) != num_parts * len(mixture):
+    if recipe.num_channels != described.num_channels:
+        yield f"{recipe.num_channels} channels where {dataset.DATASET} has {described.num_channels}"
+    if (recipe.mixture is not None) != described.mixture_given:
+        yield f"its mixture is given where {dataset.DATASET} says a sum, or the other way round"
+    num_values = recipe.num_samples * recipe.num_channels
+    if len(mixture) != num_values or len(parts) != num_parts * len(mixture):
         yield "its audio is not as long as its recipe says"
     elif recipe.has_rooms and len(features["dry_sources"][0]) != len(features["sources"][0]):
         yield "its dry sources are not as long as its sources"
-    elif (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
+    elif recipe.mixture is None and (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
         yield "its mixture is not the sum of its parts"
 
 
@@ -222,25 +228,11 @@ def run(argv: Sequence[str]) -> int:
         print(f"damaged: {len(damages)} findings in {folder}: see {report_path}")
         return FAILED
     files.remove(*os.path.split(report_path))
-    print(f"sound: {num_mixtures} mixtures in {len(described.shards)} shards in {folder}")
+    given = ""
+    if described.mixture_given:
+        given = "; mixtures are given, and need not be the sums of their sources"
+    print(f"sound: {num_mixtures} mixtures in {len(described.shards)} shards in {folder}{given}")
     return DONE
-
-
-def open_dataset(folder: str) -> Dataset:
-    """Reads `dataset.json` of a finished dataset.
-
-    Raises:
-        ValueError: there is none, or it is not finished.
-    """
-    if not files.exists(files.join(folder, dataset.COMPLETED)):
-        raise ValueError(
-            f"{folder}: no {dataset.COMPLETED}: not a dataset, or one whose job has not finished:"
-            " start that job again"
-        )
-    path = files.join(folder, dataset.DATASET)
-    if not files.exists(path):
-        raise ValueError(f"{path}: missing")
-    return parse_dataset(files.read_bytes(path), path)
 
 
 def main(argv: Sequence[str]) -> int:

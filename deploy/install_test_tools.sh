@@ -8,6 +8,8 @@ command -v chromedriver > /dev/null || missing+=(chromium-driver)
 command -v java > /dev/null || missing+=(openjdk-17-jre-headless)
 command -v mvn > /dev/null || missing+=(maven)
 command -v make > /dev/null || missing+=(make)
+# Stock Spleeter reads audio by both of its programs.
+command -v ffmpeg > /dev/null && command -v ffprobe > /dev/null || missing+=(ffmpeg)
 if [[ ${#missing[@]} -eq 0 ]]; then
     exit
 fi

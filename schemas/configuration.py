@@ -1,8 +1,8 @@
 """Training configurations: Spleeter's own JSON, whose keys keep their names and their meaning.
 
 See https://github.com/deezer/spleeter/wiki/3.-Models#model-configuration; ours are
-`dynamic_remixing`, `gradient_clip_norm`, `learning_rate_warmup_steps`, `weight_averaging` and the
-two `..._patience`, all optional.
+`dynamic_remixing`, `mixture`, `gradient_clip_norm`, `learning_rate_warmup_steps`,
+`weight_averaging` and the two `..._patience`, all optional.
 """
 
 import dataclasses
@@ -68,6 +68,7 @@ class Configuration:
     loss_type: str = "L1_mask"
     optimizer: Literal["Adam", "Adadelta", "SGD"] = "Adam"
     dynamic_remixing: bool = False
+    mixture: Literal["given", "sum_of_sources"] = "given"
     gradient_clip_norm: float = 0.0
     learning_rate_warmup_steps: int = 0
     weight_averaging: float = 0.0

@@ -94,6 +94,9 @@ class Dataset:
         shards: all shards, by split and index.
         files: the CRC-32C of every other file of the dataset but this one, by name; recipes are in
             the records too.
+        num_channels: of all audio.
+        instruments: the names of the sources, where they are the same in all mixtures.
+        mixture_given: whether mixtures are recordings, and not the sums of their parts.
     """
 
     name: str
@@ -102,6 +105,9 @@ class Dataset:
     compression: Literal["", "GZIP"]
     shards: tuple[ShardInfo, ...]
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    num_channels: int = 1
+    instruments: tuple[str, ...] = ()
+    mixture_given: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -116,6 +122,9 @@ class Dataset:
     def to_json(self) -> str:
         """The content of `dataset.json`."""
         document = {"version": VERSION, "fingerprint": self.fingerprint} | dataclasses.asdict(self)
+        for name, usual in (("num_channels", 1), ("instruments", ()), ("mixture_given", False)):
+            if document[name] == usual:
+                del document[name]
         return json.dumps(document, indent=1) + "\n"
 
     @property
@@ -135,6 +144,7 @@ def parse_dataset(text: str | bytes, origin: str) -> Dataset:
     document["shards"] = tuple(
         ShardInfo(**(info | {"shard": Shard(**info["shard"])})) for info in document["shards"]
     )
+    document["instruments"] = tuple(document.get("instruments", ()))
     return Dataset(**document)
 
 

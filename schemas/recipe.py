@@ -30,6 +30,9 @@ _ENCODER = json.JSONEncoder(
 LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
 NoiseLevelKind = Literal["gain_db", "loudness_lufs", "snr_db"]
 Resampler = Literal["soxr", "resample_poly"]
+Channels = Literal["average", "stereo"] | int
+"""`average` mixes the channels of each file down, a number picks one, from 0; `stereo` keeps two,
+and a mono file sounds in both."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,6 +190,34 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GivenMixture:
+    """A recording that is the mixture itself, where it is not made from its sources.
+
+    Attributes:
+        corpus: the name of the corpus.
+        path: the audio file, relative to the corpus.
+        start: the first frame used, counted in the file's own frames.
+        stop: the frame after the last one used.
+        file_sample_rate: the file's own, in Hz.
+    """
+
+    corpus: str
+    path: str
+    start: int
+    stop: int
+    file_sample_rate: int
+
+    @property
+    def played_rate(self) -> float:
+        """How many frames of the file make a second."""
+        return self.file_sample_rate
+
+
+Part = Source | Noise | RecordedRoom | GivenMixture
+"""What has a file."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Recipe:
     """The complete description of one mixture.
 
@@ -195,23 +226,25 @@ class Recipe:
         split: train, validation or test.
         sample_rate: the rate that the mixture is rendered at, in Hz.
         duration_s: the length of the mixture in seconds.
-        channels: `average` mixes the channels of each file down; a number picks one, from 0.
+        channels: what becomes of the channels of each file.
         sources: in the order of the dataset's `sources`; those in one row in the order of time.
         common_gain_db: what rendering applied to all sources so that the mixture does not clip; 0
             in a recipe that has not been rendered, and worked out anew whenever it is.
         noise: what is under the sources, or None.
         resampler: `soxr`, or SciPy's `resample_poly` where others' datasets are to be matched.
+        mixture: the recording that is the mixture, or None where it is the sum of its parts.
     """
 
     id: str
     split: str
     sample_rate: int
     duration_s: float
-    channels: Literal["average"] | int
+    channels: Channels
     sources: tuple[Source, ...]
     common_gain_db: float = 0.0
     noise: Noise | None = None
     resampler: Resampler = "soxr"
+    mixture: GivenMixture | None = None
 
     @property
     def num_samples(self) -> int:
@@ -235,14 +268,25 @@ class Recipe:
         )
 
     @property
-    def parts(self) -> tuple[Source | Noise | RecordedRoom, ...]:
-        """All that has a file: the sources, the noise, and then each recorded room once."""
+    def num_channels(self) -> int:
+        """Of all audio: 1 or 2."""
+        return num_channels(self.channels)
+
+    @property
+    def audio_shape(self) -> tuple[int, ...]:
+        """Of the mixture: [samples], or where there are several channels [samples, channels]."""
+        return (self.num_samples,) if self.num_channels == 1 else (self.num_samples, 2)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that has a file: sources, noise, each recorded room once, and the given mixture."""
         noise = () if self.noise is None else (self.noise,)
         rooms = dict.fromkeys(source.room for source in self.sources)
         return (
             *self.sources,
             *noise,
             *(room for room in rooms if isinstance(room, RecordedRoom)),
+            *(() if self.mixture is None else (self.mixture,)),
         )
 
     @property
@@ -255,6 +299,8 @@ class Recipe:
         # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
+        if self.mixture is None:
+            del document["mixture"]
         document["sources"] = [
             {
                 name: value
@@ -264,6 +310,11 @@ class Recipe:
             for source in self.sources
         ]
         return _ENCODER.encode(document)
+
+
+def num_channels(channels: Channels) -> int:
+    """How many channels audio has after `channels` has been followed."""
+    return 2 if channels == "stereo" else 1
 
 
 def parse_recipe(line: str | bytes, origin: str) -> Recipe:
@@ -282,7 +333,11 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
     document["sources"] = tuple(_parse_source(source) for source in document["sources"])
     if document.get("noise") is not None:
         document["noise"] = _parse_noise(document["noise"])
+    if "mixture" in document:
+        document["mixture"] = GivenMixture(**document["mixture"])
     recipe = Recipe(**document)
+    if recipe.has_rooms and recipe.num_channels > 1:
+        raise InvalidDocumentError(f"{origin}: rooms are not for stereo")
     _check_rows(recipe, origin)
     return recipe
 

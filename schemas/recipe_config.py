@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import Any, Literal
 
-from schemas.recipe import LevelKind
+from schemas.recipe import Channels, LevelKind
 from schemas.validation import InvalidDocumentError, load_document
 
 VERSION = 1
@@ -109,7 +109,7 @@ class RecipeConfig:
         level: what the level is drawn from, in the unit that `level_kind` names.
         length: `max`, `min`, or seconds.
         sample_rate: the rate that mixtures are rendered at, in Hz.
-        channels: `average` mixes the channels of each file down; a number picks one, from 0.
+        channels: what becomes of the channels of each file.
         overlap_ratio: the share of the mixture in which two or more sources overlap.
         conversation: how speakers take turns who have several utterances each.
         same_gender_share: the share of the mixtures whose speakers are all of one gender; None
@@ -129,7 +129,7 @@ class RecipeConfig:
     level: Uniform
     length: Literal["min", "max"] | float = "max"
     sample_rate: int = 16000
-    channels: Literal["average"] | int = "average"
+    channels: Channels = "average"
     overlap_ratio: Uniform | None = None
     conversation: Conversation | None = None
     same_gender_share: float | None = None
@@ -150,6 +150,8 @@ class RecipeConfig:
             raise InvalidDocumentError(
                 "conversation and length min do not go together: give max, or seconds"
             )
+        if self.rooms is not None and self.channels == "stereo":
+            raise InvalidDocumentError("rooms and channels stereo do not go together")
 
     def to_document(self) -> dict[str, Any]:
         """The JSON document that `parse_recipe_config` reads."""

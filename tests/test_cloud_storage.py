@@ -11,7 +11,7 @@ import soundfile
 from cloud_storage import BUCKET, FAULTS, PAGE_OBJECTS, TOKEN
 from small_datasets import SAMPLE_RATE, build, kill_when, start, voice, write_corpus
 
-from beam_jobs import audio, build_mixtures, files, verify_dataset
+from beam_jobs import audio, build_mixtures, export_audio, files, verify_dataset
 from beam_jobs.corpora.layout import audio_paths, parse_corpora
 
 
@@ -209,3 +209,17 @@ def test_credentials_are_shown_to_the_service_and_to_nobody_else(
     for secret in (TOKEN, *key_lines):
         assert secret.encode() not in told
         assert base64.b64encode(secret.encode()) not in told
+
+
+def test_a_dataset_is_exported_from_cloud_storage_into_it(cloud_storage, corpus, asked, tmp_path):
+    built = build(*asked, corpus=corpus, output=tmp_path / "dataset")
+    dataset = cloud_storage.put(built.folder, "exported/dataset")
+    arguments = ["--layout=spleeter", "--format=flac"]
+    output = f"{cloud_storage.root}/exported/audio"
+    assert export_audio.main([f"--dataset={dataset}", f"--output={output}", *arguments]) == 0
+    here = tmp_path / "audio"
+    assert export_audio.main([f"--dataset={built.folder}", f"--output={here}", *arguments]) == 0
+    there, expected = cloud_storage.get("exported/audio"), local_files(here)
+    # It names the folder that it is in.
+    del there["configuration.json"], expected["configuration.json"]
+    assert there == expected

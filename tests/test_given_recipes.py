@@ -308,6 +308,22 @@ class TestMissing:
         assert "of the corpus 'LibriSpeech', where there is Other" in capsys.readouterr().err
 
 
+def test_a_length_that_recipes_can_not_have_is_said(
+    tmp_path: Path, libri_speech: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = tmp_path / "libri2mix_dev-clean.csv"
+    write_metadata(metadata, 2)
+    for recipes, length, message in (
+        (metadata, "3", "--length=3: LibriMix has min and max"),
+        (drawn / "recipes/*.jsonl", "min", "--length=min: recipes have their own length"),
+    ):
+        output = tmp_path / "dataset"
+        arguments = [f"--corpus={libri_speech}", f"--recipes={recipes}", f"--length={length}"]
+        assert build(output, *arguments) == 1
+        assert message in capsys.readouterr().err
+        assert not output.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

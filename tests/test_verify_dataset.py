@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from beam_jobs import build_mixtures, verify_dataset
-from beam_jobs.verify_dataset import open_dataset, verify_files, verify_shard
+from beam_jobs.stored_mixtures import open_dataset
+from beam_jobs.verify_dataset import verify_files, verify_shard
 from schemas.validation import InvalidDocumentError
 
 RATE = 8000

@@ -149,7 +149,7 @@ def training_batches(
         return _cut(record, dataset, configuration, position)
 
     def example_batch(step: tf.Tensor, examples: Pcm) -> Batch:
-        batch = _batch(examples)
+        batch = _batch(examples, configuration)
         if not configuration.dynamic_remixing:
             return batch
         return remix(batch, examples["speakers"], tf.stack([seed, step]))
@@ -175,11 +175,14 @@ def validation_batches(dataset: MixtureDataset, configuration: Configuration) ->
     def example(record: tf.Tensor) -> Pcm:
         return _cut(record, dataset, configuration, position=0.5)
 
+    def example_batch(examples: Pcm) -> Batch:
+        return _batch(examples, configuration)
+
     return (
         _records([dataset.path(shard) for shard in shards], dataset.info.compression)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(configuration.batch_size)
-        .map(_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(example_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -276,9 +279,12 @@ def _cut(
     }
 
 
-def _batch(examples: Pcm) -> Batch:
+def _batch(examples: Pcm, configuration: Configuration) -> Batch:
     signals = tf.cast(examples["pcm"], tf.float32) / _FULL_SCALE
-    return {"id": examples["id"], "mixture": signals[:, 0], "sources": signals[:, 1:]}
+    mixture, sources = signals[:, 0], signals[:, 1:]
+    if configuration.mixture == "sum_of_sources":
+        mixture = tf.reduce_sum(sources, axis=1)
+    return {"id": examples["id"], "mixture": mixture, "sources": sources}
 
 
 def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:
@@ -292,6 +298,12 @@ def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:
         raise UnusableDatasetError(
             f"{dataset.folder}: {info.num_sources} sources in a mixture, but the configuration "
             f"names {configuration.num_sources}: {', '.join(configuration.instrument_list)}"
+        )
+    if info.instruments and info.instruments != configuration.instrument_list:
+        raise UnusableDatasetError(
+            f"{dataset.folder}: its sources are {', '.join(info.instruments)}, but the "
+            f"configuration names {', '.join(configuration.instrument_list)}; put those into its "
+            "instrument_list, in that order"
         )
     if dataset.num_channels not in {1, configuration.n_channels}:
         raise UnusableDatasetError(

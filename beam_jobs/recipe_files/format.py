@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from beam_jobs.corpora.layout import Candidate, Corpus
-from schemas.recipe import Recipe, Utterance
+from schemas.recipe import Channels, Recipe, Utterance
 
 Row = Mapping[str, Any]
 
@@ -19,14 +19,17 @@ class RecipeContext:
         noise_corpus: where noises are; None to leave them out.
         rooms_corpus: where room responses are, or None.
         sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
-        length: `min` or `max`, where the recipes do not say it.
+        length: of the mixtures, where the recipes do not say it: `min`, `max` or a number of
+            seconds; empty to leave it open.
+        channels: what becomes of the channels of each file.
     """
 
     corpora: Mapping[str, Corpus]
     noise_corpus: Corpus | None
     rooms_corpus: Corpus | None
     sample_rate: int
-    length: str
+    length: Literal["", "min", "max"] | float
+    channels: Channels = "average"
 
 
 class BadRecipeError(ValueError):
@@ -43,8 +46,14 @@ class RecipeFormat(Protocol):
     def recognises(self, first_line: str) -> bool:
         """Whether a file that begins with a line is of this format."""
 
-    def read_rows(self, path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
-        """Yields the number of each line with what stands in it."""
+    def read_rows(
+        self, path: str, context: RecipeContext
+    ) -> Iterator[tuple[int, Row | BadRecipeError]]:
+        """Yields the number of the line and what stands in it, for each mixture.
+
+        Raises:
+            ValueError: the file as a whole can't be used, or not with this context.
+        """
 
     def split(self, row: Row) -> str:
         """The split of a row's mixture, found without looking at the rest of it."""
@@ -58,8 +67,18 @@ class RecipeFormat(Protocol):
     def has_rooms(self, row: Row) -> bool:
         """Whether a row's mixture is in a room."""
 
-    def sample_rate(self, row: Row) -> int:
-        """The rate that a row asks for, in Hz; that of the files where it asks for none."""
+    def is_mixture_given(self, row: Row) -> bool:
+        """Whether a row's mixture is a recording, and not the sum of its parts."""
+
+    def instruments(self, row: Row) -> tuple[str, ...]:
+        """The names of a row's sources, where they are the same in all rows."""
+
+    def audio(self, row: Row, context: RecipeContext) -> tuple[int, Channels]:
+        """The rate that a row asks for, in Hz, and the channels; those of the files if for none.
+
+        Raises:
+            ValueError: the row or its files can't be used.
+        """
 
     def candidates(self, row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
         """The files of a row, in the order of the recipe's parts.

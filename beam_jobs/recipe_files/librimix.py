@@ -18,9 +18,11 @@ from beam_jobs.corpora.librispeech import corpus_split, read_genders
 from beam_jobs.corpora.manifest import read_lines
 from beam_jobs.corpora.sounds import sound_candidate
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
-from schemas.recipe import Noise, Recipe, Source, Utterance
+from schemas.recipe import Channels, Noise, Recipe, Source, Utterance
 
 NAME = "LibriMix's metadata"
+
+_SAMPLE_RATE = 16_000
 
 
 def recognises(first_line: str) -> bool:
@@ -29,8 +31,10 @@ def recognises(first_line: str) -> bool:
     return {"mixture_ID", "source_1_path", "source_1_gain"} <= set(columns)
 
 
-def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
+def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
     """Yields each row, by the names of its columns."""
+    if not isinstance(context.length, str):
+        raise ValueError(f"--length={context.length:g}: LibriMix has min and max")
     rows = csv.reader(read_lines(path))
     columns = next(rows, [])
     for row in rows:
@@ -65,10 +69,22 @@ def has_rooms(row: Row) -> bool:
     return False
 
 
-def sample_rate(row: Row) -> int:
-    """That of LibriSpeech."""
+def is_mixture_given(row: Row) -> bool:
+    """Never."""
     del row
-    return 16_000
+    return False
+
+
+def instruments(row: Row) -> tuple[str, ...]:
+    """None: they are speakers."""
+    del row
+    return ()
+
+
+def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
+    """The rate of LibriSpeech, and the first channel, which matters for the noise."""
+    del row, context
+    return _SAMPLE_RATE, 0
 
 
 def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
@@ -95,7 +111,7 @@ def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Reci
     """The recipe that LibriMix's script follows without saying it."""
     count = num_sources(row)
     utterances = files[:count]
-    rate = context.sample_rate or sample_rate(row)
+    rate = context.sample_rate or _SAMPLE_RATE
     fit = max if context.length == "max" else min
     # What resample_poly makes of each: rounded up, where soxr rounds to the nearest.
     num_samples = fit(-(-file.stop * rate // file.sample_rate) for file in utterances)

@@ -8,7 +8,7 @@ from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
 from beam_jobs.corpora.sounds import sound_candidate
 from beam_jobs.recipe_files.format import BadRecipeError, RecipeContext, Row
-from schemas.recipe import Recipe, Source, Utterance, parse_recipe
+from schemas.recipe import Channels, Recipe, Source, Utterance, num_channels, parse_recipe
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
@@ -19,8 +19,10 @@ def recognises(first_line: str) -> bool:
     return first_line.lstrip().startswith("{")
 
 
-def read_rows(path: str) -> Iterator[tuple[int, Row | BadRecipeError]]:
+def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
     """Yields each line, as JSON that nobody has checked yet."""
+    if context.length:
+        raise ValueError(f"--length={context.length}: recipes have their own length")
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             try:
@@ -51,13 +53,25 @@ def has_rooms(row: Row) -> bool:
     return any("room" in source for source in row.get("sources", ()))
 
 
-def sample_rate(row: Row) -> int:
+def is_mixture_given(row: Row) -> bool:
     """As the recipe says."""
-    return int(row.get("sample_rate", 0))
+    return "mixture" in row
+
+
+def instruments(row: Row) -> tuple[str, ...]:
+    """The names of the sources of a given mixture, which are no speakers."""
+    return tuple(source["speaker"] for source in row["sources"]) if is_mixture_given(row) else ()
+
+
+def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
+    """As the recipe says."""
+    del context
+    recipe = _parse(row)
+    return recipe.sample_rate, recipe.channels
 
 
 def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-    """The files of the sources, of the noise and of the rooms."""
+    """The files of the recipe's parts."""
     named = []
     for part in _parse(row).parts:
         corpus = _corpus(part.corpus, context)
@@ -73,6 +87,8 @@ def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate
 def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
     """The recipe itself, at the rate that is asked for."""
     given = _parse(row)
+    if num_channels(given.channels) != num_channels(context.channels):
+        raise BadRecipeError("stereo, where the first recipe is not, or the other way round")
     for part, file in zip(given.parts, files, strict=True):
         if part.file_sample_rate != file.sample_rate or part.stop > file.stop:
             raise BadRecipeError(

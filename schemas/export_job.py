@@ -1,0 +1,51 @@
+"""What an export job was asked for: two jobs that agree in it write the same bytes."""
+
+import dataclasses
+import json
+
+from schemas.validation import load_document
+
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExportJob:
+    """The content of `export.json`.
+
+    Attributes:
+        dataset: its name.
+        fingerprint: of the dataset.
+        layout: how the files lie in the folder.
+        audio_format: `wav` or `flac`.
+        versions: of the software that the bytes depend on.
+    """
+
+    dataset: str
+    fingerprint: str
+    layout: str
+    audio_format: str
+    versions: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The content of `export.json`."""
+        return json.dumps({"version": VERSION} | dataclasses.asdict(self), indent=1) + "\n"
+
+    def differences(self, other: "ExportJob") -> list[str]:
+        """What another job has otherwise: the name, this job's value and the other's."""
+        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [
+            f"{name}: {json.dumps(mine[name])} there, {json.dumps(others[name])} here"
+            for name in mine
+            if mine[name] != others[name]
+        ]
+
+
+def parse_export_job(text: str | bytes, origin: str) -> ExportJob:
+    """Reads what `ExportJob.to_json` writes.
+
+    Raises:
+        InvalidDocumentError: not an export job, or one of another version.
+    """
+    document = load_document(text, "export_job", origin)
+    del document["version"]
+    return ExportJob(**document | {"versions": tuple(document["versions"])})
