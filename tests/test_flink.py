@@ -65,8 +65,14 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def is_alive(pid):
+    # Of a process that has ended, and that nobody has waited for, no command line is left.
+    path = Path(f"/proc/{pid}/cmdline")
+    return path.exists() and path.read_bytes() != b""
+
+
 def test_a_cluster_whose_supervisor_is_killed_stops_too(flink):
     pids = flink.pids()
     os.kill(pids["supervisor"], signal.SIGKILL)
     flink.stop()
-    assert not [pid for pid in pids.values() if Path(f"/proc/{pid}/cmdline").exists()]
+    assert not [name for name, pid in pids.items() if is_alive(pid)]
