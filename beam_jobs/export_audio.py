@@ -206,8 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
         " read; folders: a folder for each mixture",
     )
     parser.add_argument(
-        "--format",
-        dest="audio_format",
+        "--audio_format",
         default="wav",
         choices=list(_FORMATS),
         help="of the files, 16 bits in any case (default: wav)",

@@ -47,7 +47,7 @@ def main() -> None:
         print(f"{'build_mixtures':20} {count / building_s:17.1f}")
         for layout, audio_format in (("spleeter", "wav"), ("librimix", "wav"), ("folders", "flac")):
             arguments = [f"--dataset={dataset}", f"--output={folder / layout}"]
-            arguments += [f"--layout={layout}", f"--format={audio_format}"]
+            arguments += [f"--layout={layout}", f"--audio_format={audio_format}"]
             elapsed_s = seconds("beam_jobs.export_audio", *arguments)
             print(f"{layout + ', ' + audio_format:20} {count / elapsed_s:17.1f}")
 

@@ -214,7 +214,7 @@ def test_credentials_are_shown_to_the_service_and_to_nobody_else(
 def test_a_dataset_is_exported_from_cloud_storage_into_it(cloud_storage, corpus, asked, tmp_path):
     built = build(*asked, corpus=corpus, output=tmp_path / "dataset")
     dataset = cloud_storage.put(built.folder, "exported/dataset")
-    arguments = ["--layout=spleeter", "--format=flac"]
+    arguments = ["--layout=spleeter", "--audio_format=flac"]
     output = f"{cloud_storage.root}/exported/audio"
     assert export_audio.main([f"--dataset={dataset}", f"--output={output}", *arguments]) == 0
     here = tmp_path / "audio"

@@ -22,7 +22,13 @@ from apitools.base.py import encoding
 from local_ports import free_port, is_listening
 from small_datasets import REPOSITORY, build
 
-from beam_jobs import build_mixtures, score_separation, separate_archive, verify_dataset
+from beam_jobs import (
+    build_mixtures,
+    export_audio,
+    score_separation,
+    separate_archive,
+    verify_dataset,
+)
 from deploy.dataflow.metadata import template_metadata
 from schemas.bundle import Bundle, Provenance
 
@@ -169,6 +175,10 @@ def jobs(cloud_storage, corpus, recipe, bundle, tmp_path):
             (f"--input={speech}/**.flac", f"--model={model}", f"--output={output}/separated"),
             ("Inspect", "SeparateShort", "SeparateLong", "WriteRejected", "WriteCounts"),
         ),
+        export_audio: (
+            (f"--dataset={dataset}", f"--output={output}/exported", "--layout=spleeter"),
+            ("ExportShards", "FinishExport"),
+        ),
         score_separation: (
             (f"--dataset={dataset}", f"--separated={separated}", f"--output={output}/scores"),
             ("ScoreArchive",),
@@ -215,7 +225,7 @@ def test_each_job_becomes_one_that_dataflow_takes(cloud_storage, jobs, sources, 
 
 
 @pytest.mark.parametrize(
-    "job", [build_mixtures, score_separation, separate_archive, verify_dataset]
+    "job", [build_mixtures, export_audio, score_separation, separate_archive, verify_dataset]
 )
 def test_a_template_offers_the_options_of_its_command(job):
     parser = job.build_parser()

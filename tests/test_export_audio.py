@@ -94,7 +94,7 @@ def read_table(path):
 @pytest.mark.parametrize("audio_format", ["wav", "flac"])
 def test_folders_hold_every_sample_and_the_recipe(noisy, tmp_path, audio_format, capsys):
     output = tmp_path / "export"
-    assert export(noisy, output, "folders", f"--format={audio_format}") == 0
+    assert export(noisy, output, "folders", f"--audio_format={audio_format}") == 0
     mixtures = stored(noisy)
     assert capsys.readouterr().out == f"done: {len(mixtures)} mixtures in {output}\n"
     for name, mixture in mixtures.items():
@@ -193,7 +193,7 @@ def test_what_is_exported_for_spleeter_comes_back_with_the_same_samples(
     stereo_stems, tmp_path, audio_format
 ):
     exported = tmp_path / "export"
-    assert export(stereo_stems, exported, "spleeter", f"--format={audio_format}") == 0
+    assert export(stereo_stems, exported, "spleeter", f"--audio_format={audio_format}") == 0
     recipes = f"--recipes={exported / '*.csv'}"
     again = build(recipes, corpus=exported, output=tmp_path / "dataset")
     assert again.status == 0
@@ -317,7 +317,7 @@ class TestGuarantees:
     ):
         assert export(speech, tmp_path, "folders") == 0
         before = contents(tmp_path)
-        assert export(speech, tmp_path, "folders", "--format=flac") == 1
+        assert export(speech, tmp_path, "folders", "--audio_format=flac") == 1
         assert 'audio_format: "wav" there, "flac" here' in capsys.readouterr().err
         assert contents(tmp_path) == before
 
