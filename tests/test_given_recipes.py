@@ -122,6 +122,9 @@ def read_dataset(folder: Path) -> dict[str, dict[str, Any]]:
         (3, 16_000, "max", True),
         (3, 8000, "max", True),
         (2, 8000, "min", True),
+        (2, 16_000, "min", False),
+        (3, 16_000, "min", False),
+        (3, 8000, "max", False),
     ],
 )
 def test_librimix_is_what_its_own_script_writes(
