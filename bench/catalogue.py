@@ -1,6 +1,6 @@
 """Time of the catalogue: headers of many files, and the next job, which finds it kept.
 
-python bench/catalogue.py [FILES]   (default: 50000)
+python -m bench.catalogue [FILES]   (default: 50000)
 """
 
 import os

@@ -1,6 +1,6 @@
 """Mixtures a second that are exported, by layout and format, beside what a dataset of them takes.
 
-python bench/export.py [--mixtures N]
+python -m bench.export [--mixtures N]
 """
 
 import argparse

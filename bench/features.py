@@ -1,6 +1,6 @@
 """What each feature of a recipe adds to the time of a mixture, in one process, on made-up sound.
 
-python bench/features.py [MIXTURES]   (default: 60 of each kind, three times; the best counts)
+python -m bench.features [MIXTURES]   (default: 60 of each kind, three times; the best counts)
 
 A mixture is drawn, rendered, measured and encoded, as the job does it.
 """

@@ -1,6 +1,6 @@
 """Time and memory of listing a million objects of Cloud Storage, here and by Beam's file system.
 
-python bench/listing.py [OBJECTS]   (default: 1000000)
+python -m bench.listing [OBJECTS]   (default: 1000000)
 
 The pages come from a server on this machine: what is measured is what the client makes of them.
 """

@@ -1,6 +1,6 @@
 """How fast mixtures are made, against a bare loop over the same recipes, in one run.
 
-python bench/mixtures.py [CORPUS]   (without one: speech-like noise, made for the occasion)
+python -m bench.mixtures [CORPUS]   (without one: speech-like noise, made for the occasion)
 
 A job is timed from its catalogue to its last shard, as their times of modification say; the
 start-up and the report are in the time of the whole command for a few mixtures.

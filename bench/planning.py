@@ -2,7 +2,7 @@
 
 And what each way to say who speaks when costs, on one core.
 
-python bench/planning.py [MIXTURES ...]   (default: 100000 1000000 10000000)
+python -m bench.planning [MIXTURES ...]   (default: 100000 1000000 10000000)
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """What a job of any size takes, computed from the figures below: the tables of docs/scale.md.
 
-python bench/scale.py [--price_per_core_hour USD] [--request_latency_s S]
+python -m bench.scale [--price_per_core_hour USD] [--request_latency_s S]
 
 Change a figure, and the tables follow.
 """

@@ -1,6 +1,6 @@
 """How fast archives are separated, and in how much memory, beside stock Spleeter, in one run.
 
-python bench/separation.py [short] [long] [hours] [workers]     (about ten minutes for all of them)
+python -m bench.separation [short] [long] [hours] [workers]     (about ten minutes for all of them)
 
 Both have the same U-Nets of 2stems, with random weights: their values cost nothing. Stock Spleeter
 reads and writes through SoundFile, which spares it two ffmpeg processes for each file. Stock takes
