@@ -29,7 +29,8 @@ demo: $(DEMO)/model/bundle.json  ## Speak a corpus, build mixtures, train on the
 
 $(DEMO)/mixtures/COMPLETED: | .venv/synced
 	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/speech
-	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures --sample_rate 8000
+	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures --sample_rate 8000 \
+	    --splits train=0.6,validation=0.2,test=0.2
 
 # A minute is enough to see how it goes, and not to separate well.
 $(DEMO)/model/bundle.json: $(DEMO)/mixtures/COMPLETED
