@@ -238,7 +238,7 @@ def build_mixtures(
 
 
 class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
-    """Makes the catalogue where there is none yet. Output: its path."""
+    """Takes the catalogue that is kept, or makes it, where there is none yet. Output: its path."""
 
     def __init__(self, corpora: Sequence[Corpus], rendering: Rendering, kept_folder: str) -> None:
         self._corpora = corpora
@@ -248,6 +248,9 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
     def expand(self, root: PBegin) -> PCollection[str]:
         """Finds the files, reads their headers, and keeps what was found for other jobs."""
         path = files.join(self._rendering.folder, dataset.CATALOGUE)
+        descriptions = [corpus.description for corpus in self._corpora]
+        if self._kept_folder and not files.exists(path):
+            take_catalogue(self._kept_folder, self._rendering.folder, descriptions)
         catalogue: PCollection[str]
         if files.exists(path):
             catalogue = root | "Catalogue" >> beam.Create([path])
@@ -260,7 +263,7 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
                 | "CatalogueUtterances"
                 >> CatalogueUtterances(
                     folder=self._rendering.folder,
-                    corpora=[corpus.description for corpus in self._corpora],
+                    corpora=descriptions,
                     corpus_roots=self._rendering.corpus_roots,
                     prefix_names=num_speaking > 1 and given is None,
                 )
@@ -360,8 +363,6 @@ def run(argv: Sequence[str]) -> int:
     if arguments.overwrite:
         dataset_folder.remove_dataset(folder)
     dataset_folder.claim(folder, job)
-    if kept_folder and not files.exists(files.join(folder, dataset.CATALOGUE)):
-        take_catalogue(kept_folder, folder, [corpus.description for corpus in corpora])
     if dataset_folder.is_complete(folder):
         # The job that completed it may have been killed before it could.
         dataset_folder.remove_leftovers(folder)
@@ -399,8 +400,6 @@ def _run_dry(
     # Where the workers can write, wherever they are.
     dry = dataclasses.replace(rendering, folder=f"{rendering.folder}.dry_run")
     try:
-        if kept_folder:
-            take_catalogue(kept_folder, dry.folder, [corpus.description for corpus in corpora])
         pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
         pipeline | "MakeCatalogue" >> MakeCatalogue(corpora, dry, kept_folder)
         pipeline.run().wait_until_finish()

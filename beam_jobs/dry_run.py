@@ -3,14 +3,15 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from tqdm import tqdm
 
 from beam_jobs import files
 from beam_jobs.catalogue import open_catalogue
-from beam_jobs.planning import Draft, NoUtteranceLeftError
+from beam_jobs.given_recipes import GivenPlan
+from beam_jobs.planning import Draft, NoUtteranceLeftError, Plan
 from beam_jobs.rejected import Rejected, read_rejected
 from beam_jobs.rendering import Scratch, encode_mixture
 from beam_jobs.shards import Rendering, render_usable
@@ -41,21 +42,11 @@ def describe_plan(rendering: Rendering) -> tuple[str, bool]:
     shards = plan.shards
     looked_at = shards[:: -(-len(shards) // _SHARDS_LOOKED_AT)]
     num_mixtures = sum(plan.counts.values())
-    recipes = [
-        plan.recipe(draft)
-        for shard in looked_at
-        for draft in itertools.islice(plan.drafts(shard), _DRAFTS_OF_EACH)
-    ]
-    mean_duration_s = sum(recipe.duration_s for recipe in recipes) / len(recipes)
-    rendered = _render(
-        (
-            draft
-            for shard in looked_at
-            for draft in itertools.islice(plan.drafts(shard), _RENDERED_OF_EACH)
-        ),
-        rendering,
-        rejected,
-    )
+    drafts = [list(itertools.islice(plan.drafts(shard), _DRAFTS_OF_EACH)) for shard in looked_at]
+    durations_s = [plan.recipe(draft).duration_s for of_shard in drafts for draft in of_shard]
+    mean_duration_s = sum(durations_s) / len(durations_s)
+    to_render = [draft for of_shard in drafts for draft in of_shard[:_RENDERED_OF_EACH]]
+    rendered = _render(to_render, plan, rendering, rejected)
     num_cores = len(os.sched_getaffinity(0))
     lines = [
         f"utterances   {len(speech):,}, {catalogue.durations_s(speech).sum() / 3600:.2f} h",
@@ -86,10 +77,13 @@ def describe_plan(rendering: Rendering) -> tuple[str, bool]:
 
 
 def _render(
-    drafts: Iterator[Draft], rendering: Rendering, rejected: set[Rejected]
+    drafts: Iterable[Draft],
+    plan: Plan | GivenPlan,
+    rendering: Rendering,
+    rejected: set[Rejected],
 ) -> list[tuple[int, float]]:
     """The bytes and the seconds of each of some mixtures; what can't be used is added."""
-    plan, scratch = rendering.open_plan(), Scratch()
+    scratch = Scratch()
     unusable: dict[int, Rejected] = {}
     rendered = []
     for draft in drafts:
