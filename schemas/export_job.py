@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from schemas.validation import load_document
+from schemas.validation import list_differences, load_document
 
 VERSION = 1
 
@@ -32,12 +32,7 @@ class ExportJob:
 
     def differences(self, other: "ExportJob") -> list[str]:
         """What another job has otherwise: the name, this job's value and the other's."""
-        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
-        return [
-            f"{name}: {json.dumps(mine[name])} there, {json.dumps(others[name])} here"
-            for name in mine
-            if mine[name] != others[name]
-        ]
+        return list_differences(dataclasses.asdict(self), dataclasses.asdict(other))
 
 
 def parse_export_job(text: str | bytes, origin: str) -> ExportJob:

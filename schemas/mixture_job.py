@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from schemas.recipe_config import RecipeConfig, parse_recipe_config
-from schemas.validation import load_document
+from schemas.validation import list_differences, load_document
 
 VERSION = 1
 
@@ -42,12 +42,7 @@ class MixtureJob:
 
     def differences(self, other: "MixtureJob") -> list[str]:
         """What another job has otherwise: the name, this job's value and the other's."""
-        mine, others = self._document(), other._document()
-        return [
-            f"{name}: {json.dumps(mine[name])} there, {json.dumps(others[name])} here"
-            for name in mine
-            if mine[name] != others[name]
-        ]
+        return list_differences(self._document(), other._document())
 
     def _document(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

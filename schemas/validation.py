@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -46,3 +47,12 @@ def check_document(document: object, schema_name: str, origin: str) -> None:
 def _validator(schema_name: str) -> jsonschema.Draft202012Validator:
     text = resources.files(__package__).joinpath(f"{schema_name}.schema.json").read_text("utf-8")
     return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def list_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What two documents of one kind have otherwise: the name and both values."""
+    return [
+        f"{name}: {json.dumps(there[name])} there, {json.dumps(here[name])} here"
+        for name in there
+        if there[name] != here[name]
+    ]
