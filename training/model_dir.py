@@ -64,12 +64,17 @@ class TrainingState:
         step: steps done.
         best_si_sdri_db: of all validations, minus infinity before the first.
         num_stale: validations since the best one.
+        strategy: which devices share each batch.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.separator = build_separator(configuration)
-        self.optimizer = _build_optimizer(configuration)
-        self.optimizer.build(self.separator.network.trainable_variables)
+    def __init__(
+        self, configuration: Configuration, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
+        self.strategy = strategy or tf.distribute.get_strategy()
+        with self.strategy.scope():
+            self.separator = build_separator(configuration)
+            self.optimizer = _build_optimizer(configuration)
+            self.optimizer.build(self.separator.network.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64)
         self.best_si_sdri_db = tf.Variable(-math.inf)
         self.num_stale = tf.Variable(0)

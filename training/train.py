@@ -79,6 +79,7 @@ def train(
     *,
     max_steps: int | None = None,
     max_minutes: float | None = None,
+    devices: Sequence[str] = (),
 ) -> None:
     """Trains until the steps or the minutes are over, validation stalls, or a signal comes.
 
@@ -89,16 +90,18 @@ def train(
         model_dir: the folder of the model; training goes on from what it holds.
         max_steps: counted from the first step of the model; `train_max_steps` if None.
         max_minutes: counted from now; no limit if None.
+        devices: that share each batch, such as `GPU:0`; all GPUs if there is none.
 
     Raises:
         UnusableDatasetError: the dataset can't be used, or does not fit the configuration.
+        ValueError: the devices can't divide a batch among them.
         ModelDirError: the folder holds another model, or can't be written.
         DivergedError: the loss is not a number; the last checkpoint is from before.
     """
     opened = [open_dataset(dataset, configuration, ("train", "validation")) for dataset in datasets]
     folder = ModelDir(model_dir)
     folder.prepare(configuration)
-    state = TrainingState(configuration)
+    state = TrainingState(configuration, _choose_strategy(devices, configuration.batch_size))
     folder.restore(state)
     stop_step = configuration.train_max_steps if max_steps is None else max_steps
     with _stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
@@ -111,6 +114,21 @@ def train(
             max_minutes=max_minutes,
         )
         run.go(is_stopped)
+
+
+def _choose_strategy(devices: Sequence[str], batch_size: int) -> tf.distribute.Strategy:
+    devices = devices or [
+        gpu.name.partition(":")[2] for gpu in tf.config.list_logical_devices("GPU")
+    ]
+    if len(devices) < 2:
+        return tf.distribute.get_strategy()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"batch_size {batch_size} can't be divided among {len(devices)} devices: make it a "
+            "multiple in the configuration, or hide some by CUDA_VISIBLE_DEVICES"
+        )
+    _LOG.info("each batch is shared by %s", ", ".join(devices))
+    return tf.distribute.MirroredStrategy(devices)
 
 
 class _Run:
@@ -277,11 +295,11 @@ def build_train_step(
     """The function that takes one step on a batch, and returns the loss.
 
     It raises `tf.errors.InvalidArgumentError`, and changes nothing, where the loss or the gradient
-    is not finite.
+    is not finite. Devices that share the batches take a part of each.
     """
-    variables = state.separator.network.trainable_variables
+    variables, strategy = state.separator.network.trainable_variables, state.strategy
 
-    def train_step(batch: Batch) -> tf.Tensor:
+    def train_on_part(batch: Batch) -> tf.Tensor:
         with tf.GradientTape() as tape:
             estimate = state.separator.estimate(batch, training=True)
             losses = compute_loss(
@@ -289,17 +307,41 @@ def build_train_step(
             )
             loss = tf.debugging.check_numerics(tf.reduce_mean(losses), "loss")
         gradients = tape.gradient(loss, variables)
+        if strategy.num_replicas_in_sync > 1:
+            replica = tf.distribute.get_replica_context()
+            gradients = replica.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         norm = tf.debugging.check_numerics(tf.linalg.global_norm(gradients), "gradient")
         if configuration.gradient_clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, configuration.gradient_clip_norm, norm)
         with tf.control_dependencies([norm]):
-            if configuration.learning_rate_warmup_steps:
-                _warm_up(configuration, state)
-            state.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            state.optimizer.apply_gradients(
+                zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+            )
+        return loss
+
+    def train_step(batch: Batch) -> tf.Tensor:
+        if configuration.learning_rate_warmup_steps:
+            _warm_up(configuration, state)
+        losses = strategy.run(train_on_part, args=(_divide(batch, strategy),))
+        loss = strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
+        with tf.control_dependencies([loss]):
             state.step.assign_add(1)
         return loss
 
     return train_step
+
+
+def _divide(batch: Batch, strategy: tf.distribute.Strategy) -> Batch:
+    """Each device's part of a batch."""
+    count = strategy.num_replicas_in_sync
+    if count == 1:
+        return batch
+    parts = {name: tf.split(value, count) for name, value in batch.items()}
+    return strategy.experimental_distribute_values_from_function(  # type: ignore[no-any-return]
+        lambda context: {
+            name: part[context.replica_id_in_sync_group] for name, part in parts.items()
+        }
+    )
 
 
 def _warm_up(configuration: Configuration, state: TrainingState) -> None:

@@ -37,6 +37,21 @@ TINY_TCN = {
 TINY_UNET = {"type": "unet.unet", "params": {"conv_n_filters": [2, 2, 2, 2, 2, 2]}}
 
 
+# Virtual devices can only be made before TensorFlow has started.
+TRAIN_ON_TWO_DEVICES = """
+import sys
+import tensorflow as tf
+from schemas.configuration import parse_configuration
+from training.train import train
+
+[processor] = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+config, dataset, folder = sys.argv[1:]
+configuration = parse_configuration(open(config).read(), config)
+train(configuration, [dataset], folder, max_steps=4, devices=["CPU:0", "CPU:1"])
+"""
+
+
 def weights(folder: Path) -> dict[str, Any]:
     reader = tf.train.load_checkpoint(str(folder))
     names = reader.get_variable_to_shape_map()
@@ -95,6 +110,36 @@ def test_a_training_that_was_stopped_comes_to_the_same_weights(
     assert straight.keys() == stopped.keys()
     for key, value in straight.items():
         np.testing.assert_array_equal(stopped[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_two_devices_that_share_the_batches_come_to_the_weights_of_one(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path, averaging: float
+) -> None:
+    config = configuration(
+        "joint_tcn_mask_8k",
+        **TINY,
+        model=TINY_TCN,
+        learning_rate_warmup_steps=3,
+        weight_averaging=averaging,
+    )
+    path, dataset = tmp_path / "config.json", str(make_dataset())
+    path.write_text(json.dumps(config.document))
+    train(config, [dataset], str(tmp_path / "one"), max_steps=4)
+    command = [sys.executable, "-c", TRAIN_ON_TWO_DEVICES, str(path), dataset]
+    subprocess.run([*command, str(tmp_path / "two")], check=True)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        np.testing.assert_allclose(two[key], value, rtol=0.02, atol=1e-4, err_msg=key)
+
+
+def test_devices_that_a_batch_can_not_be_divided_among_are_refused(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY | {"batch_size": 3}, model=TINY_TCN)
+    with pytest.raises(ValueError, match="batch_size 3 can't be divided among 2 devices"):
+        train(config, [str(make_dataset())], str(tmp_path), devices=["GPU:0", "GPU:1"])
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(
