@@ -62,7 +62,7 @@ lint: .venv/synced  ## Check style and types
 	@.venv/bin/mypy
 
 bench: .venv/synced  ## Measure speed and memory
-	@for script in $(sort $(wildcard bench/*.py)); do echo "$$script"; $(PYTHON) -m "$$(echo "$${script%.py}" | tr / .)"; done
+	@for script in $(filter-out bench/alignment.py,$(sort $(wildcard bench/*.py))); do echo "$$script"; $(PYTHON) -m "$$(echo "$${script%.py}" | tr / .)"; done
 
 verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, and compare them
 	@test -n "$(DATASET)" || { echo "say make verdict DATASET=folder [MINUTES=20]" >&2; exit 1; }

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_NUM_AHEAD = 2
+_NUM_AHEAD = 4
 
 
 @contextlib.contextmanager

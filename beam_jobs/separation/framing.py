@@ -44,6 +44,11 @@ class Framing:
         """Where a window holds what the one after it holds at `overlap`."""
         return slice(self.hop + self.context, self.hop + self.context + self.fade)
 
+    @property
+    def fades(self) -> bool:
+        """Whether outputs count less than all at the edges of a window."""
+        return bool(self.context or self.fade)
+
     def num_windows(self, num_samples: int) -> int:
         """How many windows a signal takes."""
         beyond_first = self.lead + num_samples - (self.length - self.tail)
@@ -142,7 +147,7 @@ class OverlapAdd:
         """Adds the next window's output and returns what no later window changes.
 
         Args:
-            output: float32 [sources, length, channels].
+            output: float32 [sources, length, channels]; where nothing fades, it is written to.
 
         Returns:
             float32 [sources, samples, channels]; all calls together return `num_samples`.
@@ -150,11 +155,13 @@ class OverlapAdd:
         framing = self._framing
         first, last = self._next == 0, self._next == self._num_windows - 1
         self._next += 1
-        weighted = output * framing.weights(first=first, last=last)[:, np.newaxis]
+        weighted = output
+        if framing.fades:
+            weighted = output * framing.weights(first=first, last=last)[:, np.newaxis]
         if self._sum is not None:
             shared = framing.length - framing.hop
             weighted[:, :shared] += self._sum
-        self._sum = weighted[:, framing.hop :]
+        self._sum = weighted[:, framing.hop :].copy()
         done = weighted if last else weighted[:, : framing.hop]
         done = done[:, self._num_to_skip :][:, : self._num_left]
         self._num_to_skip = max(0, self._num_to_skip - framing.hop)

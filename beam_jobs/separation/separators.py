@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import types
+import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -22,9 +23,22 @@ from schemas.bundle import SAVED_MODEL
 # different shapes. A call uses all cores, so waiting for each other costs next to nothing.
 _ONE_AT_A_TIME = threading.Lock()
 
+# Samples of one channel that a bundle is given at once.
+_BATCH_SAMPLES = 1 << 20
+
+# Frames of an STFT at once: with more, their arrays leave the cache, and the work around the FFT
+# takes longer than the FFT.
+_CACHED_FRAMES = 32
+
 
 class Separator(Protocol):
-    """A loaded model. Threads may share one; no process that has one may fork."""
+    """A loaded model. Threads may share one; no process that has one may fork.
+
+    Attributes:
+        batch_size: how many windows at once keep all cores busy.
+    """
+
+    batch_size: int
 
     def separate(self, windows: Samples) -> Samples:
         """Separates windows.
@@ -75,6 +89,7 @@ class _BundleSeparator:
         if signature is None:
             raise ModelError(f"{model.folder}: its SavedModel has no default signature")
         self._signature = signature
+        self.batch_size = max(1, _BATCH_SAMPLES // model.framing.length)
 
     def separate(self, windows: Samples) -> Samples:
         with _ONE_AT_A_TIME:
@@ -92,7 +107,9 @@ class _SpleeterSeparator:
         configuration = dict(model.spleeter)
         self._frame_length: int = configuration["frame_length"]
         self._frame_step: int = configuration["frame_step"]
-        self._threads = concurrent.futures.ThreadPoolExecutor(num_threads or os.cpu_count())
+        num_threads = num_threads or os.cpu_count() or 1
+        self.batch_size = 4 * num_threads
+        self._threads = concurrent.futures.ThreadPoolExecutor(num_threads)
         frame = np.arange(self._frame_length) / self._frame_length
         self._analysis_window = (np.sin(np.pi * frame) ** 2).astype(np.float32)
         tf = _import_tensorflow()
@@ -104,25 +121,25 @@ class _SpleeterSeparator:
         num_bins = configuration["F"]
         with tf.Graph().as_default() as graph:
             self._magnitudes = tf.compat.v1.placeholder(
-                tf.float32, [None, num_frames, num_bins, num_channels]
+                tf.float32, [1, num_frames, num_bins, num_channels]
             )
-            batch = tf.shape(self._magnitudes)[0]
             mix = configuration["mix_name"]
             features = {
                 f"{mix}_spectrogram": self._magnitudes,
                 # Spleeter's masks take nothing from it but the number of frames.
-                f"{mix}_stft": tf.zeros([batch * num_frames, 0]),
+                f"{mix}_stft": tf.zeros([num_frames, 0]),
             }
-            masks_by_source = builder_class(features, configuration).masks
+            with _not_training(tf), _as_convolutions(tf):
+                masks_by_source = builder_class(features, configuration).masks
             masks = tf.stack([masks_by_source[name] for name in model.source_names])
             if masks.shape[-1] not in (None, num_channels):
                 raise ModelError(
                     f"{model.name}: the network has {masks.shape[-1]} output channels, but its "
                     f"configuration says n_channels {num_channels}"
                 )
-            shape = [len(model.source_names), batch, num_frames, masks.shape[-2], num_channels]
-            # [sources, batch, channels, frames, bins]: a frame's bins lie together for the FFT.
-            self._masks = tf.transpose(tf.reshape(masks, shape), [0, 1, 4, 2, 3])
+            # [sources, frames, bins, channels]; Spleeter masks all bins alike that the network does
+            # not see.
+            self._masks = masks[:, :, : num_bins + 1]
             self._session = tf.compat.v1.Session(
                 graph=graph,
                 config=tf.compat.v1.ConfigProto(
@@ -141,44 +158,60 @@ class _SpleeterSeparator:
             tf.compat.v1.train.Saver().restore(self._session, prefix)
 
     def separate(self, windows: Samples) -> Samples:
-        batch, length, num_channels = windows.shape
-        magnitudes = np.empty((batch, *self._magnitudes.shape[1:]), np.float32)
-        sources = np.empty((batch, self._masks.shape[0], length, num_channels), np.float32)
-
-        # One channel of one window at a time, a thread for each core: arrays of more than that
-        # leave the cache, and the work around the FFT then takes longer than the FFT.
-        def analyse(place: tuple[int, int]) -> Any:
-            item, channel = place
-            spectra = self._stft(windows[item, :, channel])
-            magnitudes[item, :, :, channel] = np.abs(spectra[:, : magnitudes.shape[2]])
-            return spectra
-
-        def synthesise(place: tuple[int, int], spectra: Any) -> None:
-            item, channel = place
-            for source, mask in enumerate(masks[:, item, channel]):
-                sources[item, source, :, channel] = self._inverse_stft(mask * spectra)[:length]
-
-        places = list(np.ndindex(batch, num_channels))
-        all_spectra = list(self._threads.map(analyse, places))
-        with _ONE_AT_A_TIME:
-            masks = self._session.run(self._masks, {self._magnitudes: magnitudes})
-        list(self._threads.map(synthesise, places, all_spectra))
+        batch, *shape = windows.shape
+        sources = np.empty((batch, self._masks.shape[0], *shape), np.float32)
+        # While the networks have one window, the transforms of others keep the cores busy that the
+        # networks leave idle.
+        list(self._threads.map(self._separate_window, windows, sources))
         return sources
 
-    def _stft(self, signal: Samples) -> Any:
-        """complex64 [frames, bins] of float32 [samples]."""
-        frames = np.lib.stride_tricks.sliding_window_view(signal, self._frame_length)
-        return scipy.fft.rfft(frames[:: self._frame_step] * self._analysis_window)
+    def _separate_window(self, window: Samples, sources: Samples) -> None:
+        """Fills [sources, length, channels] from [length, channels], both float32."""
+        magnitudes = np.empty(self._magnitudes.shape, np.float32)
+        spectra = [
+            self._analyse(signal, magnitudes[0, :, :, channel])
+            for channel, signal in enumerate(window.T)
+        ]
+        with _ONE_AT_A_TIME:
+            masks = self._session.run(self._masks, {self._magnitudes: magnitudes})
+        for source, channel in np.ndindex(len(masks), len(spectra)):
+            mask = masks[source, :, :, channel]
+            self._synthesise(spectra[channel], mask, sources[source, :, channel])
 
-    def _inverse_stft(self, spectra: Any) -> Samples:
-        """float32 [samples] of complex64 [frames, bins]."""
-        frames = scipy.fft.irfft(spectra, self._frame_length, overwrite_x=True)
-        step, num_frames = self._frame_step, len(frames)
-        steps = np.zeros((num_frames - 1 + -(-self._frame_length // step), step), np.float32)
-        for first, start in enumerate(range(0, self._frame_length, step)):
-            part = frames[:, start : start + step] * self._synthesis_window[start : start + step]
-            steps[first : first + num_frames, : part.shape[1]] += part
-        return steps.reshape(-1)
+    def _analyse(self, signal: Samples, magnitudes: Samples) -> Any:
+        """The STFT, complex64 [frames, bins], of float32 [samples].
+
+        It fills float32 [frames, bins that the network sees], too.
+        """
+        frames = np.lib.stride_tricks.sliding_window_view(signal, self._frame_length)
+        frames = frames[:: self._frame_step]
+        spectra = np.empty((len(frames), self._frame_length // 2 + 1), np.complex64)
+        for start in range(0, len(frames), _CACHED_FRAMES):
+            few = slice(start, start + _CACHED_FRAMES)
+            spectra[few] = scipy.fft.rfft(frames[few] * self._analysis_window)
+            np.abs(spectra[few, : magnitudes.shape[1]], out=magnitudes[few])
+        return spectra
+
+    def _synthesise(self, spectra: Any, mask: Samples, signal: Samples) -> None:
+        """Fills float32 [samples] from complex64 [frames, bins] and their float32 mask.
+
+        The mask's last bin counts for all bins from there on.
+        """
+        step, last = self._frame_step, mask.shape[1] - 1
+        num_steps = -(-self._frame_length // step)
+        steps = np.zeros((len(spectra) - 1 + num_steps, step), np.float32)
+        for start in range(0, len(spectra), _CACHED_FRAMES):
+            few = slice(start, start + _CACHED_FRAMES)
+            masked = np.empty_like(spectra[few])
+            np.multiply(spectra[few, :last], mask[few, :last], out=masked[:, :last])
+            np.multiply(spectra[few, last:], mask[few, last:], out=masked[:, last:])
+            frames = scipy.fft.irfft(masked, self._frame_length, overwrite_x=True)
+            frames *= self._synthesis_window
+            for number in range(num_steps):
+                part = frames[:, number * step : (number + 1) * step]
+                first = start + number
+                steps[first : first + len(part), : part.shape[1]] += part
+        signal[:] = steps.reshape(-1)[: len(signal)]
 
 
 def _import_tensorflow() -> Any:
@@ -197,6 +230,50 @@ def _import_spleeter_builder() -> Any:
         from spleeter.model import EstimatorSpecBuilder  # noqa: PLC0415
 
         return EstimatorSpecBuilder
+
+
+@contextlib.contextmanager
+def _not_training(tf: Any) -> Iterator[None]:
+    """Networks that are known not to train take half the time to build."""
+    with warnings.catch_warnings():
+        # Deprecated in favour of an argument that Spleeter does not pass to its layers.
+        warnings.simplefilter("ignore", UserWarning)
+        with tf.compat.v1.keras.backend.learning_phase_scope(0):
+            yield
+
+
+@contextlib.contextmanager
+def _as_convolutions(tf: Any) -> Iterator[None]:
+    """Computes what a U-Net ends with in half the time: transposed convolutions of one filter.
+
+    A transposed convolution of stride 2 is a convolution for each of the four places in a square of
+    2 by 2 (Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016).
+    """
+    from spleeter.model.functions import unet  # noqa: PLC0415
+
+    transposed = unet.Conv2DTranspose
+
+    # Its variables are called by the name of the class.
+    class Conv2DTranspose(transposed):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            if self.filters > 1:
+                return super().call(inputs)
+            _, height, width, num_channels = inputs.shape
+            # What [5, 5] has for an output at an even place is in its odd rows and columns.
+            kernel = tf.reverse(tf.pad(self.kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), [0, 1])
+            kernel = tf.reverse(tf.reshape(kernel, [3, 2, 3, 2, num_channels]), [1, 3])
+            kernel = tf.reshape(tf.transpose(kernel, [0, 2, 4, 1, 3]), [3, 3, num_channels, 4])
+            places = tf.reshape(tf.nn.conv2d(inputs, kernel, 1, "SAME"), [-1, height, width, 2, 2])
+            outputs = tf.reshape(
+                tf.transpose(places, [0, 1, 3, 2, 4]), [-1, 2 * height, 2 * width, 1]
+            )
+            return tf.nn.bias_add(outputs, self.bias)
+
+    unet.Conv2DTranspose = Conv2DTranspose
+    try:
+        yield
+    finally:
+        unet.Conv2DTranspose = transposed
 
 
 @contextlib.contextmanager

@@ -28,8 +28,6 @@ from schemas.ledger import Alignment, InputVersion, LedgerRecord, Output, Parame
 
 RTTM_SUFFIX = ".rttm"
 
-# Samples of one channel that the model is given at once: enough to keep all cores busy.
-_BATCH_SAMPLES = 1 << 20
 _BLOCK_S = 5.0
 
 
@@ -115,9 +113,7 @@ def separate_recordings(
         windows = stack.enter_context(
             in_background(_cut_recordings(recordings, model, parameters, given_up))
         )
-        outputs = stack.enter_context(
-            in_background(_run_model(windows, model, separator, given_up))
-        )
+        outputs = stack.enter_context(in_background(_run_model(windows, separator, given_up)))
         for index, recording in enumerate(recordings):
             pieces = _until_last(outputs)
             try:
@@ -187,10 +183,10 @@ def _num_model_samples(recording: Recording, model: Model) -> int:
 
 
 def _run_model(
-    pieces: Iterator[_Piece], model: Model, separator: Separator, given_up: set[int]
+    pieces: Iterator[_Piece], separator: Separator, given_up: set[int]
 ) -> Iterator[_Piece]:
     failed: set[int] = set()
-    for batch in _batches(pieces, max(1, _BATCH_SAMPLES // model.framing.length)):
+    for batch in _batches(pieces, separator.batch_size):
         for piece in _separate_batch([one for one in batch if one.index not in failed], separator):
             if piece.index in failed:
                 continue
@@ -287,7 +283,7 @@ def _write_recording(
             for activity, sources in zip(activities, done, strict=False):
                 activity.add(sources.mean(axis=2))
             for write, *channels in zip(writers, *done, strict=True):
-                write(np.concatenate(channels, axis=1), piece.last)
+                write(_join(channels), piece.last)
         if input_version(recording.file.path) != recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
         if parameters.rttm:
@@ -340,11 +336,16 @@ class _Signal:
 
     def take(self, num_samples: int) -> Samples:
         """float32 [sources, samples, channels]."""
-        done = np.concatenate(self._done, axis=1)
-        self._done = [done[:, num_samples:]]
+        done = _join(self._done)
+        self._done = [done[:, num_samples:]] if done.shape[1] > num_samples else []
         return done[:, :num_samples]
 
     @property
     def alignment(self) -> Alignment | None:
         """How it was put in order, for the ledger."""
         return None if self._aligner is None else self._aligner.summary()
+
+
+def _join(parts: Sequence[Samples]) -> Samples:
+    """Puts arrays together along the second axis; one alone needs no copy."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

@@ -170,6 +170,8 @@ def test_samples_that_are_not_numbers_are_refused(loaded, tmp_path):
 class _FailsOn:
     """A separator that can't take windows louder than a limit."""
 
+    batch_size = 8
+
     def __init__(self, separator, limit, *, output=None):
         self._separator, self._limit, self._output = separator, limit, output
 
@@ -200,6 +202,8 @@ def test_a_recording_that_the_model_fails_on_does_not_stop_the_others(
 
 
 class _ChangesTheInput:
+    batch_size = 8
+
     def __init__(self, separator, path):
         self._separator, self._path = separator, path
 
@@ -224,6 +228,8 @@ def test_an_output_folder_that_can_not_be_written_ends_the_job(loaded, tmp_path)
 
 
 class _CountsWindows:
+    batch_size = 8
+
     def __init__(self, separator):
         self._separator = separator
         self.batch_sizes = []
@@ -238,10 +244,12 @@ def test_short_recordings_share_batches(loaded, tmp_path):
     model, separator = loaded
     counting = _CountsWindows(separator)
     separate((model, counting), paths, tmp_path / "out")
-    assert counting.batch_sizes == [20]
+    assert counting.batch_sizes == [8, 8, 4]
 
 
 class _Halves:
+    batch_size = 8
+
     def separate(self, windows):
         return np.stack([windows, windows], axis=1) / 2
 
