@@ -11,9 +11,8 @@ FLINK_JAR := deploy/flink/target/flink-job-server.jar
 ON_FLINK := --runner=FlinkRunner --flink_master=localhost:8081 --flink_job_server_jar=$(FLINK_JAR) \
     --parallelism=4 --environment_type=EXTERNAL --environment_config=localhost:50000 \
     --environment_cache_millis=2000
-MINUTES := 20
 
-.PHONY: help demo test flink flink-stop flink-test lint bench verdict lock clean
+.PHONY: help demo test flink flink-stop flink-test lint bench verdict model lock clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
@@ -66,7 +65,13 @@ bench: .venv/synced  ## Measure speed and memory
 
 verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, and compare them
 	@test -n "$(DATASET)" || { echo "say make verdict DATASET=folder [MINUTES=20]" >&2; exit 1; }
-	$(PYTHON) -m training.verdict --dataset $(DATASET) --output docs/verdict --minutes $(MINUTES)
+	$(PYTHON) -m training.verdict --dataset $(DATASET) --output docs/verdict --minutes $(or $(MINUTES),20)
+
+model: .venv/synced  ## Make the model that ships: CORPORA="folder folder", NOISE, ROOMS
+	@test -n "$(CORPORA)" -a -n "$(NOISE)" -a -n "$(ROOMS)" || \
+	    { echo 'say make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300]' >&2; exit 1; }
+	$(PYTHON) -m training.default_model $(foreach folder,$(CORPORA),--corpus $(folder)) --noise $(NOISE) \
+	    --rooms $(ROOMS) --minutes $(or $(MINUTES),300) --work build/model --output build/model/bundle
 
 lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \

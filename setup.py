@@ -47,7 +47,7 @@ setup(
         "beam_jobs": ["models/**", "presets/*.json", "templates/*"],
         "schemas": ["*.json"],
         "scoring": ["templates/*"],
-        "training": ["configs/*.json"],
+        "training": ["configs/*.json", "default_model/recipes/*.json"],
     },
     install_requires=[
         "apache-beam==2.72.*",

@@ -9,7 +9,6 @@ minutes. Compiled modules go to a folder of this run, as they would be installed
 
 import argparse
 import dataclasses
-import json
 import os
 import shutil
 import subprocess
@@ -113,15 +112,7 @@ def compare_short(root: Path) -> None:
 
 
 def compare_long(root: Path) -> None:
-    make_noise(root / "long.wav", 600)
-    here = measure(archive_command(root / "*.wav", root / "here"))
-    print(f"10 minutes: here {here}")
-    share = json.loads((root / "here/summary.json").read_text())["model_share"]
-    bare = subprocess.run([sys.executable, "-c", BARE], check=True, capture_output=True, text=True)
-    bare_s = 600 / float(bare.stdout)
-    print(f"  the bare session on full batches takes {bare_s:.1f} s:", end=" ")
-    print(f"{bare_s / here.wall_s:.0%} of the whole; asked for: 80 %")
-    print(f"  the model computes {share:.0%} of the time from the first sample to the last")
+    here = separate_one(root, 600)
     if available_gb() < 15:
         print("  stock needs 13.5 GB: too much here")
         return
@@ -130,10 +121,20 @@ def compare_long(root: Path) -> None:
 
 
 def measure_hours(root: Path) -> None:
-    make_noise(root / "long.wav", 3 * 3600)
+    separate_one(root, 3 * 3600)
+    print("  asked for: 1.5 GB, and 80 % for the bare session")
+
+
+def separate_one(root: Path, duration_s: int) -> Cost:
+    make_noise(root / "long.wav", duration_s)
     here = measure(archive_command(root / "*.wav", root / "here"))
-    print(f"3 hours: here {here}; asked for: 1.5 GB")
-    print(f"  {3 * 3600 / here.wall_s:.0f} times as fast as it plays")
+    print(
+        f"{duration_s / 60:g} minutes: here {here}, {duration_s / here.wall_s:.0f} times real time"
+    )
+    bare = subprocess.run([sys.executable, "-c", BARE], check=True, capture_output=True, text=True)
+    bare_s = duration_s / float(bare.stdout)
+    print(f"  the bare session takes {bare_s:.1f} s, {bare_s / here.wall_s:.0%} of the whole")
+    return here
 
 
 def compare_workers(root: Path) -> None:

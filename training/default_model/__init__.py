@@ -1,0 +1,1 @@
+"""The separator that ships with the project: its data, its training, its marks."""

@@ -1,0 +1,119 @@
+"""Makes the separator that ships with the project: `python -m training.default_model --help`.
+
+Mixtures of every corpus that is named, by each of the recipes here, so that a small corpus counts
+as much as a large one; a network that trains on a batch of each in turn; its marks on speakers of
+the first corpus whom it has not heard; its bundle. Each step goes on where it stopped.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+from schemas.dataset import COMPLETED
+
+_LOG = logging.getLogger(__name__)
+
+CONFIGURATION = "joint_tasnet_joined_8k"
+SAMPLE_RATE = 8000
+SPLITS = "train=0.86,validation=0.02,test=0.12"
+
+TRAINING = ("train_overlapped", "train_partly", "train_far")
+NUM_TRAINING_MIXTURES = 2500
+TESTS = (
+    "librimix",
+    "sparse",
+    "conversation",
+    "test_noise_10_db",
+    "test_rooms",
+    "test_level_0_db",
+    "test_level_5_db",
+    "test_level_10_db",
+)
+NUM_TEST_MIXTURES = 1000
+
+_RECIPES = resources.files("training.default_model") / "recipes"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit code is 0, or that of the step that failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.default_model", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        required=True,
+        help="clean speech; may be repeated, and the first one is tested on too",
+    )
+    parser.add_argument("--noise", required=True, help="a folder of noise")
+    parser.add_argument("--rooms", required=True, help="a folder of recorded room responses")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="the folder for mixtures, checkpoints and marks"
+    )
+    parser.add_argument("--minutes", type=float, required=True, help="how long it trains")
+    parser.add_argument("--output", required=True, help="the folder of the bundle")
+    parser.add_argument(
+        "--config", default=_configuration(CONFIGURATION), help="of the network (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for command in commands(options):
+        _LOG.info("%s", " ".join(command))
+        status = subprocess.run([sys.executable, "-m", *command], check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+def commands(options: argparse.Namespace) -> Iterator[list[str]]:
+    """Each step, unless it is done."""
+    work: Path = options.work
+    model_dir = str(work / "model")
+    datasets = []
+    for number, corpus in enumerate(options.corpus):
+        for recipe in TRAINING:
+            dataset = work / f"{recipe}-{number}"
+            datasets.append(dataset)
+            if not (dataset / COMPLETED).exists():
+                yield _build(options, corpus, recipe, dataset, NUM_TRAINING_MIXTURES)
+    train = ["training.train", "--config", options.config, "--model_dir", model_dir]
+    for dataset in datasets:
+        train += ["--dataset", str(dataset)]
+    yield [*train, "--max_minutes", f"{options.minutes:g}"]
+    for recipe in TESTS:
+        dataset = work / recipe
+        if not (dataset / COMPLETED).exists():
+            yield _build(options, options.corpus[0], recipe, dataset, NUM_TEST_MIXTURES)
+        evaluate = ["training.evaluate", "--model_dir", model_dir, "--dataset", str(dataset)]
+        yield [*evaluate, "--output", str(work / "marks" / recipe)]
+    yield ["training.export", "--model_dir", model_dir, "--output", options.output]
+
+
+def _build(
+    options: argparse.Namespace, corpus: str, recipe: str, dataset: Path, num_mixtures: int
+) -> list[str]:
+    path = Path(str(_RECIPES / f"{recipe}.json"))
+    command = ["beam_jobs.build_mixtures", "--corpus", corpus, "--output", str(dataset)]
+    command += ["--recipe", str(path) if path.exists() else recipe, "--splits", SPLITS]
+    command += ["--num_mixtures", str(num_mixtures), "--sample_rate", str(SAMPLE_RATE)]
+    keys = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if "noise" in keys:
+        command += ["--noise", options.noise]
+    if keys.get("rooms") == "recorded":
+        command += ["--rooms", options.rooms]
+    return command
+
+
+def _configuration(name: str) -> str:
+    return os.path.relpath(str(resources.files("training") / f"configs/{name}.json"))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.exit(main())
