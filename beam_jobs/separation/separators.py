@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
@@ -249,9 +250,8 @@ def _as_convolutions(tf: Any) -> Iterator[None]:
     A transposed convolution of stride 2 is a convolution for each of the four places in a square of
     2 by 2 (Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016).
     """
-    from spleeter.model.functions import unet  # noqa: PLC0415
-
-    transposed = unet.Conv2DTranspose
+    unet: Any = importlib.import_module("spleeter.model.functions.unet")
+    transposed: Any = unet.Conv2DTranspose
 
     # Its variables are called by the name of the class.
     class Conv2DTranspose(transposed):  # type: ignore[misc]
