@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import importlib
 import os
+import queue
 import sys
 import tempfile
 import threading
@@ -141,12 +142,6 @@ class _SpleeterSeparator:
             # [sources, frames, bins, channels]; Spleeter masks all bins alike that the network does
             # not see.
             self._masks = masks[:, :, : num_bins + 1]
-            self._session = tf.compat.v1.Session(
-                graph=graph,
-                config=tf.compat.v1.ConfigProto(
-                    intra_op_parallelism_threads=num_threads, inter_op_parallelism_threads=1
-                ),
-            )
             prefix = os.path.join(folder, model.checkpoint)
             # Saver would take over any shape without a word.
             shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
@@ -156,13 +151,23 @@ class _SpleeterSeparator:
                         f"{model.folder}: the checkpoint is not one of {model.name}: it has no "
                         f"{variable.op.name} of shape {variable.shape.as_list()}"
                     )
-            tf.compat.v1.train.Saver().restore(self._session, prefix)
+            saver = tf.compat.v1.train.Saver()
+            # While one waits for the slowest thread of a convolution, the other has work for the
+            # rest. They share TensorFlow's threads, but no kernels: see `_ONE_AT_A_TIME`.
+            self._sessions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            for _ in range(min(num_threads, 2)):
+                session = tf.compat.v1.Session(
+                    graph=graph,
+                    config=tf.compat.v1.ConfigProto(
+                        intra_op_parallelism_threads=num_threads, inter_op_parallelism_threads=1
+                    ),
+                )
+                saver.restore(session, prefix)
+                self._sessions.put(session)
 
     def separate(self, windows: Samples) -> Samples:
         batch, *shape = windows.shape
         sources = np.empty((batch, self._masks.shape[0], *shape), np.float32)
-        # While the networks have one window, the transforms of others keep the cores busy that the
-        # networks leave idle.
         list(self._threads.map(self._separate_window, windows, sources))
         return sources
 
@@ -173,8 +178,11 @@ class _SpleeterSeparator:
             self._analyse(signal, magnitudes[0, :, :, channel])
             for channel, signal in enumerate(window.T)
         ]
-        with _ONE_AT_A_TIME:
-            masks = self._session.run(self._masks, {self._magnitudes: magnitudes})
+        session = self._sessions.get()
+        try:
+            masks = session.run(self._masks, {self._magnitudes: magnitudes})
+        finally:
+            self._sessions.put(session)
         for source, channel in np.ndindex(len(masks), len(spectra)):
             mask = masks[source, :, :, channel]
             self._synthesise(spectra[channel], mask, sources[source, :, channel])
