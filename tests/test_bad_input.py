@@ -367,7 +367,8 @@ def one_speaker(tmp_path):
 def test_an_input_that_leaves_nothing_to_do_gets_one_line(tmp_path, recipe, make, complaint):
     built = build(f"--recipe={recipe}", corpus=make(tmp_path), output=tmp_path / "out")
     assert (built.status, built.printed) == (1, "")
-    (line,) = built.complaints.splitlines()
+    # A slow machine says how far it is before it finds that nothing can be made.
+    (line,) = [line for line in built.complaints.splitlines() if " mixtures, " not in line]
     assert line.startswith("build_mixtures: ")
     assert complaint in line
     assert "[while running" not in line

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import importlib
 import os
 import queue
 import sys
@@ -258,30 +257,26 @@ def _as_convolutions(tf: Any) -> Iterator[None]:
     A transposed convolution of stride 2 is a convolution for each of the four places in a square of
     2 by 2 (Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016).
     """
-    unet: Any = importlib.import_module("spleeter.model.functions.unet")
-    transposed: Any = unet.Conv2DTranspose
+    layer = tf.keras.layers.Conv2DTranspose
+    transpose = layer.call
 
-    # Its variables are called by the name of the class.
-    class Conv2DTranspose(transposed):  # type: ignore[misc]
-        def call(self, inputs: Any) -> Any:
-            if self.filters > 1:
-                return super().call(inputs)
-            _, height, width, num_channels = inputs.shape
-            # What [5, 5] has for an output at an even place is in its odd rows and columns.
-            kernel = tf.reverse(tf.pad(self.kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), [0, 1])
-            kernel = tf.reverse(tf.reshape(kernel, [3, 2, 3, 2, num_channels]), [1, 3])
-            kernel = tf.reshape(tf.transpose(kernel, [0, 2, 4, 1, 3]), [3, 3, num_channels, 4])
-            places = tf.reshape(tf.nn.conv2d(inputs, kernel, 1, "SAME"), [-1, height, width, 2, 2])
-            outputs = tf.reshape(
-                tf.transpose(places, [0, 1, 3, 2, 4]), [-1, 2 * height, 2 * width, 1]
-            )
-            return tf.nn.bias_add(outputs, self.bias)
+    def call(self: Any, inputs: Any) -> Any:
+        if self.filters > 1:
+            return transpose(self, inputs)
+        _, height, width, num_channels = inputs.shape
+        # What [5, 5] has for an output at an even place is in its odd rows and columns.
+        kernel = tf.reverse(tf.pad(self.kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), [0, 1])
+        kernel = tf.reverse(tf.reshape(kernel, [3, 2, 3, 2, num_channels]), [1, 3])
+        kernel = tf.reshape(tf.transpose(kernel, [0, 2, 4, 1, 3]), [3, 3, num_channels, 4])
+        places = tf.reshape(tf.nn.conv2d(inputs, kernel, 1, "SAME"), [-1, height, width, 2, 2])
+        outputs = tf.reshape(tf.transpose(places, [0, 1, 3, 2, 4]), [-1, 2 * height, 2 * width, 1])
+        return tf.nn.bias_add(outputs, self.bias)
 
-    unet.Conv2DTranspose = Conv2DTranspose
+    layer.call = call
     try:
         yield
     finally:
-        unet.Conv2DTranspose = transposed
+        layer.call = transpose
 
 
 @contextlib.contextmanager
