@@ -327,7 +327,18 @@ class Plan:
                     " gender"
                 )
             rows = {split: rows[split][known[split]] for split in SPLITS}
+        if limit := self._options.config.max_utterances_per_speaker:
+            rows = {split: self._limit_each_speaker(rows[split], limit) for split in SPLITS}
         return rows
+
+    def _limit_each_speaker(self, rows: Indices, limit: int) -> Indices:
+        """The first rows of each speaker; the catalogue is in an order that chance has made."""
+        speakers = self._catalogue.speakers[rows]
+        by_speaker = np.argsort(speakers, kind="stable")
+        _, starts, counts = np.unique(speakers[by_speaker], return_index=True, return_counts=True)
+        places = np.arange(len(rows)) - np.repeat(starts, counts)
+        kept: Indices = rows[np.sort(by_speaker[places < limit])]
+        return kept
 
 
 def choose_num_shards(num_mixtures: int, asked: int, mixture_s: float = _MIXTURE_S) -> int:

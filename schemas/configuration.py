@@ -22,6 +22,14 @@ ARCHITECTURE_PARAMS = {
     "unet.softmax_unet": _UNET_PARAMS,
     "blstm.blstm": ("lstm_units",),
     "joint.blstm": ("lstm_units", "num_layers"),
+    "joint.band_grid": (
+        "frame_length",
+        "frame_step",
+        "num_features",
+        "num_units",
+        "num_blocks",
+        "num_heads",
+    ),
     "joint.tcn": ("num_filters", "num_hidden", "num_blocks", "num_repeats"),
     "joint.tasnet": (
         "encoder_filters",
@@ -91,6 +99,11 @@ class Configuration:
         return self.model_type.startswith("joint.")
 
     @property
+    def is_on_waveforms(self) -> bool:
+        """Whether the network works on waveforms rather than on magnitudes."""
+        return self.model_type in {"joint.band_grid", "joint.tasnet"}
+
+    @property
     def in_onset_order(self) -> bool:
         """Whether the first output is who starts first."""
         return self.loss_type.startswith("onset_")
@@ -152,13 +165,17 @@ def _contradictions(configuration: Configuration) -> list[str]:
             for key, value in (("T", configuration.T), ("F", configuration.F))
             if value % _UNET_STRIDE
         ]
-    if configuration.model_type == "joint.tasnet" and not configuration.loss_type.endswith(
-        "si_sdr"
-    ):
+    if configuration.is_on_waveforms and not configuration.loss_type.endswith("si_sdr"):
         problems.append(
-            f"loss_type {configuration.loss_type} compares spectrograms, but joint.tasnet has "
-            "none; use pit_si_sdr or onset_si_sdr"
+            f"loss_type {configuration.loss_type} compares spectrograms, but "
+            f"{configuration.model_type} has none; use pit_si_sdr or onset_si_sdr"
         )
+    params = configuration.model_params
+    if configuration.model_type == "joint.band_grid":
+        if params.get("frame_length", 256) % 128:
+            problems.append("model.params.frame_length must be a multiple of 128, for bands")
+        if params.get("num_features", 64) % params.get("num_heads", 4):
+            problems.append("model.params.num_features must be a multiple of num_heads")
     if configuration.loss_type.startswith(("pit_", "onset_")) and not configuration.is_joint:
         problems.append(
             f"loss_type {configuration.loss_type} needs one network with all the outputs, such as "

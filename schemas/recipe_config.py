@@ -114,6 +114,7 @@ class RecipeConfig:
         conversation: how speakers take turns who have several utterances each.
         same_gender_share: the share of the mixtures whose speakers are all of one gender; None
             leaves that to chance.
+        max_utterances_per_speaker: of a speaker with more, the others are left out; None takes all.
         noise: what is under each mixture, or None.
         rooms: `recorded` for those of a corpus, what others are drawn from, or None.
         speed: how much faster than recorded each source is played, or None.
@@ -133,6 +134,7 @@ class RecipeConfig:
     overlap_ratio: Uniform | None = None
     conversation: Conversation | None = None
     same_gender_share: float | None = None
+    max_utterances_per_speaker: int | None = None
     noise: NoiseConfig | None = None
     rooms: Literal["recorded"] | SimulatedRooms | None = None
     speed: Distribution | None = None
@@ -176,8 +178,9 @@ class RecipeConfig:
                 for name in Conversation.__slots__
                 for value in [getattr(self.conversation, name)]
             }
-        if self.same_gender_share is not None:
-            document["same_gender_share"] = self.same_gender_share
+        for name in ("same_gender_share", "max_utterances_per_speaker"):
+            if getattr(self, name) is not None:
+                document[name] = getattr(self, name)
         if self.noise is not None:
             document["noise"] = {self.noise.level_kind: _range_document(self.noise.level)}
         if isinstance(self.rooms, SimulatedRooms):

@@ -7,6 +7,7 @@ Spleeter itself: `spleeter separate -p BUNDLE/spleeter/config.json`.
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import subprocess
@@ -14,9 +15,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
-from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, Provenance
+from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, Provenance, parse_bundle
 from schemas.configuration import Configuration
 from training.architectures import build_network
 from training.model_dir import ModelDir
@@ -24,6 +27,10 @@ from training.separator import Separator
 
 _SPLEETER = "spleeter"
 _STEREO = 2
+
+
+class BundleError(ValueError):
+    """A bundle that training can't go on from; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,6 +96,28 @@ def export(model_dir: str, output: str) -> Bundle:
     with tf.io.gfile.GFile(f"{output}/{BUNDLE}", "w") as file:
         file.write(bundle.to_json())
     return bundle
+
+
+def read_weights(bundle: str, configuration: Configuration) -> list[npt.NDArray[np.float32]]:
+    """The weights in a bundle, in the order of the network's variables.
+
+    Raises:
+        NotFoundError: no bundle there.
+        InvalidDocumentError: its description can't be read.
+        BundleError: its network is not the one of the configuration.
+    """
+    path = f"{bundle.rstrip('/')}/{BUNDLE}"
+    with tf.io.gfile.GFile(path) as file:
+        trained = parse_bundle(file.read(), path).configuration
+    for key in ("model", "sample_rate", "n_channels", "instrument_list"):
+        if trained[key] != configuration.document[key]:
+            raise BundleError(
+                f"{bundle}: {key} is {json.dumps(trained[key])} there and "
+                f"{json.dumps(configuration.document[key])} in the configuration"
+            )
+    reader = tf.train.load_checkpoint(f"{bundle.rstrip('/')}/{SAVED_MODEL}/variables/variables")
+    names = (f"network_variables/{n}/.ATTRIBUTES/VARIABLE_VALUE" for n in itertools.count())
+    return [reader.get_tensor(name) for name in itertools.takewhile(reader.has_tensor, names)]
 
 
 def _write_saved_model(configuration: Configuration, separator: Separator, path: str) -> None:

@@ -8,9 +8,11 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from schemas.configuration import Configuration, parse_configuration
@@ -68,11 +70,23 @@ class TrainingState:
     """
 
     def __init__(
-        self, configuration: Configuration, strategy: tf.distribute.Strategy | None = None
+        self,
+        configuration: Configuration,
+        strategy: tf.distribute.Strategy | None = None,
+        weights: Sequence[npt.NDArray[np.float32]] = (),
     ) -> None:
+        """Makes the state before the first step.
+
+        Args:
+            configuration: of the model.
+            strategy: which devices share each batch.
+            weights: what the network begins with, if not as chance has it.
+        """
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
             self.separator = build_separator(configuration)
+            if weights:
+                self.separator.network.set_weights(weights)
             self.optimizer = _build_optimizer(configuration)
             self.optimizer.build(self.separator.network.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64)

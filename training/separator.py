@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from schemas.configuration import Configuration
-from training.architectures import build_network, takes_waveforms
+from training.architectures import build_network
 from training.input import Batch
 from training.spectrogram import inverse_stft, stft, stft_magnitudes
 
@@ -169,7 +169,7 @@ Separator = SpectralSeparator | WaveformSeparator
 
 def build_separator(configuration: Configuration) -> Separator:
     """The untrained model of a configuration."""
-    if takes_waveforms(configuration):
+    if configuration.is_on_waveforms:
         return WaveformSeparator(configuration)
     return SpectralSeparator(configuration)
 

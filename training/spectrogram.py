@@ -77,14 +77,14 @@ def _bins(
     row_length = _row_length(frame_length, frame_step)
     num_rows = frame_length // row_length
     inner, outer = _analysis_matrices(frame_length, frame_step, num_bins)
-    *leading, num_samples, num_channels = _dimensions(waveform)
+    *leading, num_samples, num_channels = dimensions(waveform)
     total = num_samples // row_length
     rows = tf.reshape(
         tf.linalg.matrix_transpose(waveform)[..., : total * row_length], [-1, total, row_length]
     )
     # Cooley and Tukey's two steps, a matrix product each; [..., columns, signals, frames, rows].
     frames = tf.signal.frame(tf.transpose(rows, [2, 0, 1]), num_rows, frame_step // row_length)
-    _, num_signals, num_frames, _ = _dimensions(frames)
+    _, num_signals, num_frames, _ = dimensions(frames)
     columns = tf.reshape(frames, [row_length, num_signals * num_frames, num_rows])
     transformed = tf.reshape(tf.matmul(columns[tf.newaxis], inner), [2 * row_length, -1])
     parts = tf.reshape(
@@ -160,7 +160,8 @@ def _move_channels(spectrogram: tf.Tensor, *, last: bool) -> tf.Tensor:
     return tf.transpose(spectrogram, leading + order)
 
 
-def _dimensions(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+def dimensions(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    """The size of each axis, a number where it is known."""
     dynamic = tf.shape(tensor)
     return [
         dynamic[axis] if size is None else size for axis, size in enumerate(tensor.shape.as_list())

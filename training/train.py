@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 
 from schemas.configuration import Configuration, parse_configuration
+from training.export import read_weights
 from training.input import (
     Batch,
     MixtureDataset,
@@ -52,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="the folder of a mixture dataset; given several times, each gives a batch in turn",
     )
     parser.add_argument("--model_dir", required=True, help="where checkpoints are kept")
+    parser.add_argument(
+        "--start_from",
+        help="a bundle of the same network, whose weights a new model begins with",
+    )
     parser.add_argument("--max_steps", type=int, help="stop here rather than at train_max_steps")
     parser.add_argument("--max_minutes", type=float, help="stop after so long, this run alone")
     options = parser.parse_args(arguments)
@@ -63,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             configuration,
             options.dataset,
             options.model_dir,
+            start_from=options.start_from,
             max_steps=options.max_steps,
             max_minutes=options.max_minutes,
         )
@@ -77,6 +83,7 @@ def train(
     datasets: Sequence[str],
     model_dir: str,
     *,
+    start_from: str | None = None,
     max_steps: int | None = None,
     max_minutes: float | None = None,
     devices: Sequence[str] = (),
@@ -88,6 +95,7 @@ def train(
         datasets: the folders of datasets with the splits `train` and `validation`, which give a
             batch in turn; one that is there twice gives twice as many.
         model_dir: the folder of the model; training goes on from what it holds.
+        start_from: the bundle whose weights a new model begins with; else it begins with chance.
         max_steps: counted from the first step of the model; `train_max_steps` if None.
         max_minutes: counted from now; no limit if None.
         devices: that share each batch, such as `GPU:0`; all GPUs if there is none.
@@ -96,12 +104,15 @@ def train(
         UnusableDatasetError: the dataset can't be used, or does not fit the configuration.
         ValueError: the devices can't divide a batch among them.
         ModelDirError: the folder holds another model, or can't be written.
+        BundleError: the network of `start_from` is another one.
         DivergedError: the loss is not a number; the last checkpoint is from before.
     """
     opened = [open_dataset(dataset, configuration, ("train", "validation")) for dataset in datasets]
     folder = ModelDir(model_dir)
     folder.prepare(configuration)
-    state = TrainingState(configuration, _choose_strategy(devices, configuration.batch_size))
+    weights = read_weights(start_from, configuration) if start_from else ()
+    strategy = _choose_strategy(devices, configuration.batch_size)
+    state = TrainingState(configuration, strategy, weights)
     folder.restore(state)
     stop_step = configuration.train_max_steps if max_steps is None else max_steps
     with _stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():

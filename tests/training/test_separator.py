@@ -25,6 +25,13 @@ SMALL = {
     "joint_blstm_8k": {"T": 64, "model": {"type": "joint.blstm", "params": {"lstm_units": 8}}},
     "joint_tcn_mask_8k": {"T": 64, "model": {"type": "joint.tcn", "params": {"num_blocks": 2}}},
     "joint_tasnet_8k": {"T": 64, "model": {"type": "joint.tasnet", "params": {"num_blocks": 2}}},
+    "joint_band_grid_8k": {
+        "T": 64,
+        "model": {
+            "type": "joint.band_grid",
+            "params": {"num_features": 8, "num_units": 8, "num_blocks": 1, "num_heads": 2},
+        },
+    },
     "joint_tasnet_joined_8k": {
         "T": 64,
         "model": {"type": "joint.tasnet", "params": {"num_blocks": 2, "joined_frames": 3}},
@@ -68,7 +75,7 @@ def test_every_architecture_separates_recordings_of_any_length(
     assert np.isfinite(sources).all()
 
 
-@pytest.mark.parametrize("name", ["joint_tcn_mask_8k", "joint_tasnet_8k"])
+@pytest.mark.parametrize("name", ["joint_band_grid_8k", "joint_tcn_mask_8k", "joint_tasnet_8k"])
 def test_what_is_separated_does_not_move_with_the_length_of_the_recording(
     configuration: MakeConfiguration, name: str
 ) -> None:
@@ -82,7 +89,13 @@ def test_what_is_separated_does_not_move_with_the_length_of_the_recording(
 
 @pytest.mark.parametrize(
     ("name", "num_channels"),
-    [("unet_8k", 1), ("softmax_unet_8k", 1), ("unet_8k", 2), ("joint_tasnet_8k", 2)],
+    [
+        ("unet_8k", 1),
+        ("softmax_unet_8k", 1),
+        ("unet_8k", 2),
+        ("joint_tasnet_8k", 2),
+        ("joint_band_grid_8k", 2),
+    ],
 )
 def test_mono_data_is_for_mono_and_stereo_models(
     configuration: MakeConfiguration, name: str, num_channels: int
@@ -103,7 +116,7 @@ def test_mono_data_is_for_mono_and_stereo_models(
 
 def test_joint_networks_have_as_many_outputs_as_speakers(configuration: MakeConfiguration) -> None:
     names = [f"speaker_{n}" for n in range(5)]
-    for name in ("joint_tcn_mask_8k", "joint_tasnet_8k"):
+    for name in ("joint_band_grid_8k", "joint_tcn_mask_8k", "joint_tasnet_8k"):
         separator = build_separator(configuration(name, instrument_list=names, **SMALL[name]))
         assert separator.separate(noise(1, 4000, 1)).shape == (1, 5, 4000, 1)
 
@@ -124,7 +137,15 @@ def test_joint_masks_do_not_depend_on_the_level(configuration: MakeConfiguration
 
 
 @pytest.mark.parametrize(
-    "model_type", ["unet.unet", "unet.softmax_unet", "blstm.blstm", "joint.tcn", "joint.tasnet"]
+    "model_type",
+    [
+        "unet.unet",
+        "unet.softmax_unet",
+        "blstm.blstm",
+        "joint.band_grid",
+        "joint.tcn",
+        "joint.tasnet",
+    ],
 )
 def test_spleeters_own_look_up_finds_our_architectures(model_type: str) -> None:
     module, _, name = model_type.partition(".")

@@ -58,7 +58,7 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
     # So that dropout has a state, which a checkpoint can hold.
     tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.utils.set_random_seed(configuration.random_seed)
-    if takes_waveforms(configuration):
+    if configuration.is_on_waveforms:
         shape: tuple[int | None, ...] = (None, configuration.n_channels)
     else:
         num_frames = None if configuration.is_joint else configuration.T
@@ -68,8 +68,3 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
     # A global seed changes what the seeds of the input pipeline mean.
     tf.random.set_seed(None)
     return tf.keras.Model(mixture, tf.stack(list(outputs.values()), axis=1))
-
-
-def takes_waveforms(configuration: Configuration) -> bool:
-    """Whether the network works on waveforms rather than on magnitudes."""
-    return configuration.model_type == "joint.tasnet"

@@ -10,6 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from training.architectures.band_grid import band_grid
+
+__all__ = ["band_grid", "blstm", "tasnet", "tcn"]
+
 layers = tf.keras.layers
 
 _KERNEL_SIZE = 3
