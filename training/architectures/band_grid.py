@@ -159,8 +159,9 @@ class _DenseOfBands(tf.keras.layers.Layer):  # type: ignore[misc]
 class _BidirectionalLstm(tf.keras.layers.Layer):  # type: ignore[misc]
     """An LSTM in each direction along the first axis of [steps, ..., features].
 
-    `BlockLSTMV2` takes all steps in one kernel. For layers as small as these it needs half the time
-    of Keras' loop.
+    `BlockLSTM` takes all steps in one kernel. For layers as small as these it needs half the time of
+    Keras' loop. The gradient that TensorFlow 2.12 has for `BlockLSTMV2` takes two of its gates for
+    each other.
     """
 
     def __init__(self, num_units: int) -> None:
@@ -169,10 +170,10 @@ class _BidirectionalLstm(tf.keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, shape: tf.TensorShape) -> None:
         num_units = self._num_units
-        # Of the gates in the kernel's order: input, forget, cell, output. What is remembered at
+        # Of the gates in the kernel's order: input, cell, forget, output. What is remembered at
         # first is what there is to learn from (Jozefowicz et al., 2015).
         bias = tf.constant_initializer(
-            [0.0] * num_units + [1.0] * num_units + [0.0] * num_units * 2
+            [0.0] * 2 * num_units + [1.0] * num_units + [0.0] * num_units
         )
         self.kernels = [
             self.add_weight(
@@ -198,7 +199,7 @@ class _BidirectionalLstm(tf.keras.layers.Layer):  # type: ignore[misc]
     def _run(self, steps: tf.Tensor, direction: int) -> tf.Tensor:
         nothing = tf.zeros([tf.shape(steps)[1], self._num_units])
         no_peephole = tf.zeros([self._num_units])
-        return tf.raw_ops.BlockLSTMV2(
+        return tf.raw_ops.BlockLSTM(
             seq_len_max=tf.shape(steps, tf.int64)[0],
             x=steps,
             cs_prev=nothing,
@@ -208,6 +209,8 @@ class _BidirectionalLstm(tf.keras.layers.Layer):  # type: ignore[misc]
             wcf=no_peephole,
             wco=no_peephole,
             b=self.biases[direction],
+            forget_bias=0.0,
+            cell_clip=-1.0,
         ).h
 
 
