@@ -7,7 +7,6 @@ mixture itself, and the ideal ratio mask. REPORT is a folder with `report.txt`, 
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -110,5 +109,4 @@ def _with_bounds(separators: dict[str, Separate], test: EvaluatedMixture) -> dic
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import logging
 import math
-import os
 import signal
 import sys
 import time
@@ -403,5 +402,4 @@ def _hours_and_minutes(duration_s: float) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())

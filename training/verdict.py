@@ -98,5 +98,4 @@ def _command(module: str, *arguments: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())

@@ -226,6 +226,9 @@ def _import_tensorflow() -> Any:
     # TensorFlow takes a second longer to import where these are installed, and has no use for them.
     with _modules(jax=None, pandas=None):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # By itself it leaves oneDNN off on processors without AVX-512, where Spleeter's networks
+        # take a third less time with it.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         import tensorflow as tf  # noqa: PLC0415
 
         tf.get_logger().setLevel("ERROR")

@@ -159,7 +159,7 @@ class _DenseOfBands(tf.keras.layers.Layer):  # type: ignore[misc]
 class _BidirectionalLstm(tf.keras.layers.Layer):  # type: ignore[misc]
     """An LSTM in each direction along the first axis of [steps, ..., features].
 
-    `BlockLSTM` takes all steps in one kernel. For layers as small as these it needs half the time of
+    `BlockLSTM` takes all steps in one kernel, and for layers as small as these half the time of
     Keras' loop. The gradient that TensorFlow 2.12 has for `BlockLSTMV2` takes two of its gates for
     each other.
     """
