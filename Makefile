@@ -67,11 +67,12 @@ verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, an
 	@test -n "$(DATASET)" || { echo "say make verdict DATASET=folder [MINUTES=20]" >&2; exit 1; }
 	$(PYTHON) -m training.verdict --dataset $(DATASET) --output docs/verdict --minutes $(or $(MINUTES),20)
 
-model: .venv/synced  ## Make the model that ships: CORPORA="folder folder", NOISE, ROOMS
+model: .venv/synced  ## Make the model that ships: CORPORA="folder folder", NOISE, ROOMS [START]
 	@test -n "$(CORPORA)" -a -n "$(NOISE)" -a -n "$(ROOMS)" || \
-	    { echo 'say make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300]' >&2; exit 1; }
+	    { echo 'say make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300] [START=bundle]' >&2; exit 1; }
 	$(PYTHON) -m training.default_model $(foreach folder,$(CORPORA),--corpus $(folder)) --noise $(NOISE) \
-	    --rooms $(ROOMS) --minutes $(or $(MINUTES),300) --work build/model --output build/model/bundle
+	    --rooms $(ROOMS) --minutes $(or $(MINUTES),300) $(if $(START),--start_from $(START)) \
+	    --work build/model --output build/model/bundle
 
 lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \

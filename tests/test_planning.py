@@ -286,6 +286,21 @@ def test_without_a_number_every_utterance_is_used_once():
     assert sorted(used) == list(range(80))
 
 
+def test_nobody_is_heard_with_more_utterances_than_asked():
+    talker = [utterance("talker", number) for number in range(50)]
+    others = [utterance(f"speaker{speaker}", n) for speaker in range(20) for n in range(2)]
+    catalogue = Catalogue(table([*talker, *others]))
+    plan = Plan(catalogue, options(splits="train=1", max_utterances_per_speaker=3))
+    used = Counter(
+        source.speaker
+        for shard in plan.shards
+        for draft in plan.drafts(shard)
+        for source in plan.recipe(draft).sources
+    )
+    assert used["talker"] == 3
+    assert used.total() in {42, 44}
+
+
 def test_the_seed_changes_the_mixtures_and_not_the_splits():
     first, second = (Plan(a_catalogue(), options(seed=seed)) for seed in (0, 1))
     assert first.speaker_splits == second.speaker_splits

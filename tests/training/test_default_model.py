@@ -19,6 +19,7 @@ def options(tmp_path: Path) -> argparse.Namespace:
         rooms="rooms",
         work=tmp_path,
         minutes=90.0,
+        start_from="earlier",
         output="bundle",
         config=f"training/configs/{CONFIGURATION}.json",
     )
@@ -38,6 +39,7 @@ def test_its_mixtures_are_of_recipes_that_ship(options: argparse.Namespace) -> N
 def test_it_trains_on_every_corpus_and_is_tested_on_the_first(options: argparse.Namespace) -> None:
     steps = list(commands(options))
     (train,) = (step for step in steps if step[0] == "training.train")
+    assert train[train.index("--start_from") + 1] == "earlier"
     text = Path(train[train.index("--config") + 1]).read_text()
     assert parse_configuration(text, CONFIGURATION).sample_rate == SAMPLE_RATE
     built = {step[step.index("--output") + 1]: step for step in steps if "--corpus" in step}

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from schemas.bundle import Bundle, parse_bundle
 from schemas.configuration import Configuration
-from training.export import main
+from training.export import BundleError, main, read_weights
 from training.model_dir import Metrics, ModelDir, TrainingState
+from training.train import train
 
 MakeConfiguration = Callable[..., Configuration]
 
@@ -135,3 +136,27 @@ def test_a_folder_that_holds_no_model_is_refused(
 ) -> None:
     assert main(["--model_dir", str(tmp_path), "--output", str(tmp_path / "b")]) == 1
     assert "not the folder of a model" in capsys.readouterr().err
+
+
+def test_a_bundle_is_what_a_new_training_can_start_from(
+    make_dataset: Callable[..., Path], configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    model = {"type": "joint.tcn", "params": {"num_filters": 8, "num_hidden": 8, "num_blocks": 1}}
+    config = configuration("joint_tcn_mask_8k", model=model, T=64, weight_averaging=0.9)
+    trained = save_model(tmp_path / "model", config).separator.network.get_weights()
+    export(tmp_path / "model", tmp_path / "bundle")
+    dataset = [str(make_dataset())]
+    train(config, dataset, str(tmp_path / "on"), start_from=str(tmp_path / "bundle"), max_steps=0)
+    _, separator = ModelDir(str(tmp_path / "on")).load_best()
+    for weight, expected in zip(separator.network.get_weights(), trained, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_a_bundle_of_another_network_is_refused_with_what_differs(
+    configuration: MakeConfiguration, tmp_path: Path
+) -> None:
+    model = {"type": "joint.tcn", "params": {"num_filters": 8, "num_hidden": 8, "num_blocks": 1}}
+    save_model(tmp_path / "model", configuration("joint_tcn_mask_8k", model=model, T=64))
+    export(tmp_path / "model", tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"bundle: model is .*joint\.tcn.* there and .*tasnet"):
+        read_weights(str(tmp_path / "bundle"), configuration("joint_tasnet_8k"))
