@@ -61,6 +61,7 @@ lint: .venv/synced  ## Check style and types
 	@.venv/bin/mypy
 
 bench: .venv/synced  ## Measure speed and memory
+	@deploy/install_test_tools.sh
 	@for script in $(filter-out bench/alignment.py,$(sort $(wildcard bench/*.py))); do echo "$$script"; $(PYTHON) -m "$$(echo "$${script%.py}" | tr / .)"; done
 
 verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, and compare them

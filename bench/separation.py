@@ -176,6 +176,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the separation of archives.")
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
     names = parser.parse_args().part or list(PARTS)
+    if not shutil.which("ffmpeg"):
+        parser.error("no ffmpeg: without it, stock Spleeter ends at once, as if it were done")
     if not set(names) <= set(PARTS):
         parser.error(f"the parts are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as folder:

@@ -53,8 +53,7 @@ def band_grid(
 
     outputs = {}
     for slot, name in enumerate(instruments):
-        # Training begins with the mixture in equal parts, which is closer than noise.
-        real, imaginary = masks[:, :, :, 0, slot] + 1 / len(instruments), masks[:, :, :, 1, slot]
+        real, imaginary = masks[:, :, :, 0, slot], masks[:, :, :, 1, slot]
         separated = tf.complex(real, imaginary) * spectrogram
         separated = tf.pad(separated, [[0, 0], [0, 0], [0, 1], [0, 0]])
         waveform = inverse_stft(separated, frame_length, frame_step)
