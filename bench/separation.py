@@ -44,7 +44,7 @@ from beam_jobs.separation.separators import load_separator
 model = describe_model("spleeter:2stems")
 separator = load_separator(model)
 magnitudes = np.abs(np.random.default_rng(0).standard_normal((1, 512, 1024, 2))).astype("f")
-session = separator._sessions.get()
+session = separator._session
 def run(count):
     for _ in range(count):
         session.run(separator._masks, {separator._magnitudes: magnitudes})

@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import os
-import queue
 import sys
 import tempfile
 import threading
@@ -109,7 +108,7 @@ class _SpleeterSeparator:
         self._frame_length: int = configuration["frame_length"]
         self._frame_step: int = configuration["frame_step"]
         num_threads = num_threads or os.cpu_count() or 1
-        self.batch_size = 4 * num_threads
+        self.batch_size = 2 * num_threads
         self._threads = concurrent.futures.ThreadPoolExecutor(num_threads)
         frame = np.arange(self._frame_length) / self._frame_length
         self._analysis_window = (np.sin(np.pi * frame) ** 2).astype(np.float32)
@@ -141,28 +140,28 @@ class _SpleeterSeparator:
             # [sources, frames, bins, channels]; Spleeter masks all bins alike that the network does
             # not see.
             masks = masks[:, :, : num_bins + 1]
-            prefix = os.path.join(folder, model.checkpoint)
-            # Saver would take over any shape without a word.
-            shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+            checkpoint = tf.train.load_checkpoint(os.path.join(folder, model.checkpoint))
+            shapes = checkpoint.get_variable_to_shape_map()
             for variable in tf.compat.v1.global_variables():
                 if shapes.get(variable.op.name) != variable.shape.as_list():
                     raise ModelError(
                         f"{model.folder}: the checkpoint is not one of {model.name}: it has no "
                         f"{variable.op.name} of shape {variable.shape.as_list()}"
                     )
-            frozen = _freeze(tf, masks, prefix)
         with tf.Graph().as_default() as graph:
             self._magnitudes, self._masks = tf.import_graph_def(
-                frozen, return_elements=[magnitudes.name, masks.name], name=""
+                _freeze(tf, masks, checkpoint),
+                return_elements=[magnitudes.name, masks.name],
+                name="",
             )
-        # While one waits for the slowest thread of a convolution, the other has work for the rest.
-        # They share TensorFlow's threads, but no kernels: see `_ONE_AT_A_TIME`.
-        self._sessions: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(min(num_threads, 2)):
-            config = tf.compat.v1.ConfigProto(
-                intra_op_parallelism_threads=num_threads, inter_op_parallelism_threads=1
-            )
-            self._sessions.put(tf.compat.v1.Session(graph=graph, config=config))
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=num_threads, inter_op_parallelism_threads=1
+        )
+        # It has no use for the graph as it was before TensorFlow made the best of it.
+        config.experimental.optimize_for_static_graph = True
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        # Runs that begin at once would each prepare the graph, in twice the memory.
+        self._session.run(self._masks, {self._magnitudes: np.zeros(self._magnitudes.shape)})
 
     def separate(self, windows: Samples) -> Samples:
         batch, *shape = windows.shape
@@ -177,11 +176,7 @@ class _SpleeterSeparator:
             self._analyse(signal, magnitudes[0, :, :, channel])
             for channel, signal in enumerate(window.T)
         ]
-        session = self._sessions.get()
-        try:
-            masks = session.run(self._masks, {self._magnitudes: magnitudes})
-        finally:
-            self._sessions.put(session)
+        masks = self._session.run(self._masks, {self._magnitudes: magnitudes})
         for source, channel in np.ndindex(len(masks), len(spectra)):
             mask = masks[source, :, :, channel]
             self._synthesise(spectra[channel], mask, sources[source, :, channel])
@@ -243,16 +238,23 @@ def _import_spleeter_builder() -> Any:
         return EstimatorSpecBuilder
 
 
-def _freeze(tf: Any, output: Any, checkpoint: str) -> Any:
-    """The graph of an output, the variables in it constants with the values of a checkpoint.
+def _freeze(tf: Any, output: Any, checkpoint: Any) -> Any:
+    """The graph of an output, its variables constants with the values that a checkpoint has.
 
     TensorFlow joins constants with what uses them beforehand: the same network takes half the time.
     """
-    with tf.compat.v1.Session() as session:
-        tf.compat.v1.train.Saver().restore(session, checkpoint)
-        return tf.compat.v1.graph_util.convert_variables_to_constants(
-            session, output.graph.as_graph_def(), [output.op.name]
-        )
+    graph = tf.compat.v1.graph_util.extract_sub_graph(output.graph.as_graph_def(), [output.op.name])
+    for node in graph.node:
+        if node.op == "VarHandleOp":
+            value = tf.make_tensor_proto(checkpoint.get_tensor(node.name))
+            node.op = "Const"
+            node.attr.clear()
+            node.attr["dtype"].type = value.dtype
+            node.attr["value"].tensor.CopyFrom(value)
+        elif node.op == "ReadVariableOp":
+            node.op = "Identity"
+            node.attr["T"].CopyFrom(node.attr.pop("dtype"))
+    return graph
 
 
 @contextlib.contextmanager
