@@ -197,9 +197,10 @@ def check_simulation(rooms: SimulatedRooms) -> None:
     reach_m = math.hypot(*(side_m - 2 * WALL_M for side_m in sides_m[:2])) / 2
     smallest = " x ".join(f"{side_m:g}" for side_m in sides_m)
     if rooms.distance_m.high > reach_m:
+        fits_m = math.floor(100 * reach_m) / 100
         raise ValueError(
             f"rooms: distance_m of {rooms.distance_m.high:g} does not fit into every room where"
-            f" length_m, width_m and height_m are {smallest}: {reach_m:.2f} does"
+            f" length_m, width_m and height_m are {smallest}: {fits_m:g} does"
         )
     if _walls(sides_m, rooms.rt60_s.high)[1] > _MAX_ORDER:
         raise ValueError(

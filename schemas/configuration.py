@@ -22,12 +22,13 @@ ARCHITECTURE_PARAMS = {
     "unet.softmax_unet": _UNET_PARAMS,
     "blstm.blstm": ("lstm_units",),
     "joint.blstm": ("lstm_units", "num_layers"),
-    "joint.band_grid": (
+    "joint.attentive_tcn": (
         "frame_length",
         "frame_step",
-        "num_features",
-        "num_units",
+        "num_filters",
+        "num_hidden",
         "num_blocks",
+        "num_repeats",
         "num_heads",
     ),
     "joint.tcn": ("num_filters", "num_hidden", "num_blocks", "num_repeats"),
@@ -101,7 +102,7 @@ class Configuration:
     @property
     def is_on_waveforms(self) -> bool:
         """Whether the network works on waveforms rather than on magnitudes."""
-        return self.model_type in {"joint.band_grid", "joint.tasnet"}
+        return self.model_type in {"joint.attentive_tcn", "joint.tasnet"}
 
     @property
     def in_onset_order(self) -> bool:
@@ -171,11 +172,11 @@ def _contradictions(configuration: Configuration) -> list[str]:
             f"{configuration.model_type} has none; use pit_si_sdr or onset_si_sdr"
         )
     params = configuration.model_params
-    if configuration.model_type == "joint.band_grid":
-        if params.get("frame_length", 256) % 128:
-            problems.append("model.params.frame_length must be a multiple of 128, for bands")
-        if params.get("num_features", 64) % params.get("num_heads", 4):
-            problems.append("model.params.num_features must be a multiple of num_heads")
+    if configuration.model_type == "joint.attentive_tcn":
+        if params.get("frame_length", 256) % params.get("frame_step", 128):
+            problems.append("model.params.frame_length must be a multiple of frame_step")
+        if params.get("num_filters", 128) % params.get("num_heads", 4):
+            problems.append("model.params.num_filters must be a multiple of num_heads")
     if configuration.loss_type.startswith(("pit_", "onset_")) and not configuration.is_joint:
         problems.append(
             f"loss_type {configuration.loss_type} needs one network with all the outputs, such as "

@@ -6,8 +6,10 @@ import pytest
 from beam_jobs import build_mixtures
 from beam_jobs.options import parse_options
 from beam_jobs.presets import load_recipe_config
+from beam_jobs.rooms import check_simulation
 from schemas.configuration import parse_configuration
 from schemas.dataset import COMPLETED
+from schemas.recipe_config import SimulatedRooms
 from training.default_model.__main__ import CONFIGURATION, SAMPLE_RATE, TESTS, TRAINING, commands
 
 
@@ -34,6 +36,8 @@ def test_its_mixtures_are_of_recipes_that_ship(options: argparse.Namespace) -> N
         assert recipe.sample_rate == SAMPLE_RATE
         assert bool(build.noise) == (recipe.noise is not None)
         assert bool(build.rooms) == (recipe.rooms == "recorded")
+        if isinstance(recipe.rooms, SimulatedRooms):
+            check_simulation(recipe.rooms)
 
 
 def test_it_trains_on_every_corpus_and_is_tested_on_the_first(options: argparse.Namespace) -> None:

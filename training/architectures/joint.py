@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.architectures.band_grid import band_grid
+from training.architectures.attentive_tcn import attentive_tcn
 
-__all__ = ["band_grid", "blstm", "tasnet", "tcn"]
+__all__ = ["attentive_tcn", "blstm", "tasnet", "tcn"]
 
 layers = tf.keras.layers
 

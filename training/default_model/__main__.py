@@ -19,7 +19,7 @@ from schemas.dataset import COMPLETED
 
 _LOG = logging.getLogger(__name__)
 
-CONFIGURATION = "joint_band_grid_8k"
+CONFIGURATION = "joint_attentive_tcn_8k"
 SAMPLE_RATE = 8000
 SPLITS = "train=0.86,validation=0.02,test=0.12"
 

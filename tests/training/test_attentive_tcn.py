@@ -12,9 +12,9 @@ MakeConfiguration = Callable[..., Configuration]
 def test_the_gradient_of_each_weight_is_how_the_loss_changes_with_it(
     configuration: MakeConfiguration,
 ) -> None:
-    sizes = {"num_features": 8, "num_units": 4, "num_blocks": 1, "num_heads": 2}
+    sizes = {"num_filters": 8, "num_hidden": 8, "num_blocks": 2, "num_heads": 2}
     config = configuration(
-        "joint_band_grid_8k", model={"type": "joint.band_grid", "params": sizes}, T=16
+        "joint_attentive_tcn_8k", model={"type": "joint.attentive_tcn", "params": sizes}, T=16
     )
     network = build_separator(config).network
     random = np.random.default_rng(0)
