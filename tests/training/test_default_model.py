@@ -1,4 +1,5 @@
 import argparse
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,14 @@ from beam_jobs.rooms import check_simulation
 from schemas.configuration import parse_configuration
 from schemas.dataset import COMPLETED
 from schemas.recipe_config import SimulatedRooms
-from training.default_model.__main__ import CONFIGURATION, SAMPLE_RATE, TESTS, TRAINING, commands
+from training.default_model.__main__ import (
+    CONFIGURATION,
+    SAMPLE_RATE,
+    TESTS,
+    TRAINING,
+    commands,
+    main,
+)
 
 
 @pytest.fixture
@@ -62,3 +70,24 @@ def test_what_is_done_is_not_done_again(options: argparse.Namespace) -> None:
             folder.mkdir()
             (folder / COMPLETED).touch()
     assert not any("--corpus" in step for step in commands(options))
+
+
+@pytest.mark.parametrize(("of_builds", "ends_with", "is_finished"), [(3, 0, True), (1, 1, False)])
+def test_a_few_files_that_can_not_be_used_do_not_end_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of_builds: int,
+    ends_with: int,
+    is_finished: bool,
+) -> None:
+    started = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        started.append(command[2])
+        status = of_builds if command[2] == "beam_jobs.build_mixtures" else 0
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    folders = [f"--{name}=folder" for name in ("corpus", "noise", "rooms", "output")]
+    assert main([*folders, f"--work={tmp_path}", "--minutes=1"]) == ends_with
+    assert ("training.export" in started) == is_finished

@@ -73,7 +73,7 @@ def _compress(spectrogram: tf.Tensor) -> tf.Tensor:
     return tf.concat([real, imaginary, compressed], axis=-1)
 
 
-class _Normalisation(layers.Layer):  # type: ignore[misc]
+class _Normalisation(tf.keras.layers.Layer):  # type: ignore[misc]
     """Scales the last axis to a mean square of one, and by weights.
 
     Zhang and Sennrich, "Root mean square layer normalization", NeurIPS 2019: as good as Keras'
@@ -100,7 +100,7 @@ def _normalise(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.T
     return outputs, gradient
 
 
-class _DilatedConvolution(layers.Layer):  # type: ignore[misc]
+class _DilatedConvolution(tf.keras.layers.Layer):  # type: ignore[misc]
     """A convolution along the first axis of [frames, batch, features], and a ReLU.
 
     One product with each frame and those before and after it: on a CPU, twice as fast as
@@ -127,7 +127,7 @@ class _DilatedConvolution(layers.Layer):  # type: ignore[misc]
         return tf.reshape(convolved, [num_frames, batch_size, self._size])
 
 
-class _Attention(layers.Layer):  # type: ignore[misc]
+class _Attention(tf.keras.layers.Layer):  # type: ignore[misc]
     """Each frame of [frames, batch, features] looks at all frames."""
 
     def __init__(self, num_heads: int) -> None:
