@@ -25,7 +25,7 @@ SAMPLE_RATE = 8000
 SPLITS = "train=0.86,validation=0.02,test=0.12"
 
 TRAINING = ("train_overlapped", "train_partly", "train_far")
-NUM_TRAINING_MIXTURES = 2500
+NUM_TRAINING_MIXTURES = 6000
 # Mixtures of all splits; a conversation takes two minutes, and few of them are as much speech.
 TESTS = {
     "librimix": 1000,
