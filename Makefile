@@ -73,7 +73,7 @@ model: .venv/synced  ## Make the model that ships: CORPORA="folder folder", NOIS
 	    { echo 'say make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300] [START=bundle]' >&2; exit 1; }
 	$(PYTHON) -m training.default_model $(foreach folder,$(CORPORA),--corpus $(folder)) --noise $(NOISE) \
 	    --rooms $(ROOMS) --minutes $(or $(MINUTES),300) $(if $(START),--start_from $(START)) \
-	    --work build/model --output build/model/bundle
+	    --work build/model --output build/model/two_speakers_8k
 
 lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \

@@ -18,7 +18,7 @@ from beam_jobs.failures import DONE, SOME_REJECTED, follow
 from beam_jobs.options import choose_runner, parse_options, run_pipeline
 from beam_jobs.rejected import read_rejected
 from beam_jobs.separation.encoding import OutputError
-from beam_jobs.separation.models import Model, ModelError, describe_model, find_default_model
+from beam_jobs.separation.models import DEFAULT_MODEL, Model, ModelError, describe_model
 from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
 from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
 from beam_jobs.separation.transforms import SeparateArchive
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
         rttm=arguments.rttm,
     )
     output = files.absolute(arguments.output)
-    model = describe_model(arguments.model or find_default_model())
+    model = describe_model(arguments.model)
     inputs = list_inputs(files.absolute(arguments.input), output)
     check_collisions(inputs, model.source_names, parameters)
     print(
@@ -118,9 +118,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
+        default=DEFAULT_MODEL,
         help="a bundle's folder; spleeter:2stems, :4stems or :5stems with the checkpoint where "
-        "Spleeter has it; a Spleeter configuration (.json) (default: the model that comes with the "
-        "program, or else the one that `make demo` trained)",
+        "Spleeter has it; a Spleeter configuration (.json) (default: the one that comes with the "
+        "program)",
     )
     parser.add_argument("--output", required=True, help="folder, local or gs://")
     parser.add_argument(

@@ -19,9 +19,7 @@ from beam_jobs import files
 from beam_jobs.separation.framing import Framing, crossfade_framing, spleeter_framing
 from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
 
-_PACKAGE = Path(__file__).parents[1]
-# The model that ships with the project; until there is one, the one that `make demo` trains.
-DEFAULT_MODELS = (_PACKAGE / "models/default", _PACKAGE.parent / "demo/output/model")
+DEFAULT_MODEL = str(Path(__file__).parents[1] / "models/default")
 
 _STOCK_PREFIX = "spleeter:"
 _CHECKPOINT = "checkpoint"
@@ -60,18 +58,6 @@ class Model:
     framing: Framing
     spleeter: Mapping[str, Any]
     checkpoint: str
-
-
-def find_default_model() -> str:
-    """The folder of the bundle that separates where no model is named.
-
-    Raises:
-        ModelError: there is none.
-    """
-    for folder in DEFAULT_MODELS:
-        if (folder / BUNDLE).exists():
-            return str(folder)
-    raise ModelError("no model has been trained here yet: run `make demo`, or name one by --model")
 
 
 def describe_model(descriptor: str) -> Model:

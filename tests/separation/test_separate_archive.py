@@ -14,8 +14,7 @@ import soundfile
 from tones import write_tones
 
 from beam_jobs.separate_archive import main
-from beam_jobs.separation import models, transforms
-from beam_jobs.separation.models import find_default_model
+from beam_jobs.separation import transforms
 from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
 from training.export import export
@@ -169,16 +168,10 @@ def test_outputs_inside_the_input_tree_are_no_inputs(archive, bundle):
     assert (counts["files"], counts["skipped"]) == (3, 3)
 
 
-def test_the_first_default_model_that_is_there_separates(archive, bundle, monkeypatch, capsys):
-    command = [f"--input={archive}/calls/**.wav", f"--output={archive}/out"]
-    shipped, demo = archive / "shipped", archive / "demo"
-    monkeypatch.setattr(models, "DEFAULT_MODELS", (shipped, demo))
-    assert main([*command, "--direct_num_workers=1"]) == 1
-    assert "run `make demo`, or name one by --model" in capsys.readouterr().err
-    for folder in (demo, shipped):
-        shutil.copytree(bundle, folder)
-        assert find_default_model() == str(folder)
-    assert main([*command, "--direct_num_workers=1"]) == 0
+def test_the_model_that_comes_with_the_program_separates(archive, capsys):
+    arguments = [f"--input={archive}/calls/**.wav", f"--output={archive}/out"]
+    assert main([*arguments, "--direct_num_workers=1"]) == 0
+    assert "two_speakers_8k separates at 8000 Hz" in capsys.readouterr().out
     assert len(outputs(archive)) == 6
 
 
