@@ -160,7 +160,8 @@ class _SpleeterSeparator:
         # It has no use for the graph as it was before TensorFlow made the best of it.
         config.experimental.optimize_for_static_graph = True
         self._session = tf.compat.v1.Session(graph=graph, config=config)
-        # Runs that begin at once would each prepare the graph, in twice the memory.
+        # Threads run it without `_ONE_AT_A_TIME`, because all windows have one shape. The first run
+        # is here: if two began at once, each would prepare the graph, in twice the memory.
         self._session.run(self._masks, {self._magnitudes: np.zeros(self._magnitudes.shape)})
 
     def separate(self, windows: Samples) -> Samples:

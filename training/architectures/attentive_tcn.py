@@ -76,8 +76,7 @@ def _compress(spectrogram: tf.Tensor) -> tf.Tensor:
 class _Normalisation(tf.keras.layers.Layer):  # type: ignore[misc]
     """Scales the last axis to a mean square of one, and by weights.
 
-    Zhang and Sennrich, "Root mean square layer normalization", NeurIPS 2019: as good as Keras'
-    `LayerNormalization`, in a third of its time.
+    Zhang and Sennrich, "Root mean square layer normalization", NeurIPS 2019.
     """
 
     def build(self, shape: tf.TensorShape) -> None:
@@ -103,8 +102,7 @@ def _normalise(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.T
 class _DilatedConvolution(tf.keras.layers.Layer):  # type: ignore[misc]
     """A convolution along the first axis of [frames, batch, features], and a ReLU.
 
-    One product with each frame and those before and after it: on a CPU, twice as fast as
-    TensorFlow's.
+    One product with each frame and those before and after it.
     """
 
     def __init__(self, size: int, dilation: int) -> None:
