@@ -22,13 +22,13 @@ ARCHITECTURE_PARAMS = {
     "unet.softmax_unet": _UNET_PARAMS,
     "blstm.blstm": ("lstm_units",),
     "joint.blstm": ("lstm_units", "num_layers"),
-    "joint.attentive_tcn": (
+    "joint.attentive_grid": (
         "frame_length",
         "frame_step",
+        "band_width",
         "num_filters",
         "num_hidden",
         "num_blocks",
-        "num_repeats",
         "num_heads",
     ),
     "joint.tcn": ("num_filters", "num_hidden", "num_blocks", "num_repeats"),
@@ -102,7 +102,7 @@ class Configuration:
     @property
     def is_on_waveforms(self) -> bool:
         """Whether the network works on waveforms rather than on magnitudes."""
-        return self.model_type in {"joint.attentive_tcn", "joint.tasnet"}
+        return self.model_type in {"joint.attentive_grid", "joint.tasnet"}
 
     @property
     def in_onset_order(self) -> bool:
@@ -166,16 +166,16 @@ def _contradictions(configuration: Configuration) -> list[str]:
             for key, value in (("T", configuration.T), ("F", configuration.F))
             if value % _UNET_STRIDE
         ]
-    if configuration.is_on_waveforms and not configuration.loss_type.endswith("si_sdr"):
+    if configuration.is_on_waveforms and not configuration.loss_type.endswith(("_snr", "_si_sdr")):
         problems.append(
             f"loss_type {configuration.loss_type} compares spectrograms, but "
-            f"{configuration.model_type} has none; use pit_si_sdr or onset_si_sdr"
+            f"{configuration.model_type} has none; use pit_snr or onset_snr"
         )
     params = configuration.model_params
-    if configuration.model_type == "joint.attentive_tcn":
+    if configuration.model_type == "joint.attentive_grid":
         if params.get("frame_length", 256) % params.get("frame_step", 128):
             problems.append("model.params.frame_length must be a multiple of frame_step")
-        if params.get("num_filters", 128) % params.get("num_heads", 4):
+        if params.get("num_filters", 64) % params.get("num_heads", 4):
             problems.append("model.params.num_filters must be a multiple of num_heads")
     if configuration.loss_type.startswith(("pit_", "onset_")) and not configuration.is_joint:
         problems.append(

@@ -8,7 +8,10 @@ al., 2017), or `onset_...`, the sources in the order in which they start; follow
 - `phase_sensitive`: the magnitudes, against the part of the source that is in phase with the
   mixture (Erdogan et al., "Phase-sensitive and recognition-boosted speech separation using deep
   recurrent neural networks", ICASSP 2015);
-- `si_sdr`: the waveforms (Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019).
+- `si_sdr`: the waveforms, whatever their level and sign (Le Roux et al., "SDR - half-baked or well
+  done?", ICASSP 2019). It is for masks on magnitudes, which leave no choice of either;
+- `snr`: the waveforms as they are (Wisdom et al., "Unsupervised sound separation using mixture
+  invariant training", NeurIPS 2020, equation 2).
 """
 
 import itertools
@@ -21,9 +24,8 @@ from training.separator import Estimate, Reference
 
 _WORST = 1e-8
 _BEST = 1e-3
-"""SI-SDR ends softly at -80 and at 30 dB: else the examples in which hardly anybody but one speaks,
-and which are easy, would be all that counts (Wisdom et al., "Unsupervised sound separation using
-mixture invariant training", NeurIPS 2020, equation 2)."""
+"""Ratios end softly at 30 dB, and that of SI-SDR at -80: else the examples in which hardly anybody
+but one speaks, and which are easy, would be all that counts."""
 
 _SILENCE = 1e-10
 """Mean square below which a source counts as silent."""
@@ -48,7 +50,9 @@ def compute_loss(loss_type: str, estimate: Estimate, reference: Reference) -> tf
     elif measure == "phase_sensitive":
         pairwise = _pairwise_squared(estimate.magnitudes, reference.phase_sensitive)
     else:
-        pairwise = -_pairwise_si_sdr_of_speech(estimate.waveforms, reference.waveforms)
+        ratio_db = pairwise_si_sdr if measure == "si_sdr" else _pairwise_snr
+        pairwise = -ratio_db(estimate.waveforms, reference.waveforms)
+        pairwise *= _weight_of_speech(reference.waveforms)[:, tf.newaxis]
     if assignment == "onset":
         return tf.linalg.trace(pairwise) / pairwise.shape[-1]
     return best_permutation(pairwise)
@@ -102,11 +106,17 @@ def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tuple[tf.Ten
     return improvement, tf.reduce_all(_is_speech(reference.waveforms), axis=1)
 
 
-def _pairwise_si_sdr_of_speech(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """As `pairwise_si_sdr`; silent sources count nothing, and the others so much the more."""
+def _pairwise_snr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """As `pairwise_si_sdr`, the ratio of each source to what an output has less or more than it."""
+    energy = tf.reduce_mean(sources**2, axis=[2, 3])[:, tf.newaxis] + _SILENCE
+    distortion = _pairwise_squared(estimates[..., tf.newaxis], sources[..., tf.newaxis])
+    return -10 / np.log(10) * tf.math.log(distortion / energy + _BEST)
+
+
+def _weight_of_speech(sources: tf.Tensor) -> tf.Tensor:
+    """Silent sources count nothing, and the others so much the more; [batch, sources]."""
     weight = tf.cast(_is_speech(sources), tf.float32)
-    weight /= tf.reduce_mean(weight, axis=1, keepdims=True) + _SILENCE
-    return pairwise_si_sdr(estimates, sources) * weight[:, tf.newaxis]
+    return weight / (tf.reduce_mean(weight, axis=1, keepdims=True) + _SILENCE)
 
 
 def _pairwise_l1(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:

@@ -11,8 +11,8 @@ from beam_jobs.rooms import check_simulation
 from schemas.configuration import parse_configuration
 from schemas.dataset import COMPLETED
 from schemas.recipe_config import SimulatedRooms
+from training.default_model import CONFIGURATION
 from training.default_model.__main__ import (
-    CONFIGURATION,
     SAMPLE_RATE,
     TESTS,
     TRAINING,
@@ -31,7 +31,7 @@ def options(tmp_path: Path) -> argparse.Namespace:
         minutes=90.0,
         start_from="earlier",
         output="bundle",
-        config=f"training/configs/{CONFIGURATION}.json",
+        config=str(CONFIGURATION),
     )
 
 
@@ -53,7 +53,7 @@ def test_it_trains_on_every_corpus_and_is_tested_on_the_first(options: argparse.
     (train,) = (step for step in steps if step[0] == "training.train")
     assert train[train.index("--start_from") + 1] == "earlier"
     text = Path(train[train.index("--config") + 1]).read_text()
-    assert parse_configuration(text, CONFIGURATION).sample_rate == SAMPLE_RATE
+    assert parse_configuration(text, str(CONFIGURATION)).sample_rate == SAMPLE_RATE
     built = {step[step.index("--output") + 1]: step for step in steps if "--corpus" in step}
     trained_on = [built.pop(name) for name in train if name in built]
     assert {step[step.index("--corpus") + 1] for step in trained_on} == {"speech", "more_speech"}

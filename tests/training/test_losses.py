@@ -46,6 +46,13 @@ def measure(
     if kind == "si_sdr":
         waveforms = estimate.waveforms.numpy(), reference.waveforms.numpy()
         return -si_sdr_db(waveforms[0][example, output], waveforms[1][example, source])
+    if kind == "snr":
+        separated, spoken = (
+            estimate.waveforms[example, output],
+            reference.waveforms[example, source],
+        )
+        distortion = np.sum((separated - spoken) ** 2) / np.sum(spoken**2)
+        return float(10 * np.log10(distortion + 1e-3))
     magnitudes = estimate.magnitudes.numpy()[example, output]
     if kind == "L1":
         return float(np.abs(magnitudes - reference.magnitudes.numpy()[example, source]).mean())
@@ -54,7 +61,7 @@ def measure(
 
 
 @pytest.mark.parametrize("num_sources", [2, 3, 4, 5])
-@pytest.mark.parametrize("kind", ["L1", "phase_sensitive", "si_sdr"])
+@pytest.mark.parametrize("kind", ["L1", "phase_sensitive", "si_sdr", "snr"])
 def test_pit_is_the_best_of_all_permutations(kind: str, num_sources: int) -> None:
     estimate, reference = signals(num_sources)
     expected = [
@@ -69,7 +76,7 @@ def test_pit_is_the_best_of_all_permutations(kind: str, num_sources: int) -> Non
     )
 
 
-@pytest.mark.parametrize("kind", ["L1", "phase_sensitive", "si_sdr"])
+@pytest.mark.parametrize("kind", ["L1", "phase_sensitive", "si_sdr", "snr"])
 def test_onset_compares_each_output_with_the_source_of_its_place(kind: str) -> None:
     estimate, reference = signals(3)
     expected = [
@@ -108,17 +115,29 @@ def test_si_sdr_does_not_depend_on_the_scale() -> None:
     np.testing.assert_allclose(one, other, atol=1e-3)
 
 
-def test_a_silent_source_leaves_the_loss_and_its_gradient_to_the_others() -> None:
+def test_snr_is_best_where_level_and_sign_are_those_of_the_source() -> None:
+    _, reference = signals(2)
+
+    def loss(scale: float) -> float:
+        scaled = Estimate(scale * reference.waveforms, None)
+        return float(tf.reduce_mean(compute_loss("pit_snr", scaled, reference)))
+
+    assert loss(1) == pytest.approx(-30, abs=1e-3)
+    assert min(loss(-1), loss(0.5), loss(2)) > -10
+
+
+@pytest.mark.parametrize("kind", ["si_sdr", "snr"])
+def test_a_silent_source_leaves_the_loss_and_its_gradient_to_the_others(kind: str) -> None:
     estimate, reference = signals(2)
     speech = tf.concat([reference.waveforms[:, :1], 0 * reference.waveforms[:, 1:]], axis=1)
     waveforms = tf.Variable(estimate.waveforms)
     with tf.GradientTape() as tape:
         loss = compute_loss(
-            "onset_si_sdr",
+            f"onset_{kind}",
             Estimate(waveforms, None),
             Reference(speech, reference.mixture, None, None),
         )
-    expected = [measure("si_sdr", estimate, reference, (b, 0, 0)) for b in range(BATCH)]
+    expected = [measure(kind, estimate, reference, (b, 0, 0)) for b in range(BATCH)]
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     gradient = tape.gradient(loss, waveforms).numpy()
     assert np.isfinite(gradient).all()
@@ -126,12 +145,13 @@ def test_a_silent_source_leaves_the_loss_and_its_gradient_to_the_others() -> Non
     assert not gradient[:, 1].any()
 
 
-def test_complete_silence_has_a_finite_loss_and_gradient() -> None:
+@pytest.mark.parametrize("kind", ["si_sdr", "snr"])
+def test_complete_silence_has_a_finite_loss_and_gradient(kind: str) -> None:
     silence = tf.zeros((BATCH, 2, 200, 1))
     waveforms = tf.Variable(silence)
     with tf.GradientTape() as tape:
         loss = compute_loss(
-            "pit_si_sdr", Estimate(waveforms, None), Reference(silence, silence[:, 0], None, None)
+            f"pit_{kind}", Estimate(waveforms, None), Reference(silence, silence[:, 0], None, None)
         )
     assert np.isfinite(loss).all()
     assert np.isfinite(tape.gradient(loss, waveforms)).all()

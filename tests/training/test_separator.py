@@ -25,9 +25,12 @@ SMALL = {
     "joint_blstm_8k": {"T": 64, "model": {"type": "joint.blstm", "params": {"lstm_units": 8}}},
     "joint_tcn_mask_8k": {"T": 64, "model": {"type": "joint.tcn", "params": {"num_blocks": 2}}},
     "joint_tasnet_8k": {"T": 64, "model": {"type": "joint.tasnet", "params": {"num_blocks": 2}}},
-    "joint_attentive_tcn_8k": {
+    "joint_attentive_grid_8k": {
         "T": 64,
-        "model": {"type": "joint.attentive_tcn", "params": {"num_blocks": 2}},
+        "model": {
+            "type": "joint.attentive_grid",
+            "params": {"num_filters": 8, "num_hidden": 8, "num_blocks": 2},
+        },
     },
     "joint_tasnet_joined_8k": {
         "T": 64,
@@ -72,7 +75,9 @@ def test_every_architecture_separates_recordings_of_any_length(
     assert np.isfinite(sources).all()
 
 
-@pytest.mark.parametrize("name", ["joint_attentive_tcn_8k", "joint_tcn_mask_8k", "joint_tasnet_8k"])
+@pytest.mark.parametrize(
+    "name", ["joint_attentive_grid_8k", "joint_tcn_mask_8k", "joint_tasnet_8k"]
+)
 def test_what_is_separated_does_not_move_with_the_length_of_the_recording(
     configuration: MakeConfiguration, name: str
 ) -> None:
@@ -91,7 +96,7 @@ def test_what_is_separated_does_not_move_with_the_length_of_the_recording(
         ("softmax_unet_8k", 1),
         ("unet_8k", 2),
         ("joint_tasnet_8k", 2),
-        ("joint_attentive_tcn_8k", 2),
+        ("joint_attentive_grid_8k", 2),
     ],
 )
 def test_mono_data_is_for_mono_and_stereo_models(
@@ -113,7 +118,7 @@ def test_mono_data_is_for_mono_and_stereo_models(
 
 def test_joint_networks_have_as_many_outputs_as_speakers(configuration: MakeConfiguration) -> None:
     names = [f"speaker_{n}" for n in range(5)]
-    for name in ("joint_attentive_tcn_8k", "joint_tcn_mask_8k", "joint_tasnet_8k"):
+    for name in ("joint_attentive_grid_8k", "joint_tcn_mask_8k", "joint_tasnet_8k"):
         separator = build_separator(configuration(name, instrument_list=names, **SMALL[name]))
         assert separator.separate(noise(1, 4000, 1)).shape == (1, 5, 4000, 1)
 
@@ -139,7 +144,7 @@ def test_joint_masks_do_not_depend_on_the_level(configuration: MakeConfiguration
         "unet.unet",
         "unet.softmax_unet",
         "blstm.blstm",
-        "joint.attentive_tcn",
+        "joint.attentive_grid",
         "joint.tcn",
         "joint.tasnet",
     ],

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.architectures.attentive_tcn import attentive_tcn
+from training.architectures.attentive_grid import attentive_grid
 
-__all__ = ["attentive_tcn", "blstm", "tasnet", "tcn"]
+__all__ = ["attentive_grid", "blstm", "tasnet", "tcn"]
 
 layers = tf.keras.layers
 

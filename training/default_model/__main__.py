@@ -17,10 +17,10 @@ from pathlib import Path
 
 from beam_jobs.failures import DONE, SOME_REJECTED
 from schemas.dataset import COMPLETED
+from training.default_model import CONFIGURATION
 
 _LOG = logging.getLogger(__name__)
 
-CONFIGURATION = "joint_attentive_tcn_8k"
 SAMPLE_RATE = 8000
 SPLITS = "train=0.86,validation=0.02,test=0.12"
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", required=True, help="the folder of the bundle")
     parser.add_argument(
-        "--config", default=_configuration(CONFIGURATION), help="of the network (%(default)s)"
+        "--config", default=os.path.relpath(str(CONFIGURATION)), help="of the network (%(default)s)"
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -102,10 +102,15 @@ def commands(options: argparse.Namespace) -> Iterator[list[str]]:
     yield ["training.export", "--model_dir", model_dir, "--output", options.output]
 
 
+def recipe_path(name: str) -> Path:
+    """Where a recipe would be that ships here, not as a preset."""
+    return Path(str(_RECIPES / f"{name}.json"))
+
+
 def _build(
     options: argparse.Namespace, corpus: str, recipe: str, dataset: Path, num_mixtures: int
 ) -> list[str]:
-    path = Path(str(_RECIPES / f"{recipe}.json"))
+    path = recipe_path(recipe)
     command = ["beam_jobs.build_mixtures", "--corpus", corpus, "--output", str(dataset)]
     command += ["--recipe", str(path) if path.exists() else recipe, "--splits", SPLITS]
     command += ["--num_mixtures", str(num_mixtures), "--sample_rate", str(SAMPLE_RATE)]
@@ -115,10 +120,6 @@ def _build(
     if keys.get("rooms") == "recorded":
         command += ["--rooms", options.rooms]
     return command
-
-
-def _configuration(name: str) -> str:
-    return os.path.relpath(str(resources.files("training") / f"configs/{name}.json"))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def test_the_gradient_of_each_weight_is_how_the_loss_changes_with_it(
 ) -> None:
     sizes = {"num_filters": 8, "num_hidden": 8, "num_blocks": 2, "num_heads": 2}
     config = configuration(
-        "joint_attentive_tcn_8k", model={"type": "joint.attentive_tcn", "params": sizes}, T=16
+        "joint_attentive_grid_8k", model={"type": "joint.attentive_grid", "params": sizes}, T=16
     )
     network = build_separator(config).network
     random = np.random.default_rng(0)
