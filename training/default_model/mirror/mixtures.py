@@ -70,6 +70,7 @@ class Mixtures:
         """
         self._speech, self._num_samples, self._is_plain = speech, num_samples, is_plain
         self._device = speech.samples.device
+        self._play = torch.compile(play, dynamic=False) if self._device.type == "cuda" else play
         # Speakers of one corpus stand next to each other.
         chosen = sorted(one for one in speech.speakers if one[1] in splits)
         corpora = [corpus for corpus, *_ in chosen]
@@ -122,7 +123,7 @@ class Mixtures:
         """From a random place of what each speaker says, float32 [speakers, samples]."""
         lengths = self._lengths[speakers]
         begin = (uniform(len(speakers)) * lengths).long()
-        return play(
+        return self._play(
             self._speech.samples, self._starts[speakers], lengths, begin, rates, self._num_samples
         )
 
