@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shutil
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 import remote
 import soundfile
+import soxr
 from tones import write_tones
 
 from beam_jobs.separate_archive import main
 from beam_jobs.separation import transforms
+from demo.speak_corpus import speak_corpus
 from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
 from training.export import export
@@ -168,11 +171,35 @@ def test_outputs_inside_the_input_tree_are_no_inputs(archive, bundle):
     assert (counts["files"], counts["skipped"]) == (3, 3)
 
 
-def test_the_model_that_comes_with_the_program_separates(archive, capsys):
-    arguments = [f"--input={archive}/calls/**.wav", f"--output={archive}/out"]
+def test_the_model_that_comes_with_the_program_separates_speakers(tmp_path, capsys):
+    speak_corpus(tmp_path / "speech", num_voices=3, num_utterances=1)
+    voices = []
+    for path in sorted((tmp_path / "speech").glob("*/00.wav")):
+        samples, rate = soundfile.read(path)
+        samples = soxr.resample(samples, rate, 8000)[: 4 * 8000]
+        voices.append(0.05 * samples / samples.std())
+    pairs = list(itertools.combinations(voices, 2))
+    (tmp_path / "calls").mkdir()
+    for number, pair in enumerate(pairs):
+        soundfile.write(tmp_path / f"calls/{number}.wav", sum(pair), 8000)
+    arguments = [f"--input={tmp_path}/calls/*.wav", f"--output={tmp_path}/out"]
     assert main([*arguments, "--direct_num_workers=1"]) == 0
     assert "two_speakers_8k separates at 8000 Hz" in capsys.readouterr().out
-    assert len(outputs(archive)) == 6
+    for number, pair in enumerate(pairs):
+        separated = [
+            soundfile.read(path)[0] for path in sorted((tmp_path / "out").glob(f"{number}_*.wav"))
+        ]
+        # As they are: an output that is too loud or upside down is no separated speaker.
+        snr_db = max(
+            np.mean(
+                [
+                    10 * np.log10(np.sum(x**2) / np.sum((x - y) ** 2))
+                    for x, y in zip(pair, order, strict=True)
+                ]
+            )
+            for order in itertools.permutations(separated)
+        )
+        assert snr_db > 5
 
 
 @pytest.mark.parametrize(
@@ -247,6 +274,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from beam_jobs.separate_archive import main
 from beam_jobs.separation import transforms
+from demo.speak_corpus import speak_corpus
 sys.exit(main(sys.argv[1:]))
 """
 
