@@ -27,10 +27,11 @@ from training.separator import Separator
 
 _SPLEETER = "spleeter"
 _STEREO = 2
+_MAX_CONTEXT_S = 0.5
 
 
 class BundleError(ValueError):
-    """A bundle that training can't go on from; the message says why."""
+    """A bundle that can't be made, or that training can't go on from; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,21 +41,33 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model_dir", required=True, help="the folder of a trained model")
     parser.add_argument("--output", required=True, help="the bundle, a folder that is made")
+    parser.add_argument(
+        "--window_s",
+        type=float,
+        help="how much of a recording a joint network separates at once, if not as much as in"
+        " training",
+    )
     options = parser.parse_args(arguments)
     try:
-        export(options.model_dir, options.output)
+        export(options.model_dir, options.output, window_s=options.window_s)
     except (ValueError, OSError, tf.errors.OpError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def export(model_dir: str, output: str) -> Bundle:
+def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bundle:
     """Writes the bundle of the best model in a folder; `bundle.json` last.
+
+    Args:
+        model_dir: the folder.
+        output: the bundle.
+        window_s: how much of a recording it separates at once; None is as much as in training.
 
     Raises:
         ModelDirError: there is no trained model.
         FileExistsError: the output holds a bundle already.
+        BundleError: the network can't separate windows of another length than in training.
     """
     output = output.rstrip("/")
     if tf.io.gfile.exists(f"{output}/{BUNDLE}"):
@@ -62,13 +75,11 @@ def export(model_dir: str, output: str) -> Bundle:
     folder = ModelDir(model_dir)
     configuration, separator = folder.load_best()
     metrics = folder.read_metrics()
+    window_s = _window_s(configuration, window_s)
     tf.io.gfile.makedirs(output)
     _write_saved_model(configuration, separator, f"{output}/{SAVED_MODEL}")
     if configuration.model_type.startswith("unet.") and configuration.n_channels == _STEREO:
         _write_spleeter_model(configuration, separator, metrics.steps, f"{output}/{_SPLEETER}")
-    window_s = (
-        configuration.T * configuration.frame_step - configuration.frame_length
-    ) / configuration.sample_rate
     bundle = Bundle(
         name=PurePosixPath(output).name,
         sample_rate=configuration.sample_rate,
@@ -77,10 +88,9 @@ def export(model_dir: str, output: str) -> Bundle:
         source_names=configuration.instrument_list,
         aligned=not configuration.is_joint,
         architecture=configuration.model_type,
-        # As long as what the network was trained on, and one run of a network with a fixed T.
         window_s=window_s,
         # At the edge of a window, half of what the network goes by is missing.
-        context_s=window_s / 8,
+        context_s=min(window_s / 8, _MAX_CONTEXT_S),
         configuration=configuration.document,
         metrics={
             "validation_loss": metrics.validation_loss,
@@ -96,6 +106,23 @@ def export(model_dir: str, output: str) -> Bundle:
     with tf.io.gfile.GFile(f"{output}/{BUNDLE}", "w") as file:
         file.write(bundle.to_json())
     return bundle
+
+
+def _window_s(configuration: Configuration, asked_s: float | None) -> float:
+    # One run of a network with a fixed T.
+    trained_s = (
+        configuration.T * configuration.frame_step - configuration.frame_length
+    ) / configuration.sample_rate
+    if asked_s is None:
+        return trained_s
+    if not configuration.is_joint:
+        raise BundleError(
+            f"--window_s={asked_s:g}: {configuration.model_type} separates {trained_s:g} s at once"
+            f" (T {configuration.T}), and nothing else"
+        )
+    if not asked_s > 0:
+        raise BundleError(f"--window_s={asked_s:g}: must be more than 0")
+    return asked_s
 
 
 def read_weights(bundle: str, configuration: Configuration) -> list[npt.NDArray[np.float32]]:

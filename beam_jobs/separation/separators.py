@@ -24,7 +24,7 @@ from schemas.bundle import SAVED_MODEL
 _ONE_AT_A_TIME = threading.Lock()
 
 # Samples of one channel that a bundle is given at once.
-_BATCH_SAMPLES = 1 << 20
+_BATCH_SAMPLES = 1 << 18
 
 # Frames of an STFT at once: with more, their arrays leave the cache, and the work around the FFT
 # takes longer than the FFT.

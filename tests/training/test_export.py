@@ -81,6 +81,24 @@ def test_stock_spleeter_and_plain_tensorflow_separate_as_we_do(
         np.testing.assert_allclose(by_tensorflow, sources, atol=1e-5)
 
 
+def test_a_joint_network_may_separate_longer_windows_than_it_trained_on(
+    configuration: MakeConfiguration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tcn = {"type": "joint.tcn", "params": {"num_blocks": 1}}
+    for name, model in (("joint_tcn_mask_8k", tcn), ("unet_8k", {"type": "unet.unet"})):
+        save_model(tmp_path / name, configuration(name, T=64, model=model))
+    command = ["--model_dir", str(tmp_path / "joint_tcn_mask_8k"), "--output"]
+    assert main([*command, str(tmp_path / "longer"), "--window_s", "9.5"]) == 0
+    bundle = parse_bundle((tmp_path / "longer/bundle.json").read_bytes(), "bundle.json")
+    assert bundle.window_s == 9.5
+    assert main([*command, str(tmp_path / "none"), "--window_s", "0"]) == 1
+    assert "--window_s=0: must be more than 0" in capsys.readouterr().err
+    command[1] = str(tmp_path / "unet_8k")
+    assert main([*command, str(tmp_path / "none"), "--window_s", "9.5"]) == 1
+    assert "unet.unet separates" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "model"),
     [
