@@ -133,12 +133,7 @@ def find_utterances(corpus: Corpus) -> Iterator[Found]:
 def _catalogue(
     found: Found, prefix_names: bool
 ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
-    corpus, candidate = found
-    utterance = (
-        candidate
-        if isinstance(candidate, Rejected)
-        else catalogue_utterance(corpus, candidate, prefix_names=prefix_names)
-    )
+    utterance = catalogue_utterance(*found, prefix_names=prefix_names)
     if isinstance(utterance, Rejected):
         printable = dataclasses.replace(utterance, path=_printable(utterance.path))
         yield TaggedOutput("rejected", printable)
@@ -147,16 +142,18 @@ def _catalogue(
 
 
 def catalogue_utterance(
-    corpus: Corpus, candidate: Candidate, *, prefix_names: bool
+    corpus: Corpus, candidate: Candidate | Rejected, *, prefix_names: bool
 ) -> Utterance | Rejected:
     """Reads the header of a candidate's file.
 
     Args:
         corpus: where the candidate is from.
-        candidate: what the corpus's layout says of it.
+        candidate: what the corpus's layout says of it; what it rejects stays so.
         prefix_names: whether to put the name of the corpus before the ids of utterance and speaker,
             which are unique within one corpus only.
     """
+    if isinstance(candidate, Rejected):
+        return candidate
     path = files.join(corpus.root, candidate.path)
     try:
         _check_path(corpus, candidate.path)

@@ -274,7 +274,6 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from beam_jobs.separate_archive import main
 from beam_jobs.separation import transforms
-from demo.speak_corpus import speak_corpus
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -7,3 +7,6 @@
 3. `python -m training.default_model.mirror.weights`, with this project again: a folder as
    `training.train` leaves one, for `training.evaluate`, `training.export` and to go on from.
 """
+
+# What the first command packs beside the speech, and the second one reads.
+SPEAKERS, NOISE, ROOMS = "speakers.json", "noise.flac", "rooms.npy"

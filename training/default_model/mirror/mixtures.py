@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-SPEAKERS = "speakers.json"
+from training.default_model.mirror import NOISE, ROOMS, SPEAKERS
 
 _MAX_INT16 = 32768
 _FRAME_LENGTH, _FRAME_STEP = 256, 64
@@ -46,9 +46,9 @@ class Speech:
             )
             for entry in entries
         ]
-        noise = soundfile.read(folder / "noise.flac", dtype="int16")[0]
+        noise = soundfile.read(folder / NOISE, dtype="int16")[0]
         self.noise = torch.from_numpy(noise).to(device)
-        rooms = np.load(folder / "rooms.npy").astype(np.float32) / _MAX_INT16
+        rooms = np.load(folder / ROOMS).astype(np.float32) / _MAX_INT16
         self.rooms = torch.from_numpy(rooms).to(device)
 
 
@@ -75,8 +75,8 @@ class Mixtures:
         chosen = sorted(one for one in speech.speakers if one[1] in splits)
         corpora = [corpus for corpus, *_ in chosen]
         self._starts = torch.tensor([start for *_, start, _ in chosen], device=self._device)
-        self._lengths = torch.tensor([stop - start for *_, start, stop in chosen])
-        self._lengths = self._lengths.to(self._device)
+        lengths = [stop - start for *_, start, stop in chosen]
+        self._lengths = torch.tensor(lengths, device=self._device)
         names = sorted(set(corpora))
         self._firsts = torch.tensor([corpora.index(name) for name in names], device=self._device)
         self._counts = torch.tensor([corpora.count(name) for name in names], device=self._device)
@@ -107,11 +107,7 @@ class Mixtures:
         return mixtures + self._noise_for(mixtures, uniform), sources
 
     def _pick_speakers(self, number: int, uniform: Callable[..., Tensor]) -> Tensor:
-        """Two different speakers for each mixture, int64 [2 * number], four in five of one corpus.
-
-        Returns:
-            Their numbers.
-        """
+        """Two different speakers for each mixture, int64 [2 * number], most pairs of one corpus."""
         corpora = (uniform(2, number) * len(self._counts)).long()
         corpora[1] = torch.where(uniform(number) < 0.2, corpora[1], corpora[0])
         chosen = (uniform(2, number) * self._counts[corpora]).long()

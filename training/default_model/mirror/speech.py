@@ -31,12 +31,11 @@ from beam_jobs.splits import parse_shares, split_by_shares
 from schemas.recipe import Utterance
 from schemas.recipe_config import SimulatedRooms
 from training.default_model.__main__ import SAMPLE_RATE, SPLITS, recipe_path
+from training.default_model.mirror import NOISE, ROOMS, SPEAKERS
 
 _MAX_UTTERANCES_PER_SPEAKER = 60
 _NUM_ROOMS = 300
 _RESPONSE_SAMPLES = 4096
-# The filter that a simulated response puts before the peak of the direct sound.
-_BEFORE_DIRECT = 20
 
 _RMS = 0.06
 # Mixtures are drawn from any place in the speech: where there is none, there is nothing to learn.
@@ -64,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, corpus in enumerate(corpora):
             speakers += _pack_speech(corpus, options.output / f"speech-{number}.flac")
         sounds = [level(read(noise, sound)) for sound in utterances(noise)]
-        _write(options.output / "noise.flac", np.concatenate(sounds))
-        np.save(options.output / "rooms.npy", simulate_rooms(_NUM_ROOMS))
-        (options.output / "speakers.json").write_text(json.dumps(speakers, indent=1) + "\n")
+        _write(options.output / NOISE, np.concatenate(sounds))
+        np.save(options.output / ROOMS, simulate_rooms(_NUM_ROOMS))
+        (options.output / SPEAKERS).write_text(json.dumps(speakers, indent=1) + "\n")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -75,12 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def utterances(corpus: Corpus) -> Iterator[Utterance]:
     """What can be used of a corpus; what can't is said."""
-    for found_in, found in find_utterances(corpus):
-        one = (
-            found
-            if isinstance(found, Rejected)
-            else catalogue_utterance(found_in, found, prefix_names=False)
-        )
+    for found in find_utterances(corpus):
+        one = catalogue_utterance(*found, prefix_names=False)
         if isinstance(one, Rejected):
             print(f"left out: {one.path}: {one.reason}", file=sys.stderr)
         else:
@@ -130,7 +125,7 @@ def simulate_rooms(number: int) -> npt.NDArray[np.int16]:
         places = draw_simulated_rooms(config.rooms, config.num_speakers, uniforms)
         for speaker, place in enumerate(places):
             response = simulate_response(place, SAMPLE_RATE)
-            start = max(response.direct - _BEFORE_DIRECT, 0)
+            start = response.direct_part.start
             samples = response.samples[start : start + _RESPONSE_SAMPLES]
             responses[room, speaker, : len(samples)] = samples / np.linalg.norm(samples)
     quantised: npt.NDArray[np.int16] = np.round(responses * 32767).astype(np.int16)

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from training.default_model import CONFIGURATION
-from training.default_model.mirror.mixtures import SPEAKERS, Mixtures, Speech
+from training.default_model.mirror import SPEAKERS
+from training.default_model.mirror.mixtures import Mixtures, Speech
 from training.default_model.mirror.network import AttentiveGrid
 
 BATCH_SIZE = 32
@@ -28,7 +29,6 @@ _WARMUP_STEPS = 400
 _WEIGHT_DECAY = 0.01
 _GRADIENT_NORM = 5.0
 _AVERAGING = 0.999
-_NUM_SAMPLES = 32000
 _STEPS_AT_ONCE = 10
 _VALIDATION_BATCHES = 8
 _REPORT_S = 60.0
@@ -80,9 +80,11 @@ class Trainer:
 
     def __init__(self, speech: Speech, fingerprint: str) -> None:
         device = str(speech.samples.device)
-        parameters = json.loads(CONFIGURATION.read_text("utf-8"))["model"]["params"]
+        configuration = json.loads(CONFIGURATION.read_text("utf-8"))
+        self._sample_rate = configuration["sample_rate"]
+        self._num_samples = configuration["T"] * configuration["frame_step"]
         self._fingerprint = fingerprint
-        self._network = AttentiveGrid(**parameters).to(device)
+        self._network = AttentiveGrid(**configuration["model"]["params"]).to(device)
         self._mean = copy.deepcopy(self._network).requires_grad_(False)
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), LEARNING_RATE, weight_decay=_WEIGHT_DECAY
@@ -92,9 +94,9 @@ class Trainer:
             torch._dynamo.config.recompile_limit = 64
             for layer in self._network.layers:
                 layer.compile(dynamic=False)
-        self._mixtures = Mixtures(speech, ["train"], _NUM_SAMPLES, is_plain=False)
+        self._mixtures = Mixtures(speech, ["train"], self._num_samples, is_plain=False)
         self._generator = torch.Generator(device).manual_seed(1)
-        held_out = Mixtures(speech, ["validation", "test"], _NUM_SAMPLES, is_plain=True)
+        held_out = Mixtures(speech, ["validation", "test"], self._num_samples, is_plain=True)
         generator = torch.Generator(device).manual_seed(2)
         self._validation = [held_out.draw(32, generator) for _ in range(_VALIDATION_BATCHES)]
         self._num_steps = 0
@@ -102,7 +104,8 @@ class Trainer:
     @property
     def hours_heard(self) -> float:
         """How much of mixtures it has trained on."""
-        return self._num_steps * BATCH_SIZE * _NUM_SAMPLES / 8000 / 3600
+        num_samples = self._num_steps * BATCH_SIZE * self._num_samples
+        return num_samples / self._sample_rate / 3600  # type: ignore[no-any-return]
 
     def train(self, num_steps: int, rate: float) -> float:
         """Takes steps.
