@@ -71,7 +71,7 @@ verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, an
 model: .venv/synced  ## Make the model that ships: CORPORA="folder folder", NOISE, ROOMS [START]
 	@test -n "$(CORPORA)" -a -n "$(NOISE)" -a -n "$(ROOMS)" || \
 	    { echo 'say make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300] [START=bundle]' >&2; exit 1; }
-	$(PYTHON) -m training.default_model $(foreach folder,$(CORPORA),--corpus $(folder)) --noise $(NOISE) \
+	$(PYTHON) -m experiments.default_model $(foreach folder,$(CORPORA),--corpus $(folder)) --noise $(NOISE) \
 	    --rooms $(ROOMS) --minutes $(or $(MINUTES),300) $(if $(START),--start_from $(START)) \
 	    --work build/model --output build/model/two_speakers_8k
 

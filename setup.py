@@ -44,10 +44,10 @@ setup(
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
     package_data={
-        "beam_jobs": ["models/**", "presets/*.json", "templates/*"],
+        "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
         "schemas": ["*.json"],
         "scoring": ["templates/*"],
-        "training": ["configs/*.json", "default_model/recipes/*.json"],
+        "training": ["configs/*.json"],
     },
     install_requires=[
         "apache-beam==2.72.*",

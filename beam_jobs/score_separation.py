@@ -10,18 +10,19 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_jobs import files
-from beam_jobs.dataset_folder import is_complete
-from beam_jobs.failures import DONE, SOME_REJECTED, follow
-from beam_jobs.options import UsageError, choose_runner, parse_options, run_pipeline
-from beam_jobs.rejected import Rejected, read_rejected
-from beam_jobs.separation.naming import fill_template
-from beam_jobs.separation.scoring import References
-from beam_jobs.separation.scoring_transforms import (
+from beam_jobs.dataset.folder import is_complete
+from beam_jobs.runtime.dead_letters import Rejected, read_rejected
+from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
+from beam_jobs.runtime.options import UsageError, parse_options
+from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.separation.archive_scores import References
+from beam_jobs.separation.output_names import fill_template
+from beam_jobs.separation.score_transforms import (
     ScoreAgainstDataset,
     ScoreAgainstFiles,
     ScoreArchive,
 )
+from beam_jobs.storage import files
 from schemas.dataset import DATASET, parse_dataset
 from schemas.ledger import LEDGER, REJECTED
 from scoring.diarisation import require_pyannote
@@ -34,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
     """Follows a command line and returns the exit status.
 
     Raises:
-        ValueError: it can't be followed; the message says what to change.
+        UserError: it can't be followed; the message says what to change.
         OSError: the archive or the dataset can't be read.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
@@ -44,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     for name in (TEXT, PAGE):
         # A report of an earlier run would pass for this one's.
         files.remove(output, name)
-    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+    pipeline = make_pipeline(beam_options)
     not_separated = [
         Rejected(one.path, f"not separated: {one.reason}")
         for one in read_rejected(files.join(archive, REJECTED))
@@ -77,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
-    return follow(argv, run, job="score_separation", resumes=False)
+    return run_command(argv, run, name="score_separation", resumes=False)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,15 +13,16 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_jobs import files
-from beam_jobs.failures import DONE, SOME_REJECTED, follow
-from beam_jobs.options import choose_runner, parse_options, run_pipeline
-from beam_jobs.rejected import read_rejected
-from beam_jobs.separation.encoding import OutputError
-from beam_jobs.separation.models import DEFAULT_MODEL, Model, ModelError, describe_model
-from beam_jobs.separation.naming import FIELDS, check_collisions, list_inputs
+from beam_jobs.runtime.dead_letters import read_rejected
+from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
+from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.separation.archive_transforms import SeparateArchive
+from beam_jobs.separation.inputs import list_inputs
+from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
+from beam_jobs.separation.output_names import FIELDS, check_collisions
 from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
-from beam_jobs.separation.transforms import SeparateArchive
+from beam_jobs.storage import files
 from schemas.ledger import REJECTED, REPORT, RUNS, SUMMARY, Parameters
 
 
@@ -29,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
     """Follows a command line and returns the exit status.
 
     Raises:
-        ValueError: it can't be followed; the message says what to change.
+        UserError: it can't be followed; the message says what to change.
         OSError: the inputs or the model can't be read.
     """
     start_s = time.monotonic()
@@ -51,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
         flush=True,
     )
     counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
-    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
+    pipeline = make_pipeline(beam_options)
     (
         pipeline
         | "Inputs" >> beam.Create(inputs)
@@ -87,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _render_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> str:
     # Matplotlib takes half a second to import.
-    from beam_jobs.separation.report import read_excerpt, render_report  # noqa: PLC0415
+    from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
 
     names = model.source_names
     return render_report(
@@ -101,7 +102,7 @@ def _render_report(summary: Mapping[str, Any], counts: Counts, model: Model, out
 
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
-    return follow(argv, run, job="separate_archive", foreseen=(OutputError, ModelError))
+    return run_command(argv, run, name="separate_archive")
 
 
 def build_parser() -> argparse.ArgumentParser:

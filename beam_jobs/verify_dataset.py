@@ -4,187 +4,18 @@ python -m beam_jobs.verify_dataset --dataset FOLDER [--report FILE] [any Beam op
 """
 
 import argparse
-import dataclasses
-import itertools
 import json
 import os
 import sys
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
-import apache_beam as beam
-import numpy as np
-from apache_beam.transforms.combiners import ToList
-
-from beam_jobs import files
-from beam_jobs.failures import DONE, FAILED, follow
-from beam_jobs.options import choose_runner, parse_options, run_pipeline
-from beam_jobs.stored_mixtures import open_dataset
+from beam_jobs.dataset.reading import open_dataset
+from beam_jobs.dataset.verify_transforms import FindDamage, WriteDamage
+from beam_jobs.runtime.exit_status import DONE, FAILED, run_command
+from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.storage import files
 from schemas import dataset
-from schemas.dataset import Dataset, ShardInfo
-from schemas.recipe import parse_recipe
-from schemas.tfrecord import decode_example, read_records
-
-
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Damage:
-    """One line of the report.
-
-    Attributes:
-        path: the file, relative to the dataset.
-        reason: what is wrong with it.
-    """
-
-    path: str
-    reason: str
-
-
-def verify_files(folder: str, described: Dataset) -> Iterator[Damage]:
-    """Yields what is wrong with the files that are not shards.
-
-    Args:
-        folder: the dataset's.
-        described: what `dataset.json` says.
-    """
-    if files.read_bytes(files.join(folder, dataset.DATASET)) != described.to_json().encode():
-        yield Damage(dataset.DATASET, "not as it was written")
-    if files.read_bytes(files.join(folder, dataset.COMPLETED)) != described.completed.encode():
-        yield Damage(dataset.COMPLETED, f"does not belong to {dataset.DATASET}: one was changed")
-    for name, expected in described.files.items():
-        path = files.join(folder, name)
-        if not files.exists(path):
-            yield Damage(name, "missing")
-        elif files.checksum(path)[1] != expected:
-            yield Damage(name, f"its checksum is not the one in {dataset.DATASET}")
-
-
-def verify_shard(folder: str, described: Dataset, info: ShardInfo) -> Iterator[Damage]:
-    """Yields what is wrong with a shard, and with the file of its recipes.
-
-    Args:
-        folder: the dataset's.
-        described: what `dataset.json` says.
-        info: what it says of the shard.
-    """
-    name = info.shard.tfrecord(described.name)
-    path = files.join(folder, name)
-    if not files.exists(path):
-        yield Damage(name, "missing")
-        return
-    num_bytes, crc32c = files.checksum(path)
-    if num_bytes != info.num_bytes:
-        yield Damage(name, f"{num_bytes} bytes where {dataset.DATASET} has {info.num_bytes}")
-    elif crc32c != info.crc32c:
-        yield Damage(name, f"its checksum is not the one in {dataset.DATASET}")
-    recipes = []
-    try:
-        with files.open_file(path, compressed=bool(described.compression)) as file:
-            for number, record in enumerate(read_records(file)):
-                features = cast(Mapping[str, Any], decode_example(record))
-                for reason in check_record(features, described):
-                    yield Damage(name, f"record {number}: {reason}")
-                recipes.append(features["recipe"][0])
-    except (ValueError, LookupError, EOFError, OSError, zlib.error) as error:
-        yield Damage(name, f"after {len(recipes)} records: {error}")
-        return
-    if len(recipes) != info.num_mixtures:
-        yield Damage(name, f"{len(recipes)} records where there were {info.num_mixtures}")
-    yield from _verify_recipes(folder, info.shard.recipes, recipes)
-
-
-def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[str]:
-    """Yields what is wrong with a record whose checksums are right.
-
-    Args:
-        features: of the record.
-        described: the dataset.
-
-    Raises:
-        ValueError: its recipe is none, or its audio not 16-bit.
-        LookupError: it lacks a feature.
-    """
-    recipe = parse_recipe(features["recipe"][0], "recipe")
-    mixture = np.frombuffer(features["mixture"][0], np.int16)
-    parts = np.frombuffer(features["sources"][0], np.int16)
-    num_sources = num_parts = len(recipe.rows)
-    if recipe.noise is not None:
-        parts = np.concatenate([parts, np.frombuffer(features["noise"][0], np.int16)])
-        num_parts += 1
-    if features["id"][0].decode() != recipe.id:
-        yield "its id is not that of its recipe"
-    if {features["sample_rate"][0], recipe.sample_rate} != {described.sample_rate}:
-        yield f"its sample rate is not the one in {dataset.DATASET}"
-    if num_sources != described.num_sources:
-        yield f"{num_sources} sources where {dataset.DATASET} has {described.num_sources}"
-    if recipe.num_channels != described.num_channels:
-        yield f"{recipe.num_channels} channels where {dataset.DATASET} has {described.num_channels}"
-    if (recipe.mixture is not None) != described.mixture_given:
-        yield f"its mixture is given where {dataset.DATASET} says a sum, or the other way round"
-    num_values = recipe.num_samples * recipe.num_channels
-    if len(mixture) != num_values or len(parts) != num_parts * len(mixture):
-        yield "its audio is not as long as its recipe says"
-    elif recipe.has_rooms and len(features["dry_sources"][0]) != len(features["sources"][0]):
-        yield "its dry sources are not as long as its sources"
-    elif recipe.mixture is None and (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
-        yield "its mixture is not the sum of its parts"
-
-
-def _verify_recipes(folder: str, name: str, recipes: Sequence[bytes]) -> Iterator[Damage]:
-    path = files.join(folder, name)
-    if not files.exists(path):
-        yield Damage(name, "missing")
-        return
-    with files.open_file(path) as file:
-        lines = file.read().split(b"\n")
-    for number, (line, recipe) in enumerate(itertools.zip_longest(lines, [*recipes, b""]), 1):
-        if line != recipe:
-            yield Damage(name, f"line {number} is not the recipe in the shard")
-            return
-
-
-class WriteDamage(beam.DoFn):
-    """Writes the report. Input: all `Damage`. Output: how many."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def process(self, element: Iterable[Damage]) -> Iterator[int]:
-        """Writes the report, of nothing too: whoever started the job waits for it."""
-        damages = sorted(element)
-        lines = [json.dumps(dataclasses.asdict(damage)) + "\n" for damage in damages]
-        files.write_text(self._path, "".join(lines))
-        yield len(damages)
-
-
-def verify_dataset(
-    root: beam.Pipeline, folder: str, described: Dataset, *, report_path: str
-) -> None:
-    """Adds the steps of this job to a pipeline.
-
-    Args:
-        root: the pipeline.
-        folder: the dataset's.
-        described: what `dataset.json` says.
-        report_path: where the damage is written.
-    """
-    of_files = (
-        root
-        | "Folder" >> beam.Create([folder])
-        | "VerifyFiles" >> beam.FlatMap(verify_files, described)
-    )
-    of_shards = (
-        root
-        | "Shards" >> beam.Create(described.shards)
-        | "SpreadShards" >> beam.Reshuffle()
-        | "VerifyShards" >> beam.FlatMap(lambda info: verify_shard(folder, described, info))
-    )
-    (
-        (of_files, of_shards)
-        | "AllDamage" >> beam.Flatten()
-        | "CollectDamage" >> ToList()
-        | "WriteDamage" >> beam.ParDo(WriteDamage(report_path))
-    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -209,15 +40,19 @@ def run(argv: Sequence[str]) -> int:
     """Follows a command line and returns the exit status.
 
     Raises:
-        ValueError: not a dataset, or a command line that can't be followed.
+        UserError: not a dataset, or a command line that can't be followed.
         OSError: the dataset can't be read, or the report not be written.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     folder = files.absolute(arguments.dataset)
     described = open_dataset(folder)
     report_path = arguments.report or files.join(folder, dataset.DAMAGE)
-    pipeline = beam.Pipeline(runner=choose_runner(beam_options), options=beam_options)
-    verify_dataset(pipeline, folder, described, report_path=report_path)
+    pipeline = make_pipeline(beam_options)
+    (
+        pipeline
+        | "FindDamage" >> FindDamage(folder, described)
+        | "WriteDamage" >> WriteDamage(report_path)
+    )
     if not run_pipeline(pipeline, beam_options):
         return DONE
     damages = [json.loads(line) for line in files.read_text(report_path).splitlines()]
@@ -237,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Follows a command line; whatever happens, the last line says how it ended."""
-    return follow(argv, run, job="verify_dataset", resumes=False)
+    return run_command(argv, run, name="verify_dataset", resumes=False)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_jobs.separation.alignment import Aligner, best_order
-from beam_jobs.separation.framing import Framing, Samples, cut_windows
 from beam_jobs.separation.models import describe_model
-from beam_jobs.separation.separators import load_separator
+from beam_jobs.separation.separator import load_separator
+from beam_jobs.separation.voices import Aligner, best_order
+from beam_jobs.separation.windows import Framing, cut_windows
 from schemas.dataset import DATASET, parse_dataset
+from schemas.pcm import Samples
 from schemas.tfrecord import read_records
 from scoring.metrics import si_sdr_db
 from scoring.mixtures import EvaluatedMixture, decode_mixture

@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from beam_jobs.catalogue import SCHEMA, Catalogue
-from beam_jobs.planning import Plan, PlanOptions
-from beam_jobs.quality import Quality
-from beam_jobs.rendering import Scratch, encode_mixture, keep_freed_memory, render
+from beam_jobs.corpora.catalogue import SCHEMA, Catalogue
+from beam_jobs.quality.measures import Quality
+from beam_jobs.recipes.drawn_plan import DrawnPlan
+from beam_jobs.recipes.plan import PlanOptions
+from beam_jobs.rendering.render import Scratch, encode_mixture, render
+from beam_jobs.runtime.workarounds import keep_freed_memory
 from schemas.recipe import Utterance
 from schemas.recipe_config import parse_recipe_config
 
@@ -65,7 +67,7 @@ def write_sounds(root: Path, corpus: str, count: int, durations_s: tuple[float, 
     return sounds
 
 
-def time_mixture(plan: Plan, roots: dict[str, str], count: int) -> float:
+def time_mixture(plan: DrawnPlan, roots: dict[str, str], count: int) -> float:
     """Seconds of a core that a mixture takes."""
     scratch, quality = Scratch(), Quality()
     drafts = [draft for shard in plan.shards for draft in plan.drafts(shard)][:count]
@@ -100,7 +102,7 @@ def main() -> None:
                 num_shards=1,
                 sounds={name: name for name, is_on in sounds.items() if is_on},
             )
-            plans[name] = Plan(Catalogue(pa.Table.from_pylist(rows, schema=SCHEMA)), options)
+            plans[name] = DrawnPlan(Catalogue(pa.Table.from_pylist(rows, schema=SCHEMA)), options)
         for plan in plans.values():
             # What is imported late is imported now.
             time_mixture(plan, roots, 2)

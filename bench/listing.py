@@ -57,7 +57,7 @@ def count(by_beam: bool, answer: "multiprocessing.SimpleQueue[tuple[int, float, 
     from apache_beam.io.gcp import gcsio
     from google.cloud.storage import Client
 
-    from beam_jobs import files
+    from beam_jobs.storage import files
 
     # Whoever has no credentials waits half a minute for their being found.
     gcsio.create_storage_client = lambda _: Client.create_anonymous_client()

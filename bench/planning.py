@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from beam_jobs.catalogue import SCHEMA, Catalogue, write_table
-from beam_jobs.planning import Plan, PlanOptions
-from beam_jobs.presets import load_recipe_config
-from beam_jobs.splits import parse_shares
+from beam_jobs.corpora.catalogue import SCHEMA, Catalogue, write_table
+from beam_jobs.recipes.drawn_plan import DrawnPlan
+from beam_jobs.recipes.plan import PlanOptions
+from beam_jobs.recipes.presets import load_recipe_config
+from beam_jobs.recipes.splits import parse_shares
 
 NUM_UTTERANCES, NUM_SPEAKERS = 1_000_000, 2_000
 NUM_SHARDS = 200
@@ -58,7 +59,7 @@ def measure_ways() -> None:
     }
     print("us a recipe   us an utterance")
     for name, config in ways.items():
-        plan = Plan(catalogue, PlanOptions(config, 0, parse_shares("train=1"), 1_000_000, 0))
+        plan = DrawnPlan(catalogue, PlanOptions(config, 0, parse_shares("train=1"), 1_000_000, 0))
         start = time.process_time()
         num_recipes = num_utterances = 0
         for shard in plan.shards[:NUM_SHARDS]:

@@ -40,7 +40,7 @@ BARE = """
 import sys, time
 import numpy as np
 from beam_jobs.separation.models import describe_model
-from beam_jobs.separation.separators import load_separator
+from beam_jobs.separation.separator import load_separator
 model = describe_model("spleeter:2stems")
 separator = load_separator(model)
 magnitudes = np.abs(np.random.default_rng(0).standard_normal((1, 512, 1024, 2))).astype("f")

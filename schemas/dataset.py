@@ -9,12 +9,13 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import google_crc32c
 
+from schemas.errors import UserError
 from schemas.validation import load_document
 
 VERSION = 1
@@ -146,6 +147,36 @@ def parse_dataset(text: str | bytes, origin: str) -> Dataset:
     )
     document["instruments"] = tuple(document.get("instruments", ()))
     return Dataset(**document)
+
+
+class UnfinishedDatasetError(UserError):
+    """The folder holds no dataset, or one whose job has not finished."""
+
+
+def open_dataset(
+    folder: str, *, exists: Callable[[str], bool], read: Callable[[str], str | bytes]
+) -> Dataset:
+    """Reads `dataset.json` of a finished dataset.
+
+    Args:
+        folder: the dataset's, on any file system.
+        exists: tells whether there is a file at a path.
+        read: reads the file at a path.
+
+    Raises:
+        UnfinishedDatasetError: the folder holds no dataset, or an unfinished one.
+        InvalidDocumentError: the description does not follow its schema.
+    """
+    folder = folder.rstrip("/")
+    if not exists(f"{folder}/{COMPLETED}"):
+        raise UnfinishedDatasetError(
+            f"{folder}: no {COMPLETED} file: not a dataset, or one whose job has not finished:"
+            " start that job again with the same output, and it goes on where it stopped"
+        )
+    path = f"{folder}/{DATASET}"
+    if not exists(path):
+        raise UnfinishedDatasetError(f"{path}: missing: copy the dataset again")
+    return parse_dataset(read(path), path)
 
 
 def dataset_name(folder: str) -> tuple[str, str]:

@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from schemas.errors import UserError
+
 Feature = bytes | memoryview | Sequence[bytes] | Sequence[int] | Sequence[float]
 """One feature. Bytes stand for a list of one; the first value's type decides the list's type."""
 
@@ -21,7 +23,7 @@ _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 _LENGTH_DELIMITED = 2
 
 
-class CorruptRecordError(ValueError):
+class CorruptRecordError(UserError):
     """A TFRecord file is cut off, a checksum fails, or a record is not a `tf.train.Example`."""
 
 

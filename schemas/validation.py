@@ -8,8 +8,10 @@ from typing import Any
 
 import jsonschema
 
+from schemas.errors import UserError
 
-class InvalidDocumentError(ValueError):
+
+class InvalidDocumentError(UserError):
     """A document does not follow its schema; the message names the place and what stands there."""
 
 

@@ -9,13 +9,15 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterable, Sequence
 
+from schemas.errors import UserError
+
 COLLAR_S = 0.25
 
 Turns = Sequence[tuple[str, float, float]]
 """Who speaks, from when, and until when, in seconds."""
 
 
-class PyannoteMissingError(ValueError):
+class PyannoteMissingError(UserError):
     """The package that measures is not installed."""
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.signal
 
-Audio = npt.NDArray[np.float32]
+from schemas.pcm import Samples
+
 Pairwise = npt.NDArray[np.float64]
 
 _EPSILON = 1e-10
@@ -34,9 +35,9 @@ class Block:
         mixture: [samples].
     """
 
-    estimates: Audio
-    sources: Audio
-    mixture: Audio
+    estimates: Samples
+    sources: Samples
+    mixture: Samples
 
     def alone(self) -> "tuple[Block]":
         """The blocks of a mixture that this is all of, for `measure`."""
@@ -57,7 +58,7 @@ def _optional(name: str) -> ModuleType | None:
 _BSS_EVAL, _PESQ, _STOI = _optional("fast_bss_eval"), _optional("pesq"), _optional("pystoi")
 
 
-def si_sdr_db(estimates: Audio, sources: Audio) -> Pairwise:
+def si_sdr_db(estimates: Samples, sources: Samples) -> Pairwise:
     """The scale-invariant signal-to-distortion ratio of each estimate for each source.
 
     Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
@@ -117,7 +118,7 @@ def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[i
     return measures | {name: float(np.mean(all_)) for name, all_ in values.items()}, order
 
 
-def ideal_ratio_mask(sources: Audio, mixture: Audio, sample_rate: int) -> Audio:
+def ideal_ratio_mask(sources: Samples, mixture: Samples, sample_rate: int) -> Samples:
     """What masks on magnitudes could do at best, more or less: they are made from the sources.
 
     Args:
@@ -133,7 +134,7 @@ def ideal_ratio_mask(sources: Audio, mixture: Audio, sample_rate: int) -> Audio:
     *spectra, mixture_spectrum = scipy.signal.stft(np.vstack([sources, mixture]), **framing)[2]
     magnitudes = np.abs(spectra)
     masks = magnitudes / (magnitudes.sum(axis=0) + _EPSILON)
-    separated: Audio = scipy.signal.istft(masks * mixture_spectrum, **framing)[1]
+    separated: Samples = scipy.signal.istft(masks * mixture_spectrum, **framing)[1]
     return separated[:, : len(mixture)].astype(np.float32)
 
 
@@ -152,7 +153,7 @@ def overlap_ratio(intervals_s: list[tuple[float, float]]) -> float:
     return overlapped_s / active_s if active_s else 0.0
 
 
-def level_difference_db(blocks: Iterable[Audio]) -> float:
+def level_difference_db(blocks: Iterable[Samples]) -> float:
     """The level of the loudest source over that of the quietest, by the RMS of where they sound.
 
     Args:
@@ -175,7 +176,7 @@ class _Products:
         self._estimate_energies: Pairwise = np.zeros((1, 1))
         self._source_energies: Pairwise = np.zeros((1, 1))
 
-    def add(self, estimates: Audio, sources: Audio) -> None:
+    def add(self, estimates: Samples, sources: Samples) -> None:
         """Adds the products of further samples."""
         estimates, sources = estimates.astype(np.float64), sources.astype(np.float64)
         self._products = self._products + estimates @ sources.T

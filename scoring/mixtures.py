@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from schemas.pcm import FULL_SCALE, Samples
 from schemas.recipe import Recipe, parse_recipe
 from schemas.tfrecord import decode_example
-from scoring.metrics import Audio
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +21,8 @@ class EvaluatedMixture:
     """
 
     recipe: Recipe
-    mixture: Audio
-    sources: Audio
+    mixture: Samples
+    sources: Samples
 
 
 def decode_mixture(example: bytes, origin: str) -> EvaluatedMixture:
@@ -39,9 +39,9 @@ def decode_mixture(example: bytes, origin: str) -> EvaluatedMixture:
     features: dict[str, Any] = decode_example(example)
     recipe = parse_recipe(features["recipe"][0], origin)
 
-    def mono(samples: bytes) -> Audio:
+    def mono(samples: bytes) -> Samples:
         pcm = np.frombuffer(samples, np.int16).reshape(-1, recipe.num_samples, num_channels)
-        audio: Audio = pcm.mean(axis=2, dtype=np.float32) / np.float32(32768)
+        audio: Samples = pcm.mean(axis=2, dtype=np.float32) / np.float32(FULL_SCALE)
         return audio
 
     num_channels = len(features["mixture"][0]) // 2 // recipe.num_samples

@@ -15,7 +15,9 @@ import numpy as np
 import soundfile
 import tensorflow as tf
 
-from scoring.metrics import Audio, Block, ideal_ratio_mask, level_difference_db, measure
+from schemas.errors import UserError
+from schemas.pcm import Samples
+from scoring.metrics import Block, ideal_ratio_mask, level_difference_db, measure
 from scoring.mixtures import EvaluatedMixture, decode_mixture
 from scoring.report import AUDIO, TEXT, render_reports
 from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED, Result, find_groups, name_audio
@@ -26,7 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 _NUM_PLAYERS = 12
 
-Separate = Callable[[Audio], Audio]
+Separate = Callable[[Samples], Samples]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         results = evaluate(options.model_dir, options.dataset, options.output)
-    except (ValueError, OSError, tf.errors.OpError) as error:
+    except (UserError, OSError, tf.errors.OpError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(render_reports(results)[TEXT])
@@ -60,7 +62,7 @@ def evaluate(model_dirs: list[str], dataset: str, output: str) -> list[Result]:
     for model_dir in model_dirs:
         name = PurePosixPath(model_dir.rstrip("/")).name
         if name in separators:
-            raise ValueError(f"two models are called {name}; the last folder's name is the model's")
+            raise UserError(f"two models are called {name}; the last folder's name is the model's")
         configuration, separator = ModelDir(model_dir).load_best()
         opened = open_dataset(dataset, configuration, ["test"])
         separators[name] = _separate_with(separator.separate, configuration.n_channels)
@@ -91,9 +93,9 @@ def _separate_with(separate: Callable[[tf.Tensor], tf.Tensor], num_channels: int
     signature = [tf.TensorSpec([None, None, num_channels], tf.float32)]
     function = tf.function(separate, input_signature=signature)
 
-    def separate_mono(mixture: Audio) -> Audio:
+    def separate_mono(mixture: Samples) -> Samples:
         waveform = np.repeat(mixture[np.newaxis, :, np.newaxis], num_channels, axis=2)
-        estimates: Audio = function(waveform)[0].numpy().mean(axis=-1)
+        estimates: Samples = function(waveform)[0].numpy().mean(axis=-1)
         return estimates
 
     return separate_mono

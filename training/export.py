@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, Provenance, parse_bundle
 from schemas.configuration import Configuration
+from schemas.errors import UserError
 from training.architectures import build_network
 from training.model_dir import ModelDir
 from training.separator import Separator
@@ -30,7 +31,7 @@ _STEREO = 2
 _MAX_CONTEXT_S = 0.5
 
 
-class BundleError(ValueError):
+class BundleError(UserError):
     """A bundle that can't be made, or that training can't go on from; the message says why."""
 
 
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         export(options.model_dir, options.output, window_s=options.window_s)
-    except (ValueError, OSError, tf.errors.OpError) as error:
+    except (UserError, OSError, tf.errors.OpError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

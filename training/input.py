@@ -27,6 +27,8 @@ from schemas.dataset import (
     ShardInfo,
     parse_dataset,
 )
+from schemas.errors import UserError
+from schemas.pcm import FULL_SCALE
 from schemas.tfrecord import CorruptRecordError, read_records
 
 Batch = dict[str, Any]
@@ -39,7 +41,6 @@ Pcm = dict[str, Any]
 [sources]; of one example, or with the batch in front."""
 
 _BYTES_PER_SAMPLE = 2
-_FULL_SCALE = 32768.0
 _SHUFFLE_BYTES = 1 << 28
 _PARALLEL_SHARDS = 8
 
@@ -47,7 +48,7 @@ _REMIX_GAIN_DB = 2.5
 _LEAD_S = 0.5
 
 
-class UnusableDatasetError(ValueError):
+class UnusableDatasetError(UserError):
     """A dataset that a model can't be trained or evaluated on; the message says why."""
 
 
@@ -280,7 +281,7 @@ def _cut(
 
 
 def _batch(examples: Pcm, configuration: Configuration) -> Batch:
-    signals = tf.cast(examples["pcm"], tf.float32) / _FULL_SCALE
+    signals = tf.cast(examples["pcm"], tf.float32) / FULL_SCALE
     mixture, sources = signals[:, 0], signals[:, 1:]
     if configuration.mixture == "sum_of_sources":
         mixture = tf.reduce_sum(sources, axis=1)

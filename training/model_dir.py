@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from schemas.configuration import Configuration, parse_configuration
+from schemas.errors import UserError
 from training.separator import Separator, build_separator
 
 _CONFIGURATION = "configuration.json"
@@ -36,7 +37,7 @@ _OF_THE_CHECKPOINT = (
 )
 
 
-class ModelDirError(ValueError):
+class ModelDirError(UserError):
     """A model's folder that can't be used; the message says why."""
 
 

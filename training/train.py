@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 
 from schemas.configuration import Configuration, parse_configuration
+from schemas.errors import UserError
 from training.export import read_weights
 from training.input import (
     Batch,
@@ -35,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 _AUDIO_EXAMPLES = 2
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(UserError, ArithmeticError):
     """The loss or a gradient is not a finite number; the message names the batch."""
 
 
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             max_steps=options.max_steps,
             max_minutes=options.max_minutes,
         )
-    except (ValueError, ArithmeticError, OSError, tf.errors.OpError) as error:
+    except (UserError, OSError, tf.errors.OpError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -101,7 +102,7 @@ def train(
 
     Raises:
         UnusableDatasetError: the dataset can't be used, or does not fit the configuration.
-        ValueError: the devices can't divide a batch among them.
+        UserError: the devices can't divide a batch among them.
         ModelDirError: the folder holds another model, or can't be written.
         BundleError: the network of `start_from` is another one.
         DivergedError: the loss is not a number; the last checkpoint is from before.
@@ -133,7 +134,7 @@ def _choose_strategy(devices: Sequence[str], batch_size: int) -> tf.distribute.S
     if len(devices) < 2:
         return tf.distribute.get_strategy()
     if batch_size % len(devices):
-        raise ValueError(
+        raise UserError(
             f"batch_size {batch_size} can't be divided among {len(devices)} devices: make it a "
             "multiple in the configuration, or hide some by CUDA_VISIBLE_DEVICES"
         )

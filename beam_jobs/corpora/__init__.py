@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator
 
-from beam_jobs import files
 from beam_jobs.corpora import (
     common_voice,
     kaldi,
@@ -16,7 +15,9 @@ from beam_jobs.corpora import (
     vctk,
 )
 from beam_jobs.corpora.layout import SOUNDS, Candidate, Corpus, Layout, audio_paths
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
+from schemas.errors import UserError
 
 # In the order of trying: the last one takes whatever is in folders.
 LAYOUTS: tuple[Layout, ...] = (
@@ -39,7 +40,7 @@ def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     What the layout can't place is yielded with the reason.
 
     Raises:
-        ValueError: there is no such layout.
+        UserError: there is no such layout.
     """
     if corpus.layout in SOUNDS:
         return sounds.candidates(corpus)
@@ -50,19 +51,19 @@ def choose_layout(corpus: Corpus) -> Layout:
     """The layout that a corpus names or looks like.
 
     Raises:
-        ValueError: there is no layout of that name, or none for such a manifest.
+        UserError: there is no layout of that name, or none for such a manifest.
     """
     names = ", ".join(layout.NAME for layout in LAYOUTS)
     if corpus.layout:
         for layout in LAYOUTS:
             if corpus.layout == layout.NAME:
                 return layout
-        raise ValueError(f"--corpus_format={corpus.layout}: there is {names}")
+        raise UserError(f"--corpus_format={corpus.layout}: there is {names}")
     first_paths = [] if corpus.manifest else list(itertools.islice(audio_paths(corpus), 20))
     for layout in LAYOUTS:
         if layout.recognises(corpus, first_paths):
             return layout
-    raise ValueError(
+    raise UserError(
         f"--corpus={files.join(corpus.root, corpus.manifest)}: not a manifest that is known:"
         f" --corpus_format says what it is, of {names}"
     )

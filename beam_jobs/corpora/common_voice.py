@@ -5,10 +5,10 @@ Source: https://github.com/common-voice/cv-dataset. What is not validated is lef
 
 from collections.abc import Iterator, Sequence
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
 from beam_jobs.corpora.manifest import BadLineError, read_candidates, read_lines, text_field
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
 
 NAME = "common_voice"
 

@@ -5,7 +5,6 @@ Source: https://kaldi-asr.org/doc/data_prep.html.
 
 from collections.abc import Iterator, Sequence
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
 from beam_jobs.corpora.manifest import (
     BadLineError,
@@ -14,7 +13,8 @@ from beam_jobs.corpora.manifest import (
     read_lines,
     seconds_field,
 )
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
 
 NAME = "kaldi"
 

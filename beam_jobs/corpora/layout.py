@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from beam_jobs.audio import PYAV_SUFFIXES, SNDFILE_SUFFIXES
-from beam_jobs.files import exists, find_paths, is_remote, join
-from beam_jobs.rejected import Rejected
+from beam_jobs.audio.types import PYAV_SUFFIXES, SNDFILE_SUFFIXES
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage.files import exists, find_paths, is_remote, join
+from schemas.errors import UserError
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
@@ -89,7 +90,7 @@ def parse_corpora(
     """Makes corpora of the folders, manifests and glob patterns of a command line.
 
     Raises:
-        ValueError: no such folder or manifest, two corpora of one name, or a pattern without a
+        UserError: no such folder or manifest, two corpora of one name, or a pattern without a
             speaker.
     """
     corpora = tuple(_parse_corpus(argument, layout, speaker_regex) for argument in arguments)
@@ -101,12 +102,12 @@ def check_names(corpora: Iterable[Corpus]) -> None:
     """Sees that recipes can tell corpora apart.
 
     Raises:
-        ValueError: two of one name.
+        UserError: two of one name.
     """
     roots: dict[str, str] = {}
     for corpus in corpora:
         if corpus.name in roots:
-            raise ValueError(
+            raise UserError(
                 f"--{corpus.layout if corpus.layout in SOUNDS else 'corpus'}: both"
                 f" {roots[corpus.name]} and {corpus.root} would be called {corpus.name!r}: rename"
                 " one of them"
@@ -128,7 +129,7 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
             root = "/" + root.lstrip("/.")
         _check_speaker_regex(argument, speaker_regex)
     if not is_remote(root) and not os.path.isdir(root):
-        raise ValueError(f"--corpus={argument}: there is no folder or manifest {root}")
+        raise UserError(f"--corpus={argument}: there is no folder or manifest {root}")
     return Corpus(folder_name(root), root, pattern, layout, speaker_regex)
 
 
@@ -140,16 +141,16 @@ def folder_name(root: str) -> str:
 
 def _check_speaker_regex(argument: str, speaker_regex: str) -> None:
     if not speaker_regex:
-        raise ValueError(
+        raise UserError(
             f"--corpus={argument}: a pattern needs --speaker_regex, to find the speaker in a path,"
             " such as '([^/]+)/[^/]*$' for the folder's name"
         )
     try:
         groups = re.compile(speaker_regex).groups
     except re.error as error:
-        raise ValueError(f"--speaker_regex={speaker_regex}: {error}") from None
+        raise UserError(f"--speaker_regex={speaker_regex}: {error}") from None
     if groups != 1:
-        raise ValueError(f"--speaker_regex={speaker_regex}: put the speaker, alone, in parentheses")
+        raise UserError(f"--speaker_regex={speaker_regex}: put the speaker, alone, in parentheses")
 
 
 def audio_paths(corpus: Corpus) -> Iterator[str]:

@@ -6,7 +6,6 @@ Source: Lhotse, "Representing a corpus" and "Cuts".
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
 from beam_jobs.corpora.manifest import (
     BadLineError,
@@ -20,7 +19,9 @@ from beam_jobs.corpora.manifest import (
     seconds_field,
     text_field,
 )
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
+from schemas.errors import UserError
 
 NAME = "lhotse"
 
@@ -81,7 +82,7 @@ def _read_recordings(supervisions_path: str) -> dict[str, dict[str, Any]]:
     folder, slash, name = supervisions_path.rpartition("/")
     path = folder + slash + name.replace("supervisions", "recordings")
     if path == supervisions_path or not files.exists(path):
-        raise ValueError(
+        raise UserError(
             f"--corpus={supervisions_path}: no manifest of its recordings beside it: name"
             " *_supervisions_*.jsonl where *_recordings_*.jsonl is too, or a manifest of cuts"
         )

@@ -8,15 +8,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
+from schemas.errors import UserError
 
 # So many lines tell what a manifest is, even if some of them are broken.
 _NUM_PROBED = 20
 
 
-class BadLineError(ValueError):
+class BadLineError(UserError):
     """A line of a manifest can't be used; the message says why."""
 
 

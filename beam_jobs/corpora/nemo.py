@@ -6,7 +6,6 @@ Source: NVIDIA NeMo, "Preparing Custom ASR Data" and "Speaker Recognition: Datas
 import os
 from collections.abc import Iterator, Sequence
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
 from beam_jobs.corpora.manifest import (
     corpus_path,
@@ -16,7 +15,8 @@ from beam_jobs.corpora.manifest import (
     seconds_field,
     text_field,
 )
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
 
 NAME = "nemo"
 

@@ -4,9 +4,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
 
 NAME = "pattern"
 

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Iterator
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, folder_name
+from beam_jobs.storage import files
+from schemas.errors import UserError
 
 
 def parse_sounds(option: str, folder: str) -> Corpus:
@@ -15,10 +16,10 @@ def parse_sounds(option: str, folder: str) -> Corpus:
         folder: its value.
 
     Raises:
-        ValueError: there is no such folder.
+        UserError: there is no such folder.
     """
     if not (files.is_remote(folder) or os.path.isdir(folder)):
-        raise ValueError(f"--{option}={folder}: there is no folder {folder}")
+        raise UserError(f"--{option}={folder}: there is no folder {folder}")
     return Corpus(folder_name(folder), folder, layout=option)
 
 

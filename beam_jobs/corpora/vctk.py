@@ -6,9 +6,9 @@ Source: https://doi.org/10.7488/ds/2645; `speaker-info.txt` has the genders.
 import re
 from collections.abc import Iterator, Sequence
 
-from beam_jobs import files
 from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, find_beside, parse_gender
-from beam_jobs.rejected import Rejected
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
 
 NAME = "vctk"
 

@@ -1,7 +1,7 @@
 """What an archive job has finished."""
 
-from beam_jobs import files
-from beam_jobs.separation.naming import InputFile, input_version
+from beam_jobs.separation.inputs import InputFile, input_version
+from beam_jobs.storage import files
 from schemas.ledger import InputVersion, LedgerRecord, Parameters, parse_ledger_record
 from schemas.validation import InvalidDocumentError
 

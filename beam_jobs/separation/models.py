@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_jobs import files
-from beam_jobs.separation.framing import Framing, crossfade_framing, spleeter_framing
+from beam_jobs.separation.windows import Framing, crossfade_framing, spleeter_framing
+from beam_jobs.storage import files
 from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
+from schemas.errors import UserError
 
 DEFAULT_MODEL = str(Path(__file__).parents[1] / "models/default")
 
@@ -25,7 +26,7 @@ _STOCK_PREFIX = "spleeter:"
 _CHECKPOINT = "checkpoint"
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """What `--model` names is not a model that can be used; the message says what to do."""
 
 

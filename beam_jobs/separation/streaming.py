@@ -13,18 +13,22 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from beam_jobs import files
-from beam_jobs.audio import AudioHeader, UnusableAudioError, read_blocks
-from beam_jobs.separation.activity import Activity, format_rttm
-from beam_jobs.separation.alignment import Aligner
+from beam_jobs.audio.decoding import read_blocks
+from beam_jobs.audio.encoding import OPUS_SAMPLE_RATES, write_audio
+from beam_jobs.audio.resampling import resample_blocks
+from beam_jobs.audio.types import AudioHeader, UnusableAudioError
 from beam_jobs.separation.background import in_background
-from beam_jobs.separation.encoding import OPUS_SAMPLE_RATES, OutputError, write_audio, write_text
-from beam_jobs.separation.framing import OverlapAdd, Samples, cut_windows
+from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.separation.models import Model
-from beam_jobs.separation.naming import InputFile, input_version, output_paths
-from beam_jobs.separation.resampling import resample_blocks
-from beam_jobs.separation.separators import Separator
+from beam_jobs.separation.output_names import output_paths
+from beam_jobs.separation.separator import Separator
+from beam_jobs.separation.turns import Activity, format_rttm
+from beam_jobs.separation.voices import Aligner
+from beam_jobs.separation.windows import OverlapAdd, cut_windows
+from beam_jobs.storage import files
+from beam_jobs.storage.files import OutputError
 from schemas.ledger import Alignment, InputVersion, LedgerRecord, Output, Parameters
+from schemas.pcm import Samples
 
 RTTM_SUFFIX = ".rttm"
 
@@ -293,7 +297,9 @@ def _write_recording(
                 for turn in activity.turns(model.source_names, channel)
             ]
             paths = (*paths, recording.file.relative_path + RTTM_SUFFIX)
-            write_text(files.join(output, paths[-1]), format_rttm(recording.file.stem, turns))
+            files.write_output(
+                files.join(output, paths[-1]), format_rttm(recording.file.stem, turns)
+            )
     return LedgerRecord(
         path=recording.file.path,
         version=recording.version,

@@ -6,7 +6,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tones import write_tones
 
 from beam_jobs.separate_archive import main
-from beam_jobs.separation.report import read_excerpt
+from beam_jobs.separation.page import read_excerpt
 from beam_jobs.separation.summary import NUM_EXAMPLES, Counts, parse_counts
 
 SOURCES = ("speaker1", "speaker2")

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
+from beam_jobs.separation.inputs import InputFile
 from beam_jobs.separation.ledger import find_record, write_record
-from beam_jobs.separation.naming import InputFile
 from schemas.ledger import (
     Alignment,
     InputVersion,

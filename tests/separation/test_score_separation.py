@@ -6,7 +6,7 @@ import soundfile
 from small_datasets import build, write_corpus, write_recipe
 
 from beam_jobs import score_separation, separate_archive
-from beam_jobs.separation import scoring
+from beam_jobs.separation import archive_scores as scoring
 from schemas.tfrecord import read_records
 from scoring import diarisation
 from scoring.metrics import Block, measure

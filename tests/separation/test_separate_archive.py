@@ -15,8 +15,8 @@ import soundfile
 import soxr
 from tones import write_tones
 
+from beam_jobs.runtime import retries
 from beam_jobs.separate_archive import main
-from beam_jobs.separation import transforms
 from demo.speak_corpus import speak_corpus
 from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
@@ -273,7 +273,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 from beam_jobs.separate_archive import main
-from beam_jobs.separation import transforms
+from beam_jobs.runtime import retries
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -324,7 +324,7 @@ def test_inputs_model_and_outputs_may_all_be_remote(archive, bundle, monkeypatch
 @pytest.mark.parametrize(("num_failures", "status"), [(2, 0), (9, 3)])
 def test_reading_is_tried_again_a_few_times(archive, bundle, monkeypatch, num_failures, status):
     monkeypatch.setenv(remote.ROOT, str(archive))
-    monkeypatch.setattr(transforms, "_RETRY_AFTER_S", (0.01, 0.01))
+    monkeypatch.setattr(retries, "RETRY_AFTER_S", (0.01, 0.01))
     failures = [OSError("connection reset") for _ in range(num_failures)]
     monkeypatch.setattr(remote.ShelfFileSystem, "failures", failures)
     assert run(archive, bundle, "--input=shelf://calls/**.wav") == status

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tiny_models import SMALL, save_spleeter_model
 
-from beam_jobs.separation.framing import OverlapAdd, cut_windows
 from beam_jobs.separation.models import ModelError, describe_model
-from beam_jobs.separation.separators import load_separator
+from beam_jobs.separation.separator import load_separator
+from beam_jobs.separation.windows import OverlapAdd, cut_windows
 
 
 def _separate(model, separator, signal, batch_size=3):

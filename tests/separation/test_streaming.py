@@ -6,12 +6,12 @@ import pytest
 import soundfile
 from tones import write_tones
 
-from beam_jobs.audio import read_header
-from beam_jobs.separation.encoding import OutputError
+from beam_jobs.audio.decoding import read_header
+from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.separation.models import describe_model
-from beam_jobs.separation.naming import InputFile, input_version
-from beam_jobs.separation.separators import load_separator
+from beam_jobs.separation.separator import load_separator
 from beam_jobs.separation.streaming import Failure, Recording, separate_recordings
+from beam_jobs.storage.files import OutputError
 from schemas.ledger import LedgerRecord, Parameters
 
 

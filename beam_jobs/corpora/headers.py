@@ -1,0 +1,92 @@
+"""TODO."""
+
+import os
+
+from beam_jobs.audio.decoding import read_header
+from beam_jobs.audio.types import AudioHeader, UnusableAudioError
+from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
+from schemas.recipe import Utterance
+
+# Shorter than this is no speech; a file of one sample is what it is meant for.
+MIN_DURATION_S = 0.1
+
+# Manifests give the end of a file in decimals, and most of them two.
+_ROUNDING_S = 0.011
+
+
+def catalogue_utterance(
+    corpus: Corpus, candidate: Candidate | Rejected, *, prefix_names: bool
+) -> Utterance | Rejected:
+    """Reads the header of a candidate's file.
+
+    Args:
+        corpus: where the candidate is from.
+        candidate: what the corpus's layout says of it; what it rejects stays so.
+        prefix_names: whether to put the name of the corpus before the ids of utterance and speaker,
+            which are unique within one corpus only.
+    """
+    if isinstance(candidate, Rejected):
+        return candidate
+    path = files.join(corpus.root, candidate.path)
+    try:
+        _check_path(corpus, candidate.path)
+        header = read_header(path)
+        start, stop = _frames(candidate, header)
+        if stop - start < MIN_DURATION_S * header.sample_rate:
+            raise UnusableAudioError(f"shorter than {MIN_DURATION_S} s")
+    except UnusableAudioError as error:
+        origin = f": named in {candidate.origin}" if candidate.origin else ""
+        return Rejected(path, f"{error}{origin}")
+    prefix = f"{corpus.name}/" if prefix_names else ""
+    return Utterance(
+        id=prefix + candidate.utterance,
+        corpus=corpus.name,
+        path=candidate.path,
+        speaker=prefix + candidate.speaker,
+        gender=candidate.gender,
+        split=candidate.split,
+        start=start,
+        stop=stop,
+        sample_rate=header.sample_rate,
+        num_channels=header.num_channels,
+    )
+
+
+def _frames(candidate: Candidate, header: AudioHeader) -> tuple[int, int]:
+    """The frames of a candidate's time range.
+
+    Raises:
+        UnusableAudioError: the range leaves the file.
+    """
+    duration_s = header.num_frames / header.sample_rate
+    stop_s = duration_s if candidate.stop_s is None else candidate.stop_s
+    if candidate.start_s < 0 or max(candidate.start_s, stop_s - _ROUNDING_S) > duration_s:
+        raise UnusableAudioError(
+            f"a time range outside the file: {candidate.start_s:g} to {stop_s:g} s of"
+            f" {duration_s:g} s"
+        )
+    stop = min(round(stop_s * header.sample_rate), header.num_frames)
+    return round(candidate.start_s * header.sample_rate), stop
+
+
+def _check_path(corpus: Corpus, path: str) -> None:
+    if _printable(path) != path:
+        raise UnusableAudioError("the file's name is not UTF-8: rename it")
+    # A manifest may well name files elsewhere.
+    if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
+        return
+    root = os.path.realpath(corpus.root)
+    file = os.path.join(root, path.rstrip("/"))
+    if os.path.realpath(file) != file:
+        raise UnusableAudioError(
+            "a link, or a path that leaves the corpus: copy what it points to into the corpus"
+        )
+    # Opening a pipe would wait forever for someone to write into it.
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise UnusableAudioError("not a file")
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="backslashreplace").decode()

@@ -1,0 +1,49 @@
+"""Reading a finished dataset: its description, and the mixtures of its shards."""
+
+import json
+import zlib
+from collections.abc import Iterator
+
+from beam_jobs.storage import files
+from schemas import dataset
+from schemas.dataset import Dataset, ShardInfo
+from schemas.errors import UserError
+from schemas.mixture import StoredMixture, decode_mixture
+from schemas.tfrecord import read_records
+
+
+def open_dataset(folder: str) -> Dataset:
+    """Reads the description of a finished dataset.
+
+    Raises:
+        UnfinishedDatasetError: the folder holds no dataset, or an unfinished one.
+        InvalidDocumentError: the description does not follow its schema.
+    """
+    return dataset.open_dataset(folder, exists=files.exists, read=files.read_bytes)
+
+
+def has_noise(folder: str) -> bool:
+    """Returns whether the mixtures of a dataset have noise."""
+    features = json.loads(files.read_text(files.join(folder, dataset.FEATURES)))
+    return "noise" in features["featuresDict"]["features"]
+
+
+def read_mixtures(folder: str, described: Dataset, info: ShardInfo) -> Iterator[StoredMixture]:
+    """Yields the mixtures of a shard, in order.
+
+    Args:
+        folder: the dataset's.
+        described: the content of `dataset.json`.
+        info: the shard, as `described` lists it.
+
+    Raises:
+        UserError: a record is damaged; the message names the file.
+        OSError: the file can't be read; BeamIOError is one.
+    """
+    path = files.join(folder, info.shard.tfrecord(described.name))
+    try:
+        with files.open_file(path, compressed=bool(described.compression)) as file:
+            for record in read_records(file):
+                yield decode_mixture(record, "recipe")
+    except (UserError, LookupError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,86 @@
+"""Beam transforms that export a dataset."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.combiners import ToList
+
+from beam_jobs.export import find_layout
+from beam_jobs.export.layout import Export
+from beam_jobs.export.shards import export_shard, exported_mixtures, write_table
+from beam_jobs.runtime.dead_letters import Rejected, write_rejected
+from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.storage import files
+from schemas.dataset import COMPLETED, REJECTED, SPLITS, ShardInfo
+
+_SAME_ID = "several mixtures have this id, and one lies over the other: it is in no table"
+
+
+class ExportShards(beam.PTransform[PBegin, PCollection[Rejected]]):
+    """Writes the files of each shard that are not there yet. Output: each shard that is damaged."""
+
+    def __init__(self, export: Export) -> None:
+        self._export = export
+
+    def expand(self, root: PBegin) -> PCollection[Rejected]:
+        """Exports the shards in parallel, each whole or not at all."""
+        damaged: PCollection[Rejected] = (
+            root
+            | "Shards" >> beam.Create(self._export.described.shards)
+            | "SpreadShards" >> beam.Reshuffle()
+            | "ExportShard" >> beam.FlatMap(_export_shard, self._export)
+        )
+        return damaged
+
+
+class FinishExport(beam.PTransform[PCollection[Rejected], PCollection[None]]):
+    """Writes everything that is not audio. Input: each `Rejected`."""
+
+    def __init__(self, export: Export) -> None:
+        self._export = export
+
+    def expand(self, rejected: PCollection[Rejected]) -> PCollection[None]:
+        """Writes the tables once all shards are exported."""
+        done: PCollection[None] = (
+            rejected
+            | "CollectRejected" >> ToList()
+            | "WriteTables" >> beam.Map(_finish, self._export)
+        )
+        return done
+
+
+def _export_shard(info: ShardInfo, export: Export) -> Iterator[Rejected]:
+    if files.exists(export.progress_path(info.shard)):
+        return
+    path = files.join(export.dataset_folder, info.shard.tfrecord(export.described.name))
+    if not files.exists(path):
+        yield Rejected(path, "missing: copy the shard again")
+    elif files.checksum(path)[1] != info.crc32c:
+        yield Rejected(path, "damaged: copy the shard again")
+    else:
+        export_shard(info, export)
+
+
+def _finish(damaged: Iterable[Rejected], export: Export) -> None:
+    """Finishes the export, unless there is nothing in it."""
+    layout = find_layout(export.layout_name)
+    rejected = set(damaged)
+    num_exported = 0
+    for split in SPLITS:
+        if export.described.split_shards(split):
+            num_uses = Counter(one.name for one in exported_mixtures(export, split))
+            doubtful = {name for name, uses in num_uses.items() if uses > 1}
+            num_exported += len(num_uses) - len(doubtful)
+            rejected |= {Rejected(f"{split}/{name}", _SAME_ID) for name in doubtful}
+            for table in layout.tables(export, split):
+                write_table(export, split, table, without=doubtful)
+    write_rejected(export.path(REJECTED), sorted(rejected))
+    if not num_exported:
+        return
+    for name, text in layout.documents(export).items():
+        files.write_text(export.path(name), text)
+    files.write_text(export.path(COMPLETED), f"{num_exported}\n")
+    if not rejected:
+        files.remove(export.output, f"{PROGRESS}/*")

@@ -1,0 +1,106 @@
+"""The folders and tables of LibriMix, which asteroid and SpeechBrain read.
+
+`Libri2Mix/wav8k/min/train-360/{mix_clean,s1,s2}/ID.wav`, and `.../metadata/*.csv` with the paths.
+Of LibriMix's two training sets the names are those that both tools look for by themselves.
+
+Source: https://github.com/JorisCos/LibriMix, scripts/create_librimix_from_metadata.py (Cosentino et
+al., 2020).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from beam_jobs.export.layout import Export, ExportedMixture, Table, file_name
+from beam_jobs.storage import files
+from schemas.dataset import Dataset
+from schemas.errors import UserError
+from schemas.mixture import StoredMixture
+from schemas.pcm import MAX_PCM, MIN_PCM, Pcm
+
+NAME = "librimix"
+
+_SUBSETS = {"train": "train-360", "validation": "dev", "test": "test"}
+
+
+def check(described: Dataset) -> None:
+    """LibriMix is mono, and so is what reads it."""
+    if described.num_channels > 1:
+        raise UserError(
+            f"--layout=librimix is mono, and {described.name} is stereo: take another --layout, or"
+            " build the dataset with channels 'average'"
+        )
+
+
+def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
+    """The sources, the noise, and the mixtures of LibriMix's tasks."""
+    recipe = mixture.recipe
+    folder = f"{_folder(described)}/{_SUBSETS[recipe.split]}"
+    name = file_name(recipe.id)
+    for number, source in enumerate(mixture.sources, 1):
+        yield f"{folder}/s{number}/{name}", source
+    if mixture.noise is None:
+        yield f"{folder}/mix_clean/{name}", mixture.mixture
+    else:
+        yield f"{folder}/noise/{name}", mixture.noise
+        yield f"{folder}/mix_clean/{name}", _sum(mixture.sources)
+        yield f"{folder}/mix_both/{name}", mixture.mixture
+        yield f"{folder}/mix_single/{name}", _sum(np.stack([mixture.sources[0], mixture.noise]))
+
+
+def texts(mixture: StoredMixture) -> Mapping[str, str]:
+    """None."""
+    del mixture
+    return {}
+
+
+def tables(export: Export, split: str) -> Sequence[Table]:
+    """A table for each of LibriMix's tasks."""
+    described = export.described
+    sources = [f"source_{number}_path" for number in range(1, described.num_sources + 1)]
+    tasks = {"mix_clean": sources}
+    if export.has_noise:
+        tasks["mix_both"] = [*sources, "noise_path"]
+        tasks["mix_single"] = ["source_1_path", "noise_path"]
+    return [_table(export, split, task, parts) for task, parts in tasks.items()]
+
+
+def documents(export: Export) -> Mapping[str, str]:
+    """None."""
+    del export
+    return {}
+
+
+def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table:
+    folder, subset = _folder(export.described), _SUBSETS[split]
+
+    def path(subfolder: str, name: str) -> str:
+        # Absolute, as LibriMix writes them: asteroid opens them from wherever it runs.
+        file = f"{folder}/{subset}/{subfolder}/{name}.{export.audio_format}"
+        return files.join(export.output, file)
+
+    def row(mixture: ExportedMixture) -> list[object]:
+        subfolders = [task, *(_subfolder(part) for part in parts)]
+        paths = [path(subfolder, mixture.name) for subfolder in subfolders]
+        return [mixture.name, *paths, mixture.num_samples]
+
+    return Table(
+        f"{folder}/metadata/mixture_{subset}_{task}.csv",
+        ["mixture_ID", "mixture_path", *parts, "length"],
+        row,
+    )
+
+
+def _subfolder(column: str) -> str:
+    return "noise" if column == "noise_path" else f"s{column.split('_')[1]}"
+
+
+def _folder(described: Dataset) -> str:
+    # SpeechBrain looks into `min` alone; all files of a mixture have one length in any case.
+    return f"Libri{described.num_sources}Mix/wav{described.sample_rate / 1000:g}k/min"
+
+
+def _sum(parts: Pcm) -> Pcm:
+    """The sum of some parts, which, other than that of all of them, may clip."""
+    total: Pcm = np.clip(parts.sum(axis=0, dtype=np.int32), MIN_PCM, MAX_PCM).astype(np.int16)
+    return total

@@ -1,0 +1,94 @@
+"""What stock `spleeter train` reads: a CSV for each split, and a configuration that names them.
+
+Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from beam_jobs.export.layout import Export, ExportedMixture, Table, file_name, source_names
+from beam_jobs.storage import files
+from schemas.dataset import Dataset
+from schemas.mixture import StoredMixture
+from schemas.pcm import Pcm
+
+NAME = "spleeter"
+
+CONFIGURATION = "configuration.json"
+
+_MIX = "mix"
+
+
+def check(described: Dataset) -> None:
+    """Every dataset can."""
+    del described
+
+
+def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
+    """The mixture and its sources; noise is a part of the mixture alone."""
+    recipe = mixture.recipe
+    folder = f"{recipe.split}/{file_name(recipe.id)}"
+    yield f"{folder}/{_MIX}", mixture.mixture
+    for name, source in zip(source_names(described), mixture.sources, strict=True):
+        yield f"{folder}/{name}", source
+
+
+def texts(mixture: StoredMixture) -> Mapping[str, str]:
+    """None."""
+    del mixture
+    return {}
+
+
+def tables(export: Export, split: str) -> Sequence[Table]:
+    """One, with paths relative to the output, which is Spleeter's `--data`."""
+    names = [_MIX, *source_names(export.described)]
+
+    def row(mixture: ExportedMixture) -> list[object]:
+        paths = [f"{split}/{mixture.name}/{name}.{export.audio_format}" for name in names]
+        return [*paths, mixture.num_samples / export.described.sample_rate]
+
+    return [Table(f"{split}.csv", [*(f"{name}_path" for name in names), "duration"], row)]
+
+
+def documents(export: Export) -> Mapping[str, str]:
+    """A configuration to train a U-Net with, with Spleeter's own values for music.
+
+    Its STFT has frames of a sixteenth of a second or a little more, as Spleeter's has at 44.1 kHz.
+    """
+    described = export.described
+    frame_length = 2 ** math.ceil(math.log2(described.sample_rate / 16))
+    splits = {"train_csv": "train", "validation_csv": "validation"}
+    configuration = {
+        **{
+            key: files.join(export.output, f"{split}.csv")
+            for key, split in splits.items()
+            if described.split_shards(split)
+        },
+        "model_dir": files.join(export.output, "model"),
+        "training_cache": files.join(export.output, "cache", "training"),
+        "validation_cache": files.join(export.output, "cache", "validation"),
+        "mix_name": _MIX,
+        "instrument_list": source_names(described),
+        "sample_rate": described.sample_rate,
+        "frame_length": frame_length,
+        "frame_step": frame_length // 4,
+        "T": 256,
+        "F": min(frame_length // 2, 1024),
+        "n_channels": described.num_channels,
+        "n_chunks_per_song": 1,
+        "separation_exponent": 2,
+        "mask_extension": "zeros",
+        "learning_rate": 1e-4,
+        "batch_size": 4,
+        "train_max_steps": 100_000,
+        "throttle_secs": 600,
+        "random_seed": 3,
+        "save_checkpoints_steps": 300,
+        "save_summary_steps": 5,
+        "model": {
+            "type": "unet.unet",
+            "params": {"conv_activation": "ELU", "deconv_activation": "ELU"},
+        },
+    }
+    return {CONFIGURATION: json.dumps(configuration, indent=1) + "\n"}

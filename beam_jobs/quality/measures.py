@@ -1,0 +1,331 @@
+"""What a dataset turned out to be, measured while it is rendered."""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from beam_jobs.quality.histogram import Histogram
+from beam_jobs.recipes.conversation import turn_changes
+from beam_jobs.rendering.loudness import integrated_loudness_lufs
+from beam_jobs.rendering.render import Mixture
+from beam_jobs.runtime.dead_letters import Rejected
+from schemas.dataset import Shard, ShardInfo
+from schemas.pcm import MAX_PCM, Pcm, to_samples
+from schemas.recipe import Recipe
+
+_VERSION = 1
+
+# Title, unit, and how finely values are counted.
+HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
+    "duration_s": ("Length of the mixtures", "s", 0.1),
+    "overlap_ratio": ("Share of a mixture in which at least two sources overlap", "", 0.01),
+    "offset_s": ("A source starts so long after the one before it", "s", 0.05),
+    "level_difference_db": ("Loudest source over softest, RMS", "dB", 0.25),
+    "loudness_lufs": ("Loudness of the sources, of a sample", "LUFS", 0.25),
+    "common_gain_db": ("Gain that prevents clipping", "dB", 0.1),
+    "silence_ratio": ("Share of a mixture that is silent", "", 0.01),
+    "speech_s": ("Speech in a conversation, of all its speakers", "s", 1),
+    "num_turns": ("Turns in a conversation", "", 1),
+    "pause_s": ("Pause before a speaker goes on", "s", 0.02),
+    "gap_s": ("Gap before another speaker begins", "s", 0.02),
+    "turn_overlap_s": ("Overlap with which another speaker begins", "s", 0.02),
+    "residual_db": ("What sources leave over of a given mixture, relative to it", "dB", 0.5),
+    "snr_db": ("Sum of the sources over the noise, RMS", "dB", 0.25),
+    "noise_lufs": ("Loudness of the noise, of a sample", "LUFS", 0.25),
+    "rt60_s": ("Reverberation time of the rooms", "s", 0.01),
+    "direct_to_reverberant_db": ("Direct over reverberated sound", "dB", 0.25),
+    "speed": ("Speed of the utterances that are played faster or slower", "times", 0.01),
+}
+
+# Only of conversations.
+_OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
+# Nor of what a dataset was made without.
+_OF_SCENES = (
+    "residual_db",
+    "snr_db",
+    "noise_lufs",
+    "rt60_s",
+    "direct_to_reverberant_db",
+    "speed",
+)
+
+# Of the mixtures that are the least the sums of their sources, so many are named.
+_NUM_WORST = 10
+
+# Loudness takes as long as the rest of a mixture; one in so many tells as much.
+_LOUDNESS_EVERY = 32
+
+_FRAME_S = 0.02
+_SILENCE_PCM = 33  # -60 dBFS
+
+
+@dataclasses.dataclass(slots=True)
+class Quality:
+    """What one shard of a dataset turned out to be, or several together.
+
+    Attributes:
+        infos: what each shard holds.
+        samples: in all mixtures of each split.
+        uses: the rows of the catalogue that the mixtures of each split are made of.
+        histograms: by the names of `HISTOGRAMS`.
+        max_sum_error: the greatest difference of a mixture from the sum of its sources.
+        clipped_samples: at the greatest or least value.
+        silent_sources: sources with nothing in their mixture.
+        genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones.
+        exact_mixtures: given mixtures that are the sums of their sources.
+        worst_residuals: of the given mixtures that are not, the worst: dB relative to the mixture,
+            and its id.
+        rejected: files that could not be decoded.
+    """
+
+    infos: list[ShardInfo] = dataclasses.field(default_factory=list)
+    samples: Counter[str] = dataclasses.field(default_factory=Counter)
+    uses: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    histograms: dict[str, Histogram] = dataclasses.field(
+        default_factory=lambda: {name: Histogram() for name in HISTOGRAMS}
+    )
+    max_sum_error: int = 0
+    clipped_samples: int = 0
+    silent_sources: int = 0
+    genders: Counter[str] = dataclasses.field(default_factory=Counter)
+    exact_mixtures: int = 0
+    worst_residuals: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    rejected: set[Rejected] = dataclasses.field(default_factory=set)
+
+    def count_uses(self, split: str, rows: Iterable[int]) -> None:
+        """Counts the utterances of a mixture, which are rows of the catalogue."""
+        self.uses.setdefault(split, []).extend(rows)
+
+    def measure(self, mixture: Mixture) -> None:
+        """Measures a mixture."""
+        recipe = mixture.recipe
+        num_before = sum(self.histograms["duration_s"].counts.values())
+        is_in_sample = num_before % _LOUDNESS_EVERY == 0
+        self.samples[recipe.split] += recipe.num_samples
+        self._count("duration_s", recipe.duration_s)
+        self._count("overlap_ratio", overlap_ratio(recipe))
+        for earlier, later in itertools.pairwise(sorted(recipe.offsets_s)):
+            self._count("offset_s", later - earlier)
+        self._measure_turns(recipe)
+        self.genders[_genders(recipe)] += 1
+        self._count("common_gain_db", recipe.common_gain_db)
+        self._count("silence_ratio", _silence_ratio(mixture))
+
+        if recipe.mixture is None:
+            self.max_sum_error = max(self.max_sum_error, _sum_error(mixture))
+        else:
+            self._add_residual(residual_db(mixture), recipe.id)
+        for signal in (mixture.sources, mixture.mixture):
+            if max(signal.max(), -int(signal.min())) >= MAX_PCM:
+                self.clipped_samples += int((np.abs(signal.astype(np.int32)) >= MAX_PCM).sum())
+        heard_dbfs = [level for level in mixture.levels_dbfs if math.isfinite(level)]
+        self.silent_sources += len(mixture.levels_dbfs) - len(heard_dbfs)
+        if len(heard_dbfs) > 1:
+            self._count("level_difference_db", max(heard_dbfs) - min(heard_dbfs))
+        if is_in_sample:
+            for index in range(len(recipe.rows)):
+                self._count_finite("loudness_lufs", _loudness_lufs(mixture, index))
+        self._measure_scene(mixture, is_in_sample)
+
+    def merge(self, other: "Quality") -> None:
+        """Adds what was measured elsewhere."""
+        self.infos += other.infos
+        self.samples.update(other.samples)
+        for split, uses in other.uses.items():
+            self.uses.setdefault(split, []).extend(uses)
+        for name, histogram in other.histograms.items():
+            self.histograms[name].merge(histogram)
+        self.max_sum_error = max(self.max_sum_error, other.max_sum_error)
+        self.clipped_samples += other.clipped_samples
+        self.silent_sources += other.silent_sources
+        self.genders.update(other.genders)
+        self.exact_mixtures += other.exact_mixtures
+        self._keep_worst(other.worst_residuals)
+        self.rejected |= other.rejected
+
+    def to_json(self) -> str:
+        """The record that a finished shard leaves for a job that is started again."""
+        return json.dumps({"version": _VERSION} | _fields(self), default=_fields)
+
+    def histogram_documents(self) -> dict[str, Any]:
+        """The histograms as `quality.json` has them."""
+        return {
+            name: self.histograms[name].to_document(*HISTOGRAMS[name])
+            for name in HISTOGRAMS
+            if (name not in _OF_TURNS or self.histograms["num_turns"].counts)
+            and (name not in _OF_SCENES or self.histograms[name].counts)
+        }
+
+    def _measure_turns(self, recipe: Recipe) -> None:
+        if recipe.sources[0].row is None:
+            return
+        changes = turn_changes(recipe)
+        for kind, duration_s in changes:
+            self._count(kind, duration_s)
+        self._count("num_turns", 1 + sum(kind != "pause_s" for kind, _ in changes))
+        self._count("speech_s", sum(source.duration_s for source in recipe.sources))
+
+    def _measure_scene(self, mixture: Mixture, is_in_sample: bool) -> None:
+        for source in mixture.recipe.sources:
+            if source.speed is not None:
+                self._count("speed", source.speed)
+        for room in mixture.rooms:
+            if room is not None:
+                self._count_finite("rt60_s", room.rt60_s)
+                self._count_finite("direct_to_reverberant_db", room.direct_to_reverberant_db)
+        if mixture.noise is not None:
+            self._count_finite("snr_db", _snr_db(mixture.mixture, mixture.noise))
+            if is_in_sample:
+                noise_lufs = _lufs(mixture.noise, mixture.recipe.sample_rate)
+                self._count_finite("noise_lufs", noise_lufs)
+
+    def _count_finite(self, name: str, value: float) -> None:
+        if math.isfinite(value):
+            self._count(name, value)
+
+    def _count(self, name: str, value: float) -> None:
+        self.histograms[name].add(value, HISTOGRAMS[name][2])
+
+    def _add_residual(self, level_db: float, mixture_id: str) -> None:
+        if math.isfinite(level_db):
+            self._count("residual_db", level_db)
+            self._keep_worst([(level_db, mixture_id)])
+        else:
+            self.exact_mixtures += 1
+
+    def _keep_worst(self, residuals: Iterable[tuple[float, str]]) -> None:
+        ranked = sorted([*self.worst_residuals, *residuals], key=lambda one: (-one[0], one[1]))
+        self.worst_residuals = ranked[:_NUM_WORST]
+
+
+def _fields(record: Any) -> Any:
+    # Not dataclasses.asdict: it takes the items of a Counter for things to count.
+    if isinstance(record, set):
+        return sorted(record)
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def parse_quality(text: str) -> Quality:
+    """Reads what `Quality.to_json` writes."""
+    document = json.loads(text)
+    return Quality(
+        infos=[
+            ShardInfo(**(info | {"shard": Shard(**info["shard"])})) for info in document["infos"]
+        ],
+        samples=Counter(document["samples"]),
+        uses=document["uses"],
+        histograms={
+            name: Histogram(**(histogram | {"counts": _integer_keys(histogram["counts"])}))
+            for name, histogram in document["histograms"].items()
+        },
+        max_sum_error=document["max_sum_error"],
+        clipped_samples=document["clipped_samples"],
+        silent_sources=document["silent_sources"],
+        genders=Counter(document["genders"]),
+        exact_mixtures=document["exact_mixtures"],
+        worst_residuals=[(level_db, name) for level_db, name in document["worst_residuals"]],
+        rejected={Rejected(**rejected) for rejected in document["rejected"]},
+    )
+
+
+def _genders(recipe: Recipe) -> str:
+    genders = {source.gender for source in recipe.sources}
+    if "" in genders:
+        return "unknown"
+    return "one" if len(genders) == 1 else "both"
+
+
+def overlap_ratio(recipe: Recipe) -> float:
+    """The share of a mixture in which at least two sources are placed."""
+    changes = sorted(
+        change
+        for source in recipe.sources
+        for change in ((source.offset_s, 1), (source.offset_s + source.duration_s, -1))
+    )
+    overlap_s = active = 0.0
+    for (start_s, change), (stop_s, _) in itertools.pairwise(changes):
+        active += change
+        if active > 1:
+            overlap_s += min(stop_s, recipe.duration_s) - start_s
+    return overlap_s / recipe.duration_s
+
+
+def residual_db(mixture: Mixture) -> float:
+    """The level of what the sources leave over of a mixture, in dB relative to it.
+
+    Minus infinity where there is nothing left.
+    """
+    residual = mixture.mixture.astype(np.float32)
+    power = max(float(np.vdot(residual, residual)), 1.0)
+    for source in mixture.sources:
+        np.subtract(residual, source, out=residual)
+    left = float(np.vdot(residual, residual))
+    return 10 * math.log10(left / power) if left else -math.inf
+
+
+def _integer_keys(counts: Mapping[str, int]) -> Counter[int]:
+    return Counter({int(key): count for key, count in counts.items()})
+
+
+def _sum_error(mixture: Mixture) -> int:
+    """The greatest difference of a mixture from the sum of its sources, in steps of its PCM."""
+    # Pair by pair: NumPy widens two arrays while it adds them, and a whole stack before.
+    exact = mixture.sources[0].astype(np.int32)
+    for part in (*mixture.sources[1:], *([] if mixture.noise is None else [mixture.noise])):
+        np.add(exact, part, out=exact)
+    if np.array_equal(exact, mixture.mixture):
+        return 0
+    return int(np.abs(exact - mixture.mixture).max())
+
+
+def _loudness_lufs(mixture: Mixture, index: int) -> float:
+    """The loudness of a source where it is placed."""
+    rate = mixture.recipe.sample_rate
+    stretches = []
+    for source in mixture.recipe.rows[index]:
+        start = round(source.offset_s * rate)
+        stop = start + math.ceil(source.duration_s * rate)
+        stretches.append(mixture.sources[index, start:stop])
+    placed = np.concatenate(stretches)
+    if not len(placed):
+        return -math.inf
+    return _lufs(placed, rate)
+
+
+def _lufs(pcm: Pcm, sample_rate: int) -> float:
+    return integrated_loudness_lufs(to_samples(pcm), sample_rate)
+
+
+def _snr_db(mixture: Pcm, noise: Pcm) -> float:
+    """The power of all that is no noise over that of the noise; infinite where one is silent."""
+    noise_pcm = noise.astype(np.float32)
+    speech_pcm = mixture - noise_pcm
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.vdot(speech_pcm, speech_pcm) / np.vdot(noise_pcm, noise_pcm)
+        return float(10 * np.log10(ratio))
+
+
+def _silence_ratio(mixture: Mixture) -> float:
+    frame = max(round(_FRAME_S * mixture.recipe.sample_rate), 1)
+    num_frames = len(mixture.mixture) // frame
+    if not num_frames:
+        return 0.0
+    frames = mixture.mixture[: num_frames * frame].reshape(num_frames, -1)
+    silent = (frames.max(axis=1) < _SILENCE_PCM) & (frames.min(axis=1) > -_SILENCE_PCM)
+    return float(silent.mean())
+
+
+def use_document(uses: Sequence[int]) -> dict[str, Any]:
+    """How evenly something is used, as `quality.json` has it."""
+    histogram = Counter(uses)
+    return {
+        "min": min(histogram, default=0),
+        "max": max(histogram, default=0),
+        "histogram": {str(use): histogram[use] for use in sorted(histogram)},
+    }

@@ -1,0 +1,172 @@
+"""TODO."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+from beam_jobs.recipes.conversation import conversation_offsets
+from beam_jobs.recipes.overlap import overlap_offsets
+from beam_jobs.recipes.plan import Draft
+from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
+from beam_jobs.recipes.scene import draw_scene, draw_speeds
+from schemas.recipe import LevelKind, Recipe, Source, Utterance
+from schemas.recipe_config import RecipeConfig, Uniform
+
+# The RMS level of the first source where levels are relative; far enough from full scale.
+_REFERENCE_RMS_DBFS = -25.0
+
+
+def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
+    """Draws everything that a configuration leaves to chance.
+
+    Args:
+        config: what to draw from.
+        seed: of the job; with the id of the mixture it is what the random numbers belong to.
+        draft: who is in the mixture.
+    """
+    rate = config.sample_rate
+    uniforms = keyed_uniforms(seed, draft.id)
+    utterances = draw_speeds(draft.utterances, config, seed, draft.id)
+    row_sizes = [1] * len(utterances)
+    if config.conversation is not None:
+        speakers = itertools.groupby(utterance.speaker for utterance in utterances)
+        row_sizes = [len(list(own)) for _, own in speakers]
+    # Whole samples, so that a recipe says to the sample what is rendered.
+    offsets = _draw_offsets(config, utterances, row_sizes, uniforms)
+    offsets_s = [offset / rate for offset in offsets]
+    level_kind, row_levels = _draw_levels(config, len(row_sizes), uniforms)
+    rows = [row for row, size in enumerate(row_sizes) for _ in range(size)]
+    ends_s = [
+        offset_s + utterance.duration_s
+        for offset_s, utterance in zip(offsets_s, utterances, strict=True)
+    ]
+    # Where the first source ends of those that are still there when the last one has started.
+    overlap_end_s = min(end_s for end_s in ends_s if end_s > offsets_s[-1])
+    start_s, stop_s = 0.0, max(ends_s)
+    if config.length == "min":
+        stop_s = overlap_end_s
+    elif config.length != "max":
+        length_s = round(config.length * rate) / rate
+        if config.conversation is not None:
+            start_s = _draw_stretch(length_s, stop_s, offsets_s, rows, uniforms)
+        else:
+            start_s = _draw_crop(length_s, stop_s, offsets_s[-1], overlap_end_s, uniforms)
+        start_s = round(start_s * rate) / rate
+        stop_s = start_s + length_s
+    recipe = Recipe(
+        id=draft.id,
+        split=draft.split,
+        sample_rate=rate,
+        duration_s=max(round((stop_s - start_s) * rate), 1) / rate,
+        channels=config.channels,
+        sources=tuple(
+            _place(
+                utterance,
+                offset_s,
+                start_s,
+                stop_s,
+                level_kind,
+                row_levels[row],
+                row if config.conversation is not None else None,
+            )
+            for utterance, offset_s, row in zip(utterances, offsets_s, rows, strict=True)
+        ),
+    )
+    return draw_scene(recipe, draft.scene, config, seed)
+
+
+def _draw_offsets(
+    config: RecipeConfig,
+    utterances: Sequence[Utterance],
+    row_sizes: Sequence[int],
+    uniforms: Iterator[float],
+) -> Iterator[int]:
+    """Yields when each utterance starts, in samples of the mixture."""
+    rate = config.sample_rate
+    if config.offset_s is not None:
+        offset_s = 0.0
+        yield 0
+        for _ in utterances[1:]:
+            offset_s += draw(config.offset_s, uniforms)
+            yield round(offset_s * rate)
+        return
+    lengths = [math.ceil(utterance.duration_s * rate) for utterance in utterances]
+    if config.overlap_ratio is not None:
+        yield from overlap_offsets(lengths, draw(config.overlap_ratio, uniforms))
+    elif config.conversation is not None:
+        remaining = iter(lengths)
+        by_row = [list(itertools.islice(remaining, size)) for size in row_sizes]
+        offsets = conversation_offsets(by_row, config.conversation, rate, uniforms)
+        yield from itertools.chain.from_iterable(offsets)
+
+
+def _draw_levels(
+    config: RecipeConfig, count: int, uniforms: Iterator[float]
+) -> tuple[LevelKind, list[float]]:
+    levels = [round(draw(config.level, uniforms), 4) for _ in range(count)]
+    if config.level_kind == "relative_db":
+        return "rms_dbfs", [
+            _REFERENCE_RMS_DBFS,
+            *(_REFERENCE_RMS_DBFS - level for level in levels[1:]),
+        ]
+    return config.level_kind, levels
+
+
+def _draw_crop(
+    length_s: float,
+    end_s: float,
+    overlap_start_s: float,
+    overlap_end_s: float,
+    uniforms: Iterator[float],
+) -> float:
+    """Where a crop starts that has as much of the overlap, and of the mixture, as it can."""
+    last_start_s = max(end_s - length_s, 0.0)
+    bounds_s = sorted((overlap_start_s, overlap_end_s - length_s))
+    low_s, high_s = (min(max(bound_s, 0.0), last_start_s) for bound_s in bounds_s)
+    return draw(Uniform(low_s, high_s), uniforms)
+
+
+def _draw_stretch(
+    length_s: float,
+    end_s: float,
+    offsets_s: Sequence[float],
+    rows: Sequence[int],
+    uniforms: Iterator[float],
+) -> float:
+    """Where a stretch of a conversation starts in which, if it can be, speakers change."""
+    turns = itertools.pairwise(sorted(zip(offsets_s, rows, strict=True)))
+    changes_s = [start_s for (_, before), (start_s, row) in turns if row != before]
+    change_s = changes_s[int(next(uniforms) * len(changes_s))] if changes_s else 0.0
+    start_s = change_s - draw(Uniform(0.25, 0.75), uniforms) * length_s
+    return min(max(start_s, 0.0), max(end_s - length_s, 0.0))
+
+
+def _place(
+    utterance: Utterance,
+    offset_s: float,
+    start_s: float,
+    stop_s: float,
+    level_kind: LevelKind,
+    level: float,
+    row: int | None,
+) -> Source:
+    """Places an utterance in a mixture of which only the stretch from start to stop is kept."""
+    rate = utterance.played_rate
+    skipped = round(max(start_s - offset_s, 0.0) * rate)
+    start = min(utterance.start + skipped, utterance.stop)
+    stop = max(min(utterance.start + round((stop_s - offset_s) * rate), utterance.stop), start)
+    return Source(
+        utterance=utterance.id,
+        corpus=utterance.corpus,
+        path=utterance.path,
+        speaker=utterance.speaker,
+        gender=utterance.gender,
+        start=start,
+        stop=stop,
+        file_sample_rate=utterance.sample_rate,
+        offset_s=max(offset_s - start_s, 0.0) if stop > start else 0.0,
+        level_kind=level_kind,
+        level=level,
+        row=row,
+        speed=utterance.speed if utterance.speed != 1 else None,
+    )

@@ -1,0 +1,52 @@
+"""Recipe configurations that ship, by name, and the user's own, by path."""
+
+import dataclasses
+from importlib import resources
+from typing import Literal
+
+from beam_jobs.storage import files
+from schemas.recipe import Channels
+from schemas.recipe_config import RecipeConfig, parse_recipe_config
+from schemas.validation import InvalidDocumentError
+
+_FOLDER = resources.files("beam_jobs.recipes") / "presets"
+
+
+def preset_names() -> list[str]:
+    """The names of the recipes that ship."""
+    return sorted(path.name.removesuffix(".json") for path in _FOLDER.iterdir())
+
+
+def load_recipe_config(
+    name_or_path: str,
+    *,
+    sample_rate: int | None = None,
+    length: Literal["min", "max"] | float | None = None,
+    channels: Channels | None = None,
+) -> RecipeConfig:
+    """Reads a recipe configuration.
+
+    Args:
+        name_or_path: of a preset, or of a JSON file.
+        sample_rate: takes the place of the configuration's own, in Hz.
+        length: takes the place of the configuration's own.
+        channels: takes the place of the configuration's own.
+
+    Raises:
+        InvalidDocumentError: there is none, or it is not as the schema says.
+    """
+    if name_or_path in preset_names():
+        text = (_FOLDER / f"{name_or_path}.json").read_text("utf-8")
+    elif files.exists(name_or_path):
+        text = files.read_text(name_or_path)
+    else:
+        names = ", ".join(preset_names())
+        raise InvalidDocumentError(f"--recipe={name_or_path}: no such file, and none of {names}")
+    config = parse_recipe_config(text, name_or_path)
+    if sample_rate is not None:
+        config = dataclasses.replace(config, sample_rate=sample_rate)
+    if length is not None:
+        config = dataclasses.replace(config, length=length)
+    if channels is not None:
+        config = dataclasses.replace(config, channels=channels)
+    return config

@@ -1,0 +1,310 @@
+"""Scenes: the noise under a mixture, the room that it is in, and the speed of its speech.
+
+All of it is drawn by random numbers of its own, so that the same seed gives the same speakers, at
+the same places and levels, with a scene and without.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from beam_jobs.corpora.catalogue import Catalogue
+from beam_jobs.recipes.pairing import Indices
+from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
+from beam_jobs.recipes.splits import split_by_shares
+from schemas.dataset import SPLITS, Split
+from schemas.recipe import Noise, Recipe, RecordedRoom, Room, SimulatedRoom, Utterance
+from schemas.recipe_config import NoiseConfig, RecipeConfig, SimulatedRooms
+
+# Where the speech keeps its corpus's own splits, which a folder of noise has none of.
+_SHARES: Mapping[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+# How close people and microphones get to the wall of a simulated room.
+WALL_M = 0.3
+
+# Standing and sitting people, and what is put on a table or hangs on a wall.
+_LOWEST_M, _HIGHEST_M = 1.0, 2.0
+_NUM_DIRECTIONS = 64
+_ROUNDING_M = 0.001
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SceneFiles:
+    """The files that a mixture needs besides its utterances.
+
+    Attributes:
+        rows: of the catalogue: the noise, where there is one, then the room responses.
+        noise: the noise, or None.
+        responses: one for each speaker, or none.
+    """
+
+    rows: tuple[int, ...] = ()
+    noise: Utterance | None = None
+    responses: tuple[Utterance, ...] = ()
+
+
+NO_FILES = SceneFiles()
+
+
+class SceneFilesPlan:
+    """Which noise and which room responses each mixture has.
+
+    A file belongs to one split only: the splits have their shares of the files as of the speakers.
+    The responses in one folder are of one room, and a mixture is in one room.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        sounds: Mapping[str, str],
+        *,
+        num_speakers: int,
+        shares: Mapping[Split, float],
+        seed: int,
+    ) -> None:
+        """Divides the files.
+
+        Args:
+            catalogue: of speech, noise and room responses.
+            sounds: the names of the corpora of `noise` and of `rooms`, where there are.
+            num_speakers: in each mixture.
+            shares: of the speakers in each split; empty for the corpus's own splits.
+            seed: of the job.
+        """
+        self._catalogue = catalogue
+        self._num_speakers = num_speakers
+        self._seed = seed
+        shares = shares or _SHARES
+        divided = {
+            option: _divide(catalogue, catalogue.rows_of(corpus), shares)
+            for option, corpus in sounds.items()
+        }
+        self._noises, self._responses = divided.get("noise"), divided.get("rooms")
+        self._rooms = _group_by_folder(catalogue, self._responses or {})
+
+    def missing(self, splits: Sequence[Split]) -> str:
+        """Says what some of the splits would have to do without, or nothing."""
+        for option, files in (("noise", self._noises), ("rooms", self._responses)):
+            if files is None:
+                continue
+            num_files = sum(map(len, files.values()))
+            for split in splits:
+                if not len(files[split]):
+                    return (
+                        f"--{option} has {num_files} usable files, and none is left for the split"
+                        f" {split}: see rejected.jsonl for what can't be used, or add files"
+                    )
+        return ""
+
+    def draw(
+        self, mixture_ids: Sequence[str], split: str, unusable: Collection[int] = ()
+    ) -> list[SceneFiles | None]:
+        """Draws the files of some mixtures of a split; None where no usable one is left.
+
+        Args:
+            mixture_ids: of the mixtures.
+            split: of all of them.
+            unusable: rows of the catalogue.
+        """
+        if self._noises is None and self._responses is None:
+            return [NO_FILES] * len(mixture_ids)
+        drawn = [self._draw_rows(mixture_id, split, unusable) for mixture_id in mixture_ids]
+        rows = [row for one in drawn if one is not None for row in one]
+        files = iter(self._catalogue.utterances(np.array(rows, np.int32)))
+        scenes: list[SceneFiles | None] = []
+        for one in drawn:
+            if one is None:
+                scenes.append(None)
+                continue
+            noise = None if self._noises is None else next(files)
+            responses = tuple(next(files) for _ in one[int(noise is not None) :])
+            scenes.append(SceneFiles(one, noise, responses))
+        return scenes
+
+    def _draw_rows(
+        self, mixture_id: str, split: str, unusable: Collection[int]
+    ) -> tuple[int, ...] | None:
+        rows: list[int] = []
+        if self._noises is not None:
+            uniforms = keyed_uniforms(self._seed, mixture_id, "noise")
+            rows += _draw_distinct(self._noises[split], 1, unusable, uniforms)
+            if not rows:
+                return None
+        if self._responses is not None:
+            uniforms = keyed_uniforms(self._seed, mixture_id, "room")
+            responses = self._responses[split]
+            if not _count_usable(responses, unusable):
+                return None
+            in_room: list[int] = []
+            while not in_room:
+                room = self._rooms[int(responses[int(next(uniforms) * len(responses))])]
+                in_room = _draw_distinct(room, self._num_speakers, unusable, uniforms)
+            rows += in_room
+        return tuple(rows)
+
+
+def _divide(
+    catalogue: Catalogue, rows: Indices, shares: Mapping[Split, float]
+) -> dict[str, Indices]:
+    """The rows of each split."""
+    names = catalogue.paths(rows)
+    splits = split_by_shares(names, shares, min_speakers=1)
+    return {
+        split: rows[np.array([splits[name] == split for name in names], bool)] for split in SPLITS
+    }
+
+
+def _group_by_folder(
+    catalogue: Catalogue, rows_by_split: Mapping[str, Indices]
+) -> dict[int, Indices]:
+    """For each row, the rows of the same split and folder."""
+    rooms: dict[int, Indices] = {}
+    for rows in rows_by_split.values():
+        folders: dict[str, list[int]] = {}
+        for row, path in zip(rows.tolist(), catalogue.paths(rows), strict=True):
+            folders.setdefault(path.rpartition("/")[0], []).append(row)
+        for members in folders.values():
+            rooms |= dict.fromkeys(members, np.array(members, np.int32))
+    return rooms
+
+
+def _draw_distinct(
+    rows: Indices, count: int, unusable: Collection[int], uniforms: Iterator[float]
+) -> list[int]:
+    """Draws some rows, each once if there are enough; none if none is usable.
+
+    What is known of rows that are not drawn does not change which are.
+    """
+    num_usable = _count_usable(rows, unusable)
+    drawn: list[int] = []
+    while num_usable and len(drawn) < count:
+        row = int(rows[int(next(uniforms) * len(rows))])
+        if row not in unusable and (row not in drawn or len(set(drawn)) == num_usable):
+            drawn.append(row)
+    return drawn
+
+
+def _count_usable(rows: Indices, unusable: Collection[int]) -> int:
+    return sum(row not in unusable for row in rows.tolist()) if unusable else len(rows)
+
+
+def draw_speeds(
+    utterances: Sequence[Utterance], config: RecipeConfig, seed: int, mixture_id: str
+) -> Sequence[Utterance]:
+    """The utterances, each at the speed that is drawn for it."""
+    if config.speed is None:
+        return utterances
+    uniforms = keyed_uniforms(seed, mixture_id, "speed")
+    return [
+        dataclasses.replace(utterance, speed=round(draw(config.speed, uniforms), 4))
+        for utterance in utterances
+    ]
+
+
+def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: int) -> Recipe:
+    """Puts what is in a mixture into a room, and noise under it.
+
+    Args:
+        recipe: of the mixture.
+        files: that it needs.
+        config: what to draw from.
+        seed: of the job.
+    """
+    if config.rooms is not None:
+        speakers = list(dict.fromkeys(source.speaker for source in recipe.sources))
+        rooms: Sequence[Room]
+        if isinstance(config.rooms, SimulatedRooms):
+            uniforms = keyed_uniforms(seed, recipe.id, "simulated room")
+            rooms = draw_simulated_rooms(config.rooms, len(speakers), uniforms)
+        else:
+            rooms = [
+                RecordedRoom(file.corpus, file.path, file.stop, file.sample_rate)
+                for file in files.responses
+            ]
+        room_of = dict(zip(speakers, rooms, strict=True))
+        sources = (
+            dataclasses.replace(source, room=room_of[source.speaker]) for source in recipe.sources
+        )
+        recipe = dataclasses.replace(recipe, sources=tuple(sources))
+    if config.noise is not None and files.noise is not None:
+        uniforms = keyed_uniforms(seed, recipe.id, "noise level")
+        noise = _draw_noise(files.noise, config.noise, recipe.duration_s, uniforms)
+        recipe = dataclasses.replace(recipe, noise=noise)
+    return recipe
+
+
+def _draw_noise(
+    file: Utterance, config: NoiseConfig, duration_s: float, uniforms: Iterator[float]
+) -> Noise:
+    """A stretch of a noise that is long enough, or all of one that is not."""
+    num_frames = math.ceil(duration_s * file.sample_rate)
+    level = round(draw(config.level, uniforms), 4)
+    spare = max(file.stop - num_frames, 0)
+    start = int(next(uniforms) * (spare + 1))
+    return Noise(
+        corpus=file.corpus,
+        path=file.path,
+        start=start,
+        stop=min(start + num_frames, file.stop),
+        num_frames=num_frames,
+        file_sample_rate=file.sample_rate,
+        level_kind=config.level_kind,
+        level=level,
+    )
+
+
+def draw_simulated_rooms(
+    config: SimulatedRooms, num_speakers: int, uniforms: Iterator[float]
+) -> list[SimulatedRoom]:
+    """One room, with a microphone in it, and a place for each speaker.
+
+    All are at one height, and not too close to a wall.
+
+    Args:
+        config: what to draw from; `rooms.check_simulation` has seen that it can be done.
+        num_speakers: how many there are.
+        uniforms: numbers from 0 to 1.
+    """
+    length_m, width_m, height_m = (
+        round(draw(side, uniforms), 3)
+        for side in (config.length_m, config.width_m, config.height_m)
+    )
+    rt60_s = round(draw(config.rt60_s, uniforms), 4)
+    x_m, y_m = (WALL_M + (side_m - 2 * WALL_M) * next(uniforms) for side_m in (length_m, width_m))
+    highest_m = min(_HIGHEST_M, height_m - WALL_M)
+    z_m = _LOWEST_M + (highest_m - _LOWEST_M) * next(uniforms)
+
+    def at_height(x_m: float, y_m: float) -> tuple[float, float, float]:
+        return round(x_m, 4), round(y_m, 4), round(z_m, 4)
+
+    def is_inside(x_m: float, y_m: float) -> bool:
+        margin_m = WALL_M - _ROUNDING_M
+        return margin_m <= x_m <= length_m - margin_m and margin_m <= y_m <= width_m - margin_m
+
+    # Towards the farthest corner there is room enough, where by chance there is none elsewhere.
+    corner_x_m, corner_y_m = (
+        side_m - WALL_M if at_m < side_m / 2 else WALL_M
+        for at_m, side_m in ((x_m, length_m), (y_m, width_m))
+    )
+    to_corner = math.atan2(corner_y_m - y_m, corner_x_m - x_m)
+
+    rooms = []
+    for _ in range(num_speakers):
+        distance_m = draw(config.distance_m, uniforms)
+        angles = itertools.chain(
+            (2 * math.pi * next(uniforms) for _ in range(_NUM_DIRECTIONS)), [to_corner]
+        )
+        places = (
+            (x_m + distance_m * math.cos(angle), y_m + distance_m * math.sin(angle))
+            for angle in angles
+        )
+        speaker = next(one for one in places if is_inside(*one))
+        rooms.append(
+            SimulatedRoom(
+                (length_m, width_m, height_m), rt60_s, at_height(x_m, y_m), at_height(*speaker)
+            )
+        )
+    return rooms

@@ -1,0 +1,69 @@
+"""How a command ends: its exit status, and the last line of one that failed."""
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+from schemas.errors import UserError
+
+DONE, FAILED, SOME_REJECTED = 0, 1, 3
+
+_ADVICE = "; what is finished is kept: start the same command again and it goes on from here"
+_LAST_LINE = re.compile(r"^(?:\w+\.)*(\w*(?:Error|Exception|Interrupt)): (.*)$", re.MULTILINE)
+_STEP = re.compile(r"\s*\[while running .*?\]$")
+
+
+def run_command(
+    argv: Sequence[str],
+    run: Callable[[Sequence[str]], int],
+    *,
+    name: str,
+    resumes: bool = True,
+) -> int:
+    """Runs a command and returns its exit status; the last line it prints says how it ended.
+
+    What the user can mend, and what the operating system refuses, is one line. Anything else is a
+    fault of the program, and is printed with its traceback.
+
+    Args:
+        argv: the command line.
+        run: the command itself; returns its exit status.
+        name: of the command, which the last line begins with.
+        resumes: whether the command goes on where it stopped when it is started again.
+    """
+    advice = _ADVICE if resumes else ""
+    try:
+        return run(argv)
+    except KeyboardInterrupt:
+        message = f"interrupted{advice}"
+    except (UserError, OSError) as error:
+        message = str(error)
+    except Exception as error:
+        kind, message = root_cause(error)
+        if kind not in _user_error_names():
+            traceback.print_exc()
+            message = f"{kind}: {message}{advice}"
+    print(f"{name}: {message}", file=sys.stderr)
+    return FAILED
+
+
+def root_cause(error: BaseException) -> tuple[str, str]:
+    """Returns the name of the exception that came first, and its message.
+
+    Beam wraps an exception of a worker; from a worker process it brings only the traceback's text.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    matches = _LAST_LINE.findall(str(error))
+    kind, message = matches[-1] if matches else (type(error).__name__, str(error))
+    return kind, _STEP.sub("", message.strip())
+
+
+def _user_error_names() -> set[str]:
+    def names(kind: type[Exception]) -> Iterator[str]:
+        yield kind.__name__
+        for special in kind.__subclasses__():
+            yield from names(special)
+
+    return set(names(UserError))

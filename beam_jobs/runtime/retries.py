@@ -1,0 +1,31 @@
+"""Trying again what fails for a reason that may pass."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from beam_jobs.storage.files import OutputError
+
+T = TypeVar("T")
+
+RETRY_AFTER_S = (1.0, 10.0)
+"""How long to wait before each further attempt, in seconds."""
+
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, OutputError)
+
+
+def with_retries(attempt: Callable[[], T]) -> T:
+    """Calls a function, and again after a while if it fails for a reason that may pass."""
+    for wait_s in RETRY_AFTER_S:
+        try:
+            return attempt()
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            time.sleep(wait_s)
+    return attempt()
+
+
+def may_pass(error: Exception) -> bool:
+    """Returns whether an error may be gone at the next attempt: a fault of the file system."""
+    return isinstance(error, OSError) and not isinstance(error, _FINAL)

@@ -1,0 +1,42 @@
+"""Which runner a pipeline is made with, and running it to its end."""
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
+
+from beam_jobs.runtime.workarounds import stop_timed_sends
+
+_LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
+
+
+def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Makes an empty pipeline for the runner that the options name."""
+    return beam.Pipeline(runner=choose_runner(options), options=options)
+
+
+def run_pipeline(pipeline: beam.Pipeline, options: PipelineOptions) -> bool:
+    """Runs a pipeline to its end.
+
+    Returns:
+        False if the pipeline was only described for Dataflow, which starts it later: the launcher
+        of a Flex Template asks for that.
+    """
+    pipeline.run().wait_until_finish()
+    template = options.view_as(GoogleCloudOptions).template_location
+    if template:
+        print(f"described for Dataflow: {template}")
+    return not template
+
+
+def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
+    """Chooses the runner to make a pipeline with.
+
+    Beam's DirectRunner picks another runner by what it can download; here it always is the one that
+    needs no download.
+    """
+    runner = options.get_all_options()["runner"]
+    if runner is None or runner in _LOCAL_RUNNERS:
+        stop_timed_sends()
+        return FnApiRunner()
+    return str(runner)

@@ -1,0 +1,193 @@
+"""Walls around the quirks of other libraries: one function for each, and when to delete it.
+
+Only `stop_timed_sends` is needed for right results; the others save the time or memory that their
+docstrings give, measured on two cores.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+# From glibc's malloc.h; other C libraries have no mallopt.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def import_beam() -> None:
+    """Imports Beam without the packages that it imports only because they are installed.
+
+    Spleeter installs pandas, and Beam then loads it for DataFrames, with clients of databases that
+    no job here uses.
+
+    For Beam 2.72. Worth half of the start-up time of every command. Delete it once
+    `python -X importtime -m apache_beam` lists no pandas.
+    """
+    unused = ("pandas", "pymongo", "google.cloud.bigquery", "google.cloud.pubsub")
+    # Beam warns that crcmod is missing before it finds that google-crc32c is there.
+    logging.disable(logging.WARNING)
+    try:
+        with _hidden(*unused), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            import apache_beam  # noqa: F401, PLC0415
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def stop_timed_sends() -> None:
+    """Makes the workers of Beam's local runner send data only when they have finished a bundle.
+
+    By default they also send what they have every second, from a thread that takes no lock: an
+    element that is being written at that moment is torn apart or lost.
+
+    For Beam 2.72. Worth the data: of 65 thousand files 64,916 arrived, or the job failed, in about
+    half of the runs. Delete it once `tests/runtime/test_local_runner.py` passes without it.
+    """
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers  # noqa: PLC0415
+
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+
+
+def keep_freed_memory() -> None:
+    """Asks the C library to keep freed memory for the next allocation of a similar size.
+
+    Decoded files and records take megabytes. By default glibc returns such blocks to the kernel
+    when they are freed and gets them back page by page, for which threads wait.
+
+    For glibc 2.36; elsewhere it does nothing. Worth a tenth of the time of rendering in one thread
+    and a quarter in two. Delete it once `bench/mixtures.py` shows no difference without it.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def import_tensorflow() -> Any:
+    """Imports TensorFlow without jax and pandas, with oneDNN, and quiet.
+
+    TensorFlow imports jax and pandas where they are installed, and leaves oneDNN off on processors
+    without AVX-512.
+
+    For TensorFlow 2.12. Worth a second of start-up, and with oneDNN a third of the time of
+    Spleeter's networks. Delete it for a TensorFlow in which both are the default.
+    """
+    with _hidden("jax", "pandas"):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        import tensorflow as tf  # noqa: PLC0415
+
+        tf.get_logger().setLevel("ERROR")
+        return tf
+
+
+def import_spleeter_builder() -> Any:
+    """Imports Spleeter's `EstimatorSpecBuilder` without pandas.
+
+    Spleeter imports pandas to read the CSV files that it trains from, and only for that.
+
+    For Spleeter 2.4.2. Worth half a second of start-up. Delete it if Spleeter imports pandas later.
+    """
+    with _replaced(pandas=types.ModuleType("pandas")):
+        from spleeter.model import EstimatorSpecBuilder  # noqa: PLC0415
+
+        return EstimatorSpecBuilder
+
+
+def freeze_graph(tf: Any, output: Any, checkpoint: Any) -> Any:
+    """Returns the graph of an output with its variables as constants.
+
+    TensorFlow combines constants with the operations that use them, which it cannot do with
+    variables; its own converter starts a session with a second copy of the network.
+
+    For TensorFlow 2.12 and networks whose variables are resources. Worth half of the time of a
+    window of Spleeter's U-Nets, for 0.5 GB more memory; against TensorFlow's converter 0.9 GB
+    less. Delete it with `spleeter_separator`.
+
+    Args:
+        tf: the module.
+        output: the tensor whose graph is wanted.
+        checkpoint: the reader of a checkpoint that has the variables by their names.
+    """
+    graph = tf.compat.v1.graph_util.extract_sub_graph(output.graph.as_graph_def(), [output.op.name])
+    for node in graph.node:
+        if node.op == "VarHandleOp":
+            value = tf.make_tensor_proto(checkpoint.get_tensor(node.name))
+            node.op = "Const"
+            node.attr.clear()
+            node.attr["dtype"].type = value.dtype
+            node.attr["value"].tensor.CopyFrom(value)
+        elif node.op == "ReadVariableOp":
+            node.op = "Identity"
+            node.attr["T"].CopyFrom(node.attr.pop("dtype"))
+    return graph
+
+
+@contextlib.contextmanager
+def for_inference(tf: Any) -> Iterator[None]:
+    """Builds Keras layers for inference alone while the block runs.
+
+    Spleeter leaves it open whether its networks train, and both branches are built.
+
+    For TensorFlow 2.12 and Spleeter 2.4.2. Worth half of the time of building the networks. Delete
+    it if Spleeter passes `training` to its layers.
+    """
+    with warnings.catch_warnings():
+        # Deprecated in favour of the argument that Spleeter does not pass.
+        warnings.simplefilter("ignore", UserWarning)
+        with tf.compat.v1.keras.backend.learning_phase_scope(0):
+            yield
+
+
+@contextlib.contextmanager
+def cheap_transposed_convolutions(tf: Any) -> Iterator[None]:
+    """Computes transposed convolutions of one filter as plain convolutions while the block runs.
+
+    A transposed convolution of stride 2 is one convolution for each of the four places in a square
+    of 2 by 2 (Shi et al., "Is the deconvolution layer the same as a convolutional layer?", 2016).
+    A U-Net ends with one of a single filter, which TensorFlow computes slowly on a CPU.
+
+    For TensorFlow 2.12. Worth half of the time of that layer. Delete it once
+    `bench/separation.py short` shows no difference without it.
+    """
+    layer = tf.keras.layers.Conv2DTranspose
+    transpose = layer.call
+
+    def call(self: Any, inputs: Any) -> Any:
+        if self.filters > 1:
+            return transpose(self, inputs)
+        _, height, width, num_channels = inputs.shape
+        # An output at an even place takes the odd rows and columns of the [5, 5] kernel.
+        kernel = tf.reverse(tf.pad(self.kernel, [[1, 0], [1, 0], [0, 0], [0, 0]]), [0, 1])
+        kernel = tf.reverse(tf.reshape(kernel, [3, 2, 3, 2, num_channels]), [1, 3])
+        kernel = tf.reshape(tf.transpose(kernel, [0, 2, 4, 1, 3]), [3, 3, num_channels, 4])
+        places = tf.reshape(tf.nn.conv2d(inputs, kernel, 1, "SAME"), [-1, height, width, 2, 2])
+        outputs = tf.reshape(tf.transpose(places, [0, 1, 3, 2, 4]), [-1, 2 * height, 2 * width, 1])
+        return tf.nn.bias_add(outputs, self.bias)
+
+    layer.call = call
+    try:
+        yield
+    finally:
+        layer.call = transpose
+
+
+def _hidden(*names: str) -> contextlib.AbstractContextManager[None]:
+    """Makes imports of some modules fail while the block runs."""
+    return _replaced(**dict.fromkeys(names))
+
+
+@contextlib.contextmanager
+def _replaced(**replacements: types.ModuleType | None) -> Iterator[None]:
+    """Makes imports find other modules, or none, unless the real one is imported already."""
+    replaced = {name: module for name, module in replacements.items() if name not in sys.modules}
+    sys.modules.update(replaced)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in replaced:
+            del sys.modules[name]

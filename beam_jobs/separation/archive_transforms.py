@@ -1,0 +1,206 @@
+"""The archive job's transforms: thin shells around `streaming` and the ledger."""
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.combiners import ToList
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_jobs.audio.decoding import read_header
+from beam_jobs.runtime import retries
+from beam_jobs.runtime.dead_letters import Rejected, write_rejected
+from beam_jobs.runtime.retries import may_pass, with_retries
+from beam_jobs.separation.inputs import InputFile, input_version
+from beam_jobs.separation.ledger import find_record, write_record
+from beam_jobs.separation.models import Model
+from beam_jobs.separation.separator import load_separator
+from beam_jobs.separation.streaming import Failure, Recording, separate_recordings
+from beam_jobs.separation.summary import Counts
+from beam_jobs.storage import files
+from schemas.ledger import REJECTED, LedgerRecord, Parameters
+
+# Recordings up to this length travel in batches of about this much audio.
+BATCH_S = 60.0
+
+_SHORT, _LONG, _COUNTS = "short", "long", "counts"
+
+
+class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts]]):
+    """Separates the files that the ledger does not have.
+
+    Input: `InputFile`. Output: one `Counts` of all files. `rejected.jsonl` is written too.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        parameters: Parameters,
+        output: str,
+        force: bool = False,
+        num_threads: int = 0,
+    ) -> None:
+        self._model = model
+        self._parameters = parameters
+        self._output = output
+        self._force = force
+        self._num_threads = num_threads
+
+    def expand(self, inputs: PCollection[InputFile]) -> PCollection[Counts]:
+        """Inspects, separates short and long recordings, and adds up what became of them."""
+        found = (
+            inputs
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "Inspect"
+            >> beam.ParDo(
+                _Inspect(self._model, self._parameters, self._output, self._force)
+            ).with_outputs(_SHORT, _LONG, _COUNTS, REJECTED)
+        )
+        separate = _Separate(self._model, self._parameters, self._output, self._num_threads)
+        # Two steps, so that no short recording waits behind a long one.
+        short = (
+            found[_SHORT]
+            | "BatchShort" >> beam.ParDo(_Batch())
+            | "SpreadBatches" >> beam.Reshuffle()
+            | "SeparateShort" >> beam.ParDo(separate).with_outputs(_COUNTS, REJECTED)
+        )
+        long = (
+            found[_LONG]
+            | "OneEach" >> beam.Map(lambda recording: [recording])
+            | "SpreadLong" >> beam.Reshuffle()
+            | "SeparateLong" >> beam.ParDo(separate).with_outputs(_COUNTS, REJECTED)
+        )
+        rejected = (
+            (found[REJECTED], short[REJECTED], long[REJECTED])
+            | "AllRejected" >> beam.Flatten()
+            | "ListRejected" >> ToList()
+        )
+        path = files.join(self._output, REJECTED)
+        rejected | "WriteRejected" >> beam.Map(lambda all_: write_rejected(path, sorted(all_)))
+        counts: PCollection[Counts] = (
+            (
+                found[_COUNTS],
+                short[_COUNTS],
+                long[_COUNTS],
+                rejected | "CountRejected" >> beam.Map(lambda all_: Counts(rejected=len(all_))),
+            )
+            | "AllCounts" >> beam.Flatten()
+            | "AddUp" >> beam.CombineGlobally(lambda counts: sum(counts, Counts()))
+        )
+        return counts
+
+
+class _Inspect(beam.DoFn):
+    """Passes on the recordings that are to be separated."""
+
+    def __init__(self, model: Model, parameters: Parameters, output: str, force: bool) -> None:
+        self._model = model
+        self._parameters = parameters
+        self._output = output
+        self._force = force
+
+    def process(self, file: InputFile) -> Iterator[Any]:  # type: ignore[override]
+        try:
+            found = with_retries(lambda: self._inspect(file))
+        except Exception as error:
+            yield TaggedOutput(REJECTED, reject(file.path, error))
+            return
+        if found is None:
+            yield TaggedOutput(_COUNTS, Counts(skipped=1))
+        else:
+            yield TaggedOutput(_SHORT if found.duration_s <= BATCH_S else _LONG, found)
+
+    def _inspect(self, file: InputFile) -> Recording | None:
+        version = input_version(file.path)
+        if not self._force and find_record(
+            self._output,
+            file,
+            version=version,
+            model_fingerprint=self._model.fingerprint,
+            parameters=self._parameters,
+        ):
+            return None
+        return Recording(file, version, read_header(file.path))
+
+
+class _Batch(beam.DoFn):
+    """Puts recordings together until they are `BATCH_S` long."""
+
+    def __init__(self) -> None:
+        self._batch: list[Recording] = []
+
+    def start_bundle(self) -> None:
+        self._batch = []
+
+    def process(self, recording: Recording) -> Iterator[list[Recording]]:  # type: ignore[override]
+        self._batch.append(recording)
+        if sum(one.duration_s for one in self._batch) >= BATCH_S:
+            yield self._batch
+            self._batch = []
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._batch:
+            window = GlobalWindow()
+            yield WindowedValue(self._batch, window.max_timestamp(), (window,))
+
+
+class _Separate(beam.DoFn):
+    """Separates recordings and enters them in the ledger; the model is loaded once a process."""
+
+    def __init__(self, model: Model, parameters: Parameters, output: str, num_threads: int) -> None:
+        self._model = model
+        self._parameters = parameters
+        self._output = output
+        self._num_threads = num_threads
+        self._shared = Shared()
+
+    def process(self, recordings: Sequence[Recording]) -> Iterator[Any]:  # type: ignore[override]
+        start_s = time.monotonic()
+        for wait_s in (*retries.RETRY_AFTER_S, None):
+            failures = []
+            for recording, outcome in zip(recordings, self._separate(recordings), strict=True):
+                if not isinstance(outcome, Failure):
+                    write_record(self._output, recording.file, outcome)
+                    yield TaggedOutput(
+                        _COUNTS,
+                        Counts(
+                            separated=1,
+                            separated_s=outcome.duration_s,
+                            model_s=outcome.model_s,
+                            examples=(recording.file.relative_path,),
+                        ),
+                    )
+                elif wait_s is not None and may_pass(outcome.error):
+                    failures.append(outcome)
+                else:
+                    yield TaggedOutput(REJECTED, reject(recording.file.path, outcome.error))
+            if not failures or wait_s is None:
+                break
+            time.sleep(wait_s)
+            recordings = [failure.recording for failure in failures]
+        yield TaggedOutput(_COUNTS, Counts(busy_s=time.monotonic() - start_s))
+
+    def _separate(self, recordings: Sequence[Recording]) -> Iterator[LedgerRecord | Failure]:
+        # Not in setup: a run that finds nothing to do need not load the model.
+        separator = self._shared.acquire(lambda: load_separator(self._model, self._num_threads))
+        return separate_recordings(
+            recordings,
+            model=self._model,
+            separator=separator,
+            parameters=self._parameters,
+            output=self._output,
+        )
+
+
+def reject(path: str, error: Exception) -> Rejected:
+    """The dead letter of a file: the error, and where it came from if it is not the file's own."""
+    lines = str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    trace = "".join(traceback.format_exception(error))
+    return Rejected(path.encode(errors="backslashreplace").decode(), reason, trace)

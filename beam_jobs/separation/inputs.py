@@ -1,0 +1,109 @@
+"""The inputs of an archive, and the names of what is made of them."""
+
+import dataclasses
+import posixpath
+import re
+
+from beam_jobs.storage import files
+from schemas.errors import UserError
+from schemas.ledger import (
+    LEDGER,
+    InputVersion,
+)
+
+_MANIFEST_SUFFIXES = (".txt", ".lst")
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+class NamingError(UserError):
+    """The inputs or their outputs can't be told apart; the message says which, and what to do."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of the archive.
+
+    Attributes:
+        path: where it is.
+        relative_path: its place in the tree that the outputs mirror.
+    """
+
+    path: str
+    relative_path: str
+
+    @property
+    def stem(self) -> str:
+        """Its place in the tree without the suffix."""
+        return posixpath.splitext(self.relative_path)[0]
+
+    @property
+    def ledger_path(self) -> str:
+        """Of its record in the ledger, relative to the output folder."""
+        return f"{LEDGER}/{self.relative_path}.json"
+
+
+def list_inputs(pattern: str, output: str) -> list[InputFile]:
+    """Finds the files of an archive.
+
+    Args:
+        pattern: a glob pattern; or a manifest (.txt, .lst) with a path in each line, relative ones
+            from the manifest's folder.
+        output: the output folder; what lies in it is no input.
+
+    Returns:
+        Each file once, by path. A pattern's tree begins at its last folder without a wildcard. In a
+        manifest, a relative path is its own place in the tree, and an absolute one is without its
+        beginning (`gs://calls/a.wav` is `calls/a.wav`).
+
+    Raises:
+        NamingError: no file, or two with one place in the tree.
+    """
+    if pattern.endswith(_MANIFEST_SUFFIXES) and not _WILDCARD.search(pattern):
+        inputs = _read_manifest(pattern)
+    else:
+        root = _root(pattern)
+        paths = files.list_paths(root, pattern.removeprefix(root))
+        inputs = [InputFile(path, path.removeprefix(root)) for path in paths]
+    own = files.join(output, "")
+    unique = {one.path: one for one in inputs if not one.path.startswith(own)}
+    if not unique:
+        raise NamingError(f"{pattern}: no such files")
+    places: dict[str, InputFile] = {}
+    for one in unique.values():
+        other = places.setdefault(one.relative_path, one)
+        if other is not one:
+            raise NamingError(f"{other.path} and {one.path} have one place in the output's tree")
+    return [unique[path] for path in sorted(unique)]
+
+
+def input_version(path: str) -> InputVersion:
+    """What tells the version of a file that is there now from any other.
+
+    Raises:
+        OSError: it is not there; BeamIOError is one.
+    """
+    return InputVersion(*files.version(path))
+
+
+def _read_manifest(path: str) -> list[InputFile]:
+    folder = path[: path.rfind("/") + 1]
+    inputs = []
+    for line in files.read_text(path).splitlines():
+        entry = line.strip()
+        if not entry:
+            continue
+        if files.is_remote(entry) or entry.startswith("/"):
+            place = entry.split("://")[-1].lstrip("/")
+            inputs.append(InputFile(entry, place))
+            continue
+        place = posixpath.normpath(entry)
+        if place.startswith("../"):
+            raise NamingError(f"{path}: {entry}: leaves the manifest's folder; write its full path")
+        inputs.append(InputFile(folder + place, place))
+    return inputs
+
+
+def _root(pattern: str) -> str:
+    wildcard = _WILDCARD.search(pattern)
+    literal = pattern[: wildcard.start()] if wildcard else pattern
+    return literal[: literal.rfind("/") + 1]

@@ -1,0 +1,190 @@
+"""The report of a run: a page where one sees and hears a few of the recordings."""
+
+import collections
+import dataclasses
+import datetime
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import soxr
+
+from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
+from beam_jobs.pages.listening import (
+    SOURCE_COLOURS,
+    ExampleView,
+    Picture,
+    Row,
+    Track,
+    mp3_uri,
+    view_all,
+)
+from beam_jobs.pages.page import render_page
+from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.separation.turns import Activity, Turn
+from beam_jobs.storage import files
+from schemas.ledger import LEDGER, parse_ledger_record
+from schemas.pcm import Pcm, to_pcm
+
+# How much of a recording is shown, and in how much of it that is looked for.
+_SHOWN_S = 30
+_SEARCHED_S = 600
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Excerpt:
+    """The stretch of a recording in which the most is said.
+
+    Attributes:
+        name: of the recording.
+        start_s: where it begins in the recording.
+        total_s: the length of the recording.
+        sample_rate: in Hz.
+        recording: [samples, 1].
+        outputs: [sources, samples, 1].
+        turns: who speaks when, in seconds from the start of the recording.
+    """
+
+    name: str
+    start_s: float
+    total_s: float
+    sample_rate: int
+    recording: Pcm
+    outputs: Pcm
+    turns: tuple[Turn, ...]
+
+
+def render_report(
+    summary: Mapping[str, Any],
+    excerpts: Sequence[Excerpt],
+    rejected: Iterable[Rejected],
+    *,
+    model: str,
+    source_names: Sequence[str],
+) -> str:
+    """Renders `report.html`.
+
+    Args:
+        summary: the content of `summary.json`.
+        excerpts: what the page shows and plays, in this order.
+        rejected: what could not be separated.
+        model: the model's name.
+        source_names: of its outputs.
+    """
+    return render_page(
+        "separation.html",
+        summary=summary,
+        model=model,
+        rejected=collections.Counter(one.reason for one in rejected).most_common(),
+        examples=view_all(functools.partial(_view, source_names=source_names), excerpts),
+    )
+
+
+def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -> Excerpt:
+    """Reads what is shown of a recording that has been separated, mixed down to one channel.
+
+    Args:
+        output: the folder of the archive.
+        relative_path: the recording's place in the tree.
+        source_names: of the outputs.
+
+    Raises:
+        UnusableAudioError: the recording or an output is no longer there.
+    """
+    path = files.join(output, LEDGER, f"{relative_path}.json")
+    record = parse_ledger_record(files.read_text(path), path)
+    paths = [files.join(output, one.path) for one in record.outputs[: len(source_names)]]
+    rate = read_header(paths[0]).sample_rate
+    turns = _find_turns(paths, rate, source_names)
+    start_s = _busiest_start(turns, record.duration_s)
+    stop_s = min(start_s + _SHOWN_S, record.duration_s)
+    signals = [_read(one, start_s, stop_s, rate) for one in (record.path, *paths)]
+    # Files at two rates may differ by a sample.
+    num_samples = min(map(len, signals))
+    recording, *outputs = (signal[:num_samples, np.newaxis] for signal in signals)
+    return Excerpt(
+        name=relative_path,
+        start_s=start_s,
+        total_s=record.duration_s,
+        sample_rate=rate,
+        recording=recording,
+        outputs=np.stack(outputs),
+        turns=tuple(turns),
+    )
+
+
+def _find_turns(paths: Sequence[str], sample_rate: int, source_names: Sequence[str]) -> list[Turn]:
+    """Who speaks when in the first minutes of the outputs."""
+    activity = Activity(sample_rate)
+    outputs = [read_blocks(path, sample_rate) for path in paths]
+    for blocks in itertools.islice(zip(*outputs, strict=True), _SEARCHED_S):
+        activity.add(np.stack([block.mean(axis=1) for block in blocks]))
+    return activity.turns(source_names)
+
+
+def _busiest_start(turns: Sequence[Turn], duration_s: float) -> float:
+    """Where the whole second is from which on the most is said."""
+    starts_s = np.arange(max(1, int(min(duration_s, _SEARCHED_S)) - _SHOWN_S + 1))
+    said_s = np.zeros(len(starts_s))
+    for turn in turns:
+        end_s = np.minimum(turn.onset_s + turn.duration_s, starts_s + _SHOWN_S)
+        said_s += np.maximum(end_s - np.maximum(turn.onset_s, starts_s), 0)
+    return float(starts_s[np.argmax(said_s)])
+
+
+def _read(path: str, start_s: float, stop_s: float, sample_rate: int) -> Pcm:
+    """int16 [samples] at a sample rate."""
+    rate = read_header(path).sample_rate
+    samples = read_segment(path, round(start_s * rate), round(stop_s * rate))
+    resampled = soxr.resample(samples, rate, sample_rate)
+    return to_pcm(resampled)
+
+
+def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
+    rate = excerpt.sample_rate
+    duration_s = len(excerpt.recording) / rate
+    outputs = list(zip(source_names, excerpt.outputs, itertools.cycle(SOURCE_COLOURS)))
+    parts = [(output, colour) for _, output, colour in outputs]
+    of_total = ""
+    if duration_s < excerpt.total_s:
+        of_total = f" from {_format_time(excerpt.start_s)} of {_format_time(excerpt.total_s)}"
+    return ExampleView(
+        title=excerpt.name,
+        detail=f"{duration_s:.1f} s{of_total}",
+        start_s=excerpt.start_s,
+        duration_s=duration_s,
+        max_khz=max_frequency_hz(rate) / 1000,
+        pictures=[
+            Picture("recording", "", draw_spectrogram(excerpt.recording, parts, rate)),
+            *(
+                Picture(name, colour, draw_spectrogram(output, [(output, colour)], rate))
+                for name, output, colour in outputs
+            ),
+        ],
+        rows=[
+            Row(name, colour, (), list(_stretches(excerpt, name, duration_s)))
+            for name, _, colour in outputs
+        ],
+        tracks=[
+            Track("Recording", "as it came in", "", mp3_uri(excerpt.recording, rate)),
+            *(
+                Track(name, "separated", colour, mp3_uri(output, rate))
+                for name, output, colour in outputs
+            ),
+        ],
+    )
+
+
+def _stretches(excerpt: Excerpt, name: str, duration_s: float) -> Iterator[tuple[float, float]]:
+    for turn in excerpt.turns:
+        start_s = max(turn.onset_s - excerpt.start_s, 0.0)
+        stop_s = min(turn.onset_s + turn.duration_s - excerpt.start_s, duration_s)
+        if turn.speaker == name and start_s < stop_s:
+            yield start_s, stop_s
+
+
+def _format_time(time_s: float) -> str:
+    return str(datetime.timedelta(seconds=round(time_s)))

@@ -1,0 +1,64 @@
+"""One record of a dataset: a mixture, its sources, and how it was made."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from schemas.pcm import FULL_SCALE, Pcm, Samples
+from schemas.recipe import Recipe, parse_recipe
+from schemas.tfrecord import decode_example
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class StoredMixture:
+    """A mixture as a shard holds it.
+
+    Attributes:
+        recipe: how it was made.
+        mixture: int16 [samples, channels].
+        sources: int16 [sources, samples, channels], as they sound in the mixture.
+        noise: int16 [samples, channels], or None.
+        gains_db: all that was applied to the samples of each source's file.
+    """
+
+    recipe: Recipe
+    mixture: Pcm
+    sources: Pcm
+    noise: Pcm | None
+    gains_db: tuple[float, ...]
+
+
+def decode_mixture(record: bytes, origin: str) -> StoredMixture:
+    """Decodes a serialised `tf.train.Example` of a dataset.
+
+    Args:
+        record: the Example.
+        origin: the name of the file, for the error message.
+
+    Raises:
+        CorruptRecordError: the record is not an Example.
+        InvalidDocumentError: its recipe does not follow the schema.
+        LookupError: it lacks a feature.
+    """
+    features = cast(Mapping[str, Any], decode_example(record))
+    recipe = parse_recipe(features["recipe"][0], origin)
+    shape = (-1, recipe.num_channels)
+
+    def audio(name: str) -> Pcm:
+        return np.frombuffer(features[name][0], np.int16)
+
+    return StoredMixture(
+        recipe=recipe,
+        mixture=audio("mixture").reshape(shape),
+        sources=audio("sources").reshape(len(recipe.rows), *shape),
+        noise=None if recipe.noise is None else audio("noise").reshape(shape),
+        gains_db=tuple(features["gains_db"]),
+    )
+
+
+def mix_down(pcm: Pcm) -> Samples:
+    """Averages the channels of int16 [..., samples, channels] to float32 [..., samples]."""
+    samples: Samples = pcm.mean(axis=-1, dtype=np.float32) / np.float32(FULL_SCALE)
+    return samples

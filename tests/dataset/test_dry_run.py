@@ -1,0 +1,101 @@
+"""Looking before leaping, and catalogues that are kept."""
+
+import re
+
+import pytest
+import soundfile
+from small_datasets import build, write_corpus, write_recipe
+
+from beam_jobs.corpora.catalogue import open_catalogue
+from schemas import dataset
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_corpus(tmp_path / "speech")
+
+
+@pytest.fixture
+def asked(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.json")
+    return f"--recipe={recipe}", "--splits=train=0.5,test=0.5", "--num_mixtures=40"
+
+
+def test_a_dry_run_says_what_the_job_then_does_and_writes_nothing(corpus, asked, tmp_path):
+    output = tmp_path / "out" / "mixtures"
+    dry = build(*asked, "--dry_run", corpus=corpus, output=output)
+    assert dry.status == 0
+    assert not list((tmp_path / "out").rglob("*"))
+    assert re.search(r"^utterances +24, 0.0\d h$", dry.printed, re.MULTILINE)
+    assert re.search(r"^speakers +8$", dry.printed, re.MULTILINE)
+    assert re.search(r"^mixtures +40, 0.01 h: train 20, test 20$", dry.printed, re.MULTILINE)
+    assert re.search(r"^time +\d.* on one core, \d", dry.printed, re.MULTILINE)
+    (megabytes,) = re.findall(r"^on disk +(\S+)MB$", dry.printed, re.MULTILINE)
+    built = build(*asked, corpus=corpus, output=output)
+    size = sum(path.stat().st_size for path in output.glob("*.tfrecord-*"))
+    assert float(megabytes) == pytest.approx(size / 1e6, rel=0.2)
+    assert "40 mixtures, 0.01 h" in built.last_line
+
+
+def test_a_dry_run_names_what_would_be_rejected(corpus, asked, tmp_path):
+    (corpus / "speaker0" / "empty.flac").touch()
+    silent = corpus / "speaker1" / "silent.flac"
+    soundfile.write(silent, [0.0] * 8000, 8000)
+    dry = build(*asked, "--dry_run", corpus=corpus, output=tmp_path / "out")
+    assert dry.status == 3
+    assert "empty.flac: empty" in dry.printed
+    assert f"{silent}: silence" in dry.printed
+
+
+def test_a_dry_run_without_anything_to_do_is_an_error_of_one_line(tmp_path, asked):
+    (tmp_path / "nothing").mkdir()
+    dry = build(*asked, "--dry_run", corpus=tmp_path / "nothing", output=tmp_path / "out")
+    assert dry.status == 1
+    assert dry.complaints.count("\n") == 1
+    assert "no usable utterance" in dry.last_line
+
+
+def test_a_kept_catalogue_spares_the_next_job_the_headers(corpus, asked, tmp_path):
+    keep = f"--catalogue={tmp_path / 'kept'}"
+    (corpus / "speaker0" / "empty.flac").touch()
+    first = build(*asked, keep, corpus=corpus, output=tmp_path / "first")
+    # Nobody looks at what was found to be no audio a second time.
+    (corpus / "speaker0" / "empty.flac").unlink()
+    second = build(*asked, keep, corpus=corpus, output=tmp_path / "second")
+    assert first.digests == second.digests
+    assert first.status == second.status == 3
+    assert first.rejected == second.rejected != {}
+
+
+def test_a_dry_run_leaves_the_catalogue_where_it_was_asked_to(corpus, asked, tmp_path):
+    keep = f"--catalogue={tmp_path / 'kept'}"
+    build(*asked, keep, "--dry_run", corpus=corpus, output=tmp_path / "out")
+    assert len(open_catalogue(str(tmp_path / "kept" / dataset.CATALOGUE))) == 24
+
+
+def test_the_catalogue_of_another_corpus_is_not_taken(corpus, asked, tmp_path):
+    keep = f"--catalogue={tmp_path / 'kept'}"
+    build(*asked, keep, "--dry_run", corpus=corpus, output=tmp_path / "out")
+    other = write_corpus(tmp_path / "talks")
+    refused = build(*asked, keep, corpus=other, output=tmp_path / "out")
+    assert refused.status == 1
+    assert refused.complaints.count("\n") == 1
+    assert 'is the catalogue of ["speech"], not of ["talks"]' in refused.last_line
+
+
+def test_a_file_that_is_no_catalogue_is_named(corpus, asked, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / dataset.CATALOGUE).write_text("arrows")
+    keep = f"--catalogue={tmp_path / 'kept'}"
+    refused = build(*asked, keep, corpus=corpus, output=tmp_path / "out")
+    assert refused.status == 1
+    assert f"{tmp_path / 'kept' / dataset.CATALOGUE}: not a catalogue" in refused.last_line
+
+
+def test_a_corpus_that_was_mended_is_looked_at_again(asked, tmp_path):
+    keep = f"--catalogue={tmp_path / 'kept'}"
+    corpus = tmp_path / "speech"
+    corpus.mkdir()
+    assert build(*asked, keep, corpus=corpus, output=tmp_path / "out").status == 1
+    write_corpus(corpus)
+    assert build(*asked, keep, corpus=corpus, output=tmp_path / "out").status == 0

@@ -1,0 +1,86 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_jobs.separation.turns import Activity, find_stretches, format_rttm, parse_rttm
+
+SAMPLE_RATE = 8000
+SPEAKERS = ("speaker1", "speaker2")
+
+
+def outputs(*turns, duration_s=10.0, leak=0.0):
+    """Noise where each speaker has a turn of (speaker, onset, end, level), and the other's leak."""
+    rng = np.random.default_rng(0)
+    sources = np.zeros((2, round(duration_s * SAMPLE_RATE)), np.float32)
+    for speaker, onset_s, end_s, level in turns:
+        span = slice(round(onset_s * SAMPLE_RATE), round(end_s * SAMPLE_RATE))
+        sources[speaker, span] += level * rng.standard_normal(span.stop - span.start)
+    return sources + leak * sources[::-1]
+
+
+def listen(sources, block_length=7777):
+    activity = Activity(SAMPLE_RATE)
+    for start in range(0, sources.shape[1], block_length):
+        activity.add(sources[:, start : start + block_length])
+    return activity.turns(SPEAKERS)
+
+
+def rounded(turns):
+    return [(turn.speaker, round(turn.onset_s, 1), round(turn.duration_s, 1)) for turn in turns]
+
+
+def test_turns_are_found_where_they_are_and_may_overlap():
+    turns = listen(outputs((0, 1.0, 4.0, 0.1), (1, 3.0, 6.0, 0.05), (0, 8.0, 9.0, 0.1)))
+    assert rounded(turns) == [("speaker1", 1, 3), ("speaker2", 3, 3), ("speaker1", 8, 1)]
+
+
+def test_what_leaks_into_the_other_output_is_no_speech():
+    turns = listen(outputs((0, 1.0, 4.0, 0.1), (1, 5.0, 6.0, 0.1), leak=0.1))
+    assert rounded(turns) == [("speaker1", 1, 3), ("speaker2", 5, 1)]
+
+
+def test_short_pauses_belong_to_the_turn_and_clicks_do_not_count():
+    turns = listen(outputs((0, 1.0, 2.0, 0.1), (0, 2.2, 3.0, 0.1), (0, 5.0, 5.04, 0.1)))
+    assert rounded(turns) == [("speaker1", 1, 2)]
+
+
+def test_silence_has_no_turns():
+    assert listen(outputs()) == []
+
+
+@given(block_length=st.integers(100, 90_000))
+def test_turns_do_not_depend_on_how_the_audio_comes(block_length):
+    sources = outputs((0, 1.0, 4.0, 0.1), (1, 3.0, 6.0, 0.05))
+    assert listen(sources, block_length) == listen(sources)
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_stretches_are_apart_and_in_order(active):
+    stretches = find_stretches(np.array(active, bool))
+    bounds = [bound for stretch in stretches for bound in stretch]
+    assert bounds == sorted(bounds)
+    assert all(stop - start >= 5 for start, stop in stretches)
+    assert all(after[0] - before[1] >= 15 for before, after in itertools.pairwise(stretches))
+
+
+def test_rttm_is_as_nist_defines_it():
+    (turn,) = listen(outputs((1, 1.0, 2.0, 0.1)))
+    fields = format_rttm("my call", [turn]).split()
+    assert fields[:3] == ["SPEAKER", "my_call", "1"]
+    assert [float(field) for field in fields[3:5]] == pytest.approx([1, 1], abs=0.03)
+    assert fields[5:] == ["<NA>", "<NA>", "speaker2", "<NA>", "<NA>"]
+
+
+def test_rttm_is_read_as_it_was_written():
+    turns = listen(outputs((0, 1.0, 4.0, 0.1), (1, 3.0, 6.0, 0.05)))
+    other_lines = "SPKR-INFO a 1 <NA> <NA> <NA> unknown speaker1 <NA> <NA>\n\n"
+    assert parse_rttm(other_lines + format_rttm("a", turns)) == turns
+
+
+@pytest.mark.parametrize("line", ["SPEAKER a 1 0.5", "SPEAKER a 1 now 0.5 <NA> <NA> b <NA> <NA>"])
+def test_what_is_not_rttm_is_refused(line):
+    with pytest.raises(ValueError, match="not RTTM"):
+        parse_rttm(line)
