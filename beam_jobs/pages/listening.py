@@ -10,23 +10,17 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-import numpy as np
 import soundfile
 import soxr
 from matplotlib.ticker import MaxNLocator
 
+from beam_jobs.audio.activity import FRAME_S, find_active, find_stretches, frame_levels_db
 from beam_jobs.pages.page import data_uri
 from schemas.pcm import Pcm, to_samples
 
 T = TypeVar("T")
 SOURCE_COLOURS = ("#5cb3ff", "#ffb454", "#56d9a4", "#ff86b3", "#b9a2ff")
 NOISE_COLOUR = "#98a3b8"
-
-_FRAME_S = 0.02
-# Below this, relative to the loud frames of a source, is the noise floor of its recording.
-_ACTIVITY_RANGE_DB = 25.0
-# Shorter than this, a gap is a stop consonant and not a pause.
-_MIN_PAUSE_S = 0.1
 
 _MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 # About 32 kbit/s for speech at 16 kHz.
@@ -140,30 +134,20 @@ def view_all(view: Callable[[T], ExampleView], examples: Iterable[T]) -> list[Ex
 
 
 def active_stretches(source: Pcm, sample_rate: int) -> list[tuple[float, float]]:
-    """Finds where a source sounds: frames of 20 ms within 25 dB of its loud frames.
+    """Finds where a source is heard.
 
     Args:
-        source: `[samples, channels]`.
+        source: int16 `[samples, channels]`; it is as loud as its loudest channel.
         sample_rate: in Hz.
 
     Returns:
-        Start and end of each stretch in seconds, ascending; pauses under 100 ms are bridged.
+        Start and end of each stretch in seconds, ascending.
     """
-    frame = max(1, round(_FRAME_S * sample_rate))
-    num_frames = -(-len(source) // frame)
-    power = np.zeros(num_frames * frame)
-    power[: len(source)] = np.mean(source.astype(np.float64) ** 2, axis=1)
-    power = power.reshape(num_frames, frame).mean(axis=1)
-    if not power.any():
-        return []
-    loud = np.percentile(power[power > 0], 95)
-    active = np.flatnonzero(power > loud * 10 ** (-_ACTIVITY_RANGE_DB / 10))
-    breaks = np.flatnonzero(np.diff(active) * _FRAME_S > _MIN_PAUSE_S)
-    starts = active[np.r_[0, breaks + 1]] * frame
-    stops = np.minimum((active[np.r_[breaks, -1]] + 1) * frame, len(source))
-    return [
-        (start / sample_rate, stop / sample_rate) for start, stop in zip(starts, stops, strict=True)
-    ]
+    frame_length = max(1, round(FRAME_S * sample_rate))
+    levels_db = frame_levels_db(to_samples(source.T), frame_length).max(axis=0, keepdims=True)
+    frame_s = frame_length / sample_rate
+    (active,) = find_active(levels_db)
+    return [(start * frame_s, stop * frame_s) for start, stop in find_stretches(active)]
 
 
 def mp3_uri(audio: Pcm, sample_rate: int) -> str:

@@ -10,20 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from beam_jobs.audio.activity import FRAME_S, find_active, find_stretches, frame_levels_db
 from schemas.errors import UserError
 from schemas.pcm import Samples
-
-FRAME_S = 0.02
-# An output is silent where it is below this level, or this far below its own loud speech, which is
-# the level that only a frame in twenty of those above the first exceeds.
-_FLOOR_DBFS = -60.0
-_BELOW_LOUD_DB = 30.0
-_LOUD_PERCENTILE = 95
-# What is this far below another output is more likely what is left of that one.
-_BELOW_OTHERS_DB = 15.0
-# Pauses within a sentence are speech, clicks are not.
-_MIN_PAUSE_S = 0.3
-_MIN_SPEECH_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,12 +45,8 @@ class Activity:
         """Takes the next float32 [sources, samples]."""
         if self._rest is not None:
             block = np.concatenate([self._rest, block], axis=1)
-        num_frames = block.shape[1] // self._frame_length
-        used = num_frames * self._frame_length
-        frames = block[:, :used].reshape(len(block), num_frames, self._frame_length)
-        power = np.square(frames).mean(axis=2)
-        self._levels_db.append((10 * np.log10(power + 1e-12)).astype(np.float32))
-        self._rest = block[:, used:].copy()
+        self._levels_db.append(frame_levels_db(block, self._frame_length))
+        self._rest = block[:, self._levels_db[-1].shape[1] * self._frame_length :].copy()
 
     def turns(self, speakers: Sequence[str], channel: int = 1) -> list[Turn]:
         """All turns, by onset; what is shorter than a frame at the end is left out."""
@@ -73,34 +58,6 @@ class Activity:
             for start, stop in find_stretches(active)
         ]
         return sorted(turns, key=lambda turn: (turn.onset_s, turn.speaker))
-
-
-def find_active(levels_db: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Whether each output is heard in each frame, from levels in dBFS; both [sources, frames]."""
-    loudest_db = levels_db.max(axis=0)
-    active = np.zeros(levels_db.shape, np.bool_)
-    for row, level_db in zip(active, levels_db, strict=True):
-        audible = level_db > _FLOOR_DBFS
-        if audible.any():
-            loud_db = np.percentile(level_db[audible], _LOUD_PERCENTILE)
-            row[:] = (
-                audible
-                & (level_db > loud_db - _BELOW_LOUD_DB)
-                & (level_db > loudest_db - _BELOW_OTHERS_DB)
-            )
-    return active
-
-
-def find_stretches(active: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The (start, stop) of each stretch of frames, short pauses filled, short stretches dropped."""
-    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
-    stretches: list[tuple[int, int]] = []
-    for start, stop in edges.reshape(-1, 2).tolist():
-        if stretches and (start - stretches[-1][1]) * FRAME_S < _MIN_PAUSE_S:
-            stretches[-1] = (stretches[-1][0], stop)
-        else:
-            stretches.append((start, stop))
-    return [(start, stop) for start, stop in stretches if (stop - start) * FRAME_S >= _MIN_SPEECH_S]
 
 
 def parse_rttm(text: str) -> list[Turn]:

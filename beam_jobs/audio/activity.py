@@ -1,0 +1,76 @@
+"""Speech activity: the frames in which a source is heard, and the stretches that they form.
+
+Levels come first, one a frame, so that a long recording can be listened to in blocks and judged
+when its loudest speech is known.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.pcm import Samples
+
+FRAME_S = 0.02
+# A source is silent where it is below this level, or this far below its own loud speech, which is
+# the level that only a frame in twenty of those above the first exceeds.
+_FLOOR_DBFS = -60.0
+_BELOW_LOUD_DB = 30.0
+_LOUD_PERCENTILE = 95
+# A source this far below another one is more likely to be what is left of that one.
+_BELOW_OTHERS_DB = 15.0
+# Pauses within a sentence are speech, clicks are not.
+_MIN_PAUSE_S = 0.3
+_MIN_SPEECH_S = 0.1
+
+
+def frame_levels_db(signals: Samples, frame_length: int) -> npt.NDArray[np.float32]:
+    """Returns the level of each frame of each signal in dBFS, float32 [signals, frames].
+
+    Args:
+        signals: float32 [signals, samples]; samples after the last whole frame are left out.
+        frame_length: `FRAME_S` in samples.
+    """
+    num_frames = signals.shape[1] // frame_length
+    frames = signals[:, : num_frames * frame_length].reshape(len(signals), num_frames, frame_length)
+    power = np.square(frames).mean(axis=2)
+    levels_db: npt.NDArray[np.float32] = (10 * np.log10(power + 1e-12)).astype(np.float32)
+    return levels_db
+
+
+def find_active(levels_db: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Finds the frames in which each source is heard, bool [sources, frames].
+
+    Args:
+        levels_db: of the sources of one recording, in dBFS, [sources, frames]. In each frame a
+            source that is far below another one counts as what leaked from it.
+    """
+    loudest_db = levels_db.max(axis=0)
+    active = np.zeros(levels_db.shape, np.bool_)
+    for source, level_db in enumerate(levels_db):
+        audible = level_db > _FLOOR_DBFS
+        if audible.any():
+            loud_db = np.percentile(level_db[audible], _LOUD_PERCENTILE)
+            active[source] = (
+                audible
+                & (level_db > loud_db - _BELOW_LOUD_DB)
+                & (level_db > loudest_db - _BELOW_OTHERS_DB)
+            )
+    return active
+
+
+def find_stretches(active: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Finds the stretches of speech of one source, with short pauses bridged and clicks dropped.
+
+    Args:
+        active: for each frame, [frames].
+
+    Returns:
+        The first frame of each stretch and the one after its last, ascending.
+    """
+    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
+    stretches: list[tuple[int, int]] = []
+    for start, stop in edges.reshape(-1, 2).tolist():
+        if stretches and (start - stretches[-1][1]) * FRAME_S < _MIN_PAUSE_S:
+            stretches[-1] = (stretches[-1][0], stop)
+        else:
+            stretches.append((start, stop))
+    return [(start, stop) for start, stop in stretches if (stop - start) * FRAME_S >= _MIN_SPEECH_S]
