@@ -138,21 +138,6 @@ def ideal_ratio_mask(sources: Samples, mixture: Samples, sample_rate: int) -> Sa
     return separated[:, : len(mixture)].astype(np.float32)
 
 
-def overlap_ratio(intervals_s: list[tuple[float, float]]) -> float:
-    """Of the time in which anybody speaks, the part in which two or more do.
-
-    Args:
-        intervals_s: where each source starts and where it stops, in seconds.
-    """
-    edges = sorted({edge for interval in intervals_s for edge in interval})
-    active_s = overlapped_s = 0.0
-    for start_s, stop_s in itertools.pairwise(edges):
-        num_active = sum(first <= start_s and stop_s <= last for first, last in intervals_s)
-        active_s += (stop_s - start_s) * (num_active > 0)
-        overlapped_s += (stop_s - start_s) * (num_active > 1)
-    return overlapped_s / active_s if active_s else 0.0
-
-
 def level_difference_db(blocks: Iterable[Samples]) -> float:
     """The level of the loudest source over that of the quietest, by the RMS of where they sound.
 

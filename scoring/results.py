@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from schemas.recipe import Recipe
-from scoring.metrics import overlap_ratio
 
 UNPROCESSED = "unprocessed mixture"
 IDEAL_RATIO_MASK = "ideal ratio mask"
@@ -47,12 +46,11 @@ def find_groups(level_db: float, recipe: Recipe | None = None) -> dict[str, str]
     if recipe is not None:
         genders = {source.gender for source in recipe.sources}
         gender = "same" if len(genders) == 1 else "different"
-        ratio = overlap_ratio(
-            [(source.offset_s, source.offset_s + source.duration_s) for source in recipe.sources]
-        )
         groups = {
             "gender": "unknown" if "" in genders else gender,
-            "overlap": _range_name(100 * ratio, [100 * edge for edge in _OVERLAP_EDGES], "%"),
+            "overlap": _range_name(
+                100 * recipe.overlap_ratio, [100 * edge for edge in _OVERLAP_EDGES], "%"
+            ),
         }
     return groups | {"level difference": _range_name(level_db, list(_LEVEL_EDGES_DB), "dB")}
 

@@ -24,7 +24,7 @@ _VERSION = 1
 # Title, unit, and how finely values are counted.
 HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
     "duration_s": ("Length of the mixtures", "s", 0.1),
-    "overlap_ratio": ("Share of a mixture in which at least two sources overlap", "", 0.01),
+    "overlap_ratio": ("Share of the speech in which at least two sources overlap", "", 0.01),
     "offset_s": ("A source starts so long after the one before it", "s", 0.05),
     "level_difference_db": ("Loudest source over softest, RMS", "dB", 0.25),
     "loudness_lufs": ("Loudness of the sources, of a sample", "LUFS", 0.25),
@@ -109,7 +109,7 @@ class Quality:
         is_in_sample = num_before % _LOUDNESS_EVERY == 0
         self.samples[recipe.split] += recipe.num_samples
         self._count("duration_s", recipe.duration_s)
-        self._count("overlap_ratio", overlap_ratio(recipe))
+        self._count("overlap_ratio", recipe.overlap_ratio)
         for earlier, later in itertools.pairwise(sorted(recipe.offsets_s)):
             self._count("offset_s", later - earlier)
         self._measure_turns(recipe)
@@ -239,21 +239,6 @@ def _genders(recipe: Recipe) -> str:
     if "" in genders:
         return "unknown"
     return "one" if len(genders) == 1 else "both"
-
-
-def overlap_ratio(recipe: Recipe) -> float:
-    """The share of a mixture in which at least two sources are placed."""
-    changes = sorted(
-        change
-        for source in recipe.sources
-        for change in ((source.offset_s, 1), (source.offset_s + source.duration_s, -1))
-    )
-    overlap_s = active = 0.0
-    for (start_s, change), (stop_s, _) in itertools.pairwise(changes):
-        active += change
-        if active > 1:
-            overlap_s += min(stop_s, recipe.duration_s) - start_s
-    return overlap_s / recipe.duration_s
 
 
 def residual_db(mixture: Mixture) -> float:

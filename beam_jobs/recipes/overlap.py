@@ -10,6 +10,8 @@ here that part is what is solved for.
 import itertools
 from collections.abc import Sequence
 
+from schemas.recipe import overlap_ratio
+
 # Halvings of the part: finer than a sample of a mixture of hours.
 _NUM_HALVINGS = 40
 
@@ -38,20 +40,11 @@ def overlap_offsets(lengths: Sequence[int], ratio: float) -> list[int]:
     for _ in range(_NUM_HALVINGS):
         middle = (low + high) / 2
         offsets = _chain(lengths, shorter, middle)
-        if overlap_share(offsets, lengths) < ratio:
+        if overlap_ratio(_intervals(offsets, lengths)) < ratio:
             low = middle
         else:
             high = middle
     return _chain(lengths, shorter, high)
-
-
-def overlap_share(starts: Sequence[float], lengths: Sequence[float]) -> float:
-    """The time in which two or more speak over the time in which anyone does."""
-    spoken = overlapped = 0.0
-    for duration, num_active in _activity(starts, lengths):
-        spoken += duration if num_active else 0
-        overlapped += duration if num_active > 1 else 0
-    return overlapped / spoken if spoken else 0.0
 
 
 def _chain(lengths: Sequence[int], shorter: Sequence[int], part: float) -> list[int]:
@@ -61,20 +54,13 @@ def _chain(lengths: Sequence[int], shorter: Sequence[int], part: float) -> list[
     return offsets
 
 
-def _most_at_once(starts: Sequence[float], lengths: Sequence[float]) -> int:
-    return max(num_active for duration, num_active in _activity(starts, lengths) if duration)
+def _intervals(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[int, int]]:
+    return [(start, start + length) for start, length in zip(starts, lengths, strict=True)]
 
 
-def _activity(starts: Sequence[float], lengths: Sequence[float]) -> list[tuple[float, int]]:
-    """How long each stretch is, and how many speak in it."""
+def _most_at_once(starts: Sequence[int], lengths: Sequence[int]) -> int:
+    # A source that ends where another one starts is not active with it: -1 sorts before 1.
     changes = sorted(
-        change
-        for start, length in zip(starts, lengths, strict=True)
-        for change in ((start, 1), (start + length, -1))
+        change for start, stop in _intervals(starts, lengths) for change in ((start, 1), (stop, -1))
     )
-    num_active = 0
-    stretches = []
-    for (start, change), (stop, _) in itertools.pairwise(changes):
-        num_active += change
-        stretches.append((stop - start, num_active))
-    return stretches
+    return max(itertools.accumulate(change for _, change in changes))

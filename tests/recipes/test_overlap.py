@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from small_datasets import RECIPE, build, write_corpus
 from test_planning import a_draft, utterance
 
-from beam_jobs.quality.measures import overlap_ratio
 from beam_jobs.recipes.drawing import draw_recipe
-from beam_jobs.recipes.overlap import overlap_offsets, overlap_share
+from beam_jobs.recipes.overlap import overlap_offsets
 from beam_jobs.recipes.presets import load_recipe_config
+from schemas.recipe import overlap_ratio
 from schemas.recipe_config import Uniform, parse_recipe_config
 from schemas.validation import InvalidDocumentError
 
@@ -53,7 +53,8 @@ def test_more_sources_overlap_as_asked_where_neighbours_can(lengths, ratio):
     assert offsets == sorted(offsets)
     whole = float(achieved(overlap_offsets(lengths, 1.0), lengths))
     found = float(achieved(offsets, lengths))
-    assert overlap_share(offsets, lengths) == pytest.approx(found)
+    stops = [offset + length for offset, length in zip(offsets, lengths, strict=True)]
+    assert overlap_ratio(zip(offsets, stops, strict=True)) == pytest.approx(found)
     if ratio <= whole:
         assert found == pytest.approx(ratio, abs=4 * len(lengths) / max(lengths))
     else:
@@ -91,13 +92,13 @@ def test_a_thousand_recipes_have_the_overlap_that_was_asked_for(num_speakers):
             for number in range(num_speakers)
         ]
         recipe = draw_recipe(config, seed, a_draft(utterances))
-        assert overlap_ratio(recipe) == pytest.approx(ratio, abs=num_speakers * 2e-4)
+        assert recipe.overlap_ratio == pytest.approx(ratio, abs=num_speakers * 2e-4)
 
 
 def test_a_range_of_ratios_is_drawn_from():
     config = dataclasses.replace(load_recipe_config("sparse"), overlap_ratio=Uniform(0.1, 0.4))
     utterances = [utterance("anna", 0, duration_s=6), utterance("bert", 0, duration_s=5)]
-    ratios = [overlap_ratio(draw_recipe(config, seed, a_draft(utterances))) for seed in range(300)]
+    ratios = [draw_recipe(config, seed, a_draft(utterances)).overlap_ratio for seed in range(300)]
     assert 0.0999 < min(ratios) < 0.12
     assert 0.38 < max(ratios) < 0.4001
 

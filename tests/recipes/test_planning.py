@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from small_datasets import RECIPE, REPOSITORY
 
 from beam_jobs.corpora.catalogue import SCHEMA, Catalogue, open_catalogue, write_table
-from beam_jobs.quality.measures import overlap_ratio
 from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.plan import Draft, NothingToDoError, NoUtteranceLeftError, PlanOptions
@@ -225,8 +224,8 @@ def test_a_crop_keeps_as_much_overlap_as_there_is(first_s, second_s, gap_s, leng
         )
         for length in ("max", length_s)
     )
-    overlap_s = overlap_ratio(whole) * whole.duration_s
-    kept_s = overlap_ratio(crop) * crop.duration_s
+    overlap_s = whole.overlap_ratio * whole.duration_s
+    kept_s = crop.overlap_ratio * crop.duration_s
     assert kept_s == pytest.approx(min(overlap_s, length_s), abs=3 / 8000)
 
 

@@ -11,7 +11,6 @@ from scoring.metrics import (
     ideal_ratio_mask,
     level_difference_db,
     measure,
-    overlap_ratio,
     si_sdr_db,
 )
 
@@ -49,22 +48,6 @@ def test_outputs_are_put_into_the_order_of_the_sources() -> None:
     measures, order = measure(Block(sources[[2, 0, 1]], sources, sources.sum(axis=0)).alone, 8000)
     assert order == (1, 2, 0)
     assert measures["si_sdri_db"] > 60
-
-
-@pytest.mark.parametrize(
-    ("intervals_s", "expected"),
-    [
-        ([(0, 4), (4, 8)], 0.0),
-        ([(0, 4), (0, 4)], 1.0),
-        ([(0, 4), (2, 6)], 1 / 3),
-        ([(0, 6), (1, 2), (1, 3)], 1 / 3),
-        ([(0, 1), (3, 4)], 0.0),
-    ],
-)
-def test_overlap_is_the_part_of_speech_in_which_two_speak(
-    intervals_s: list[tuple[float, float]], expected: float
-) -> None:
-    assert overlap_ratio(intervals_s) == pytest.approx(expected)
 
 
 def test_the_level_of_a_source_does_not_count_its_silence() -> None:
