@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run, where they are missing.
+# Installs the programs that the tests need and that are missing here.
 set -euo pipefail
 
 missing=()
@@ -8,7 +8,9 @@ command -v chromedriver > /dev/null || missing+=(chromium-driver)
 command -v java > /dev/null || missing+=(openjdk-17-jre-headless)
 command -v mvn > /dev/null || missing+=(maven)
 command -v make > /dev/null || missing+=(make)
-# Stock Spleeter reads audio by both of its programs.
+# It checks the units of deploy/schedules.
+command -v systemd-analyze > /dev/null || missing+=(systemd)
+# Stock Spleeter calls both.
 command -v ffmpeg > /dev/null && command -v ffprobe > /dev/null || missing+=(ffmpeg)
 if [[ ${#missing[@]} -eq 0 ]]; then
     exit
