@@ -99,7 +99,8 @@ class LedgerRecord:
         num_frames: its samples in each channel.
         num_channels: its channels.
         num_windows: how many windows went through the model.
-        outputs: the files, in the order of the model's sources; after them the RTTM file, if any.
+        outputs: the audio files, in the order of the model's sources.
+        rttm: the file of who speaks when, if it was asked for.
         alignments: for each separated signal of a model whose outputs may swap; else none.
         model_s: how long the model computed, in seconds.
         finished: when, UTC, ISO 8601.
@@ -115,6 +116,7 @@ class LedgerRecord:
     num_channels: int
     num_windows: int
     outputs: tuple[Output, ...]
+    rttm: Output | None
     alignments: tuple[Alignment, ...]
     model_s: float
     finished: str
@@ -124,6 +126,11 @@ class LedgerRecord:
         """The length of the recording in seconds."""
         return self.num_frames / self.sample_rate
 
+    @property
+    def files(self) -> tuple[Output, ...]:
+        """All files that were written for the recording."""
+        return self.outputs if self.rttm is None else (*self.outputs, self.rttm)
+
     def to_json(self) -> str:
         """The content of the ledger's file."""
         document = dataclasses.asdict(self)
@@ -132,7 +139,7 @@ class LedgerRecord:
 
 
 def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
-    """Reads what `LedgerRecord.to_json` writes.
+    """Reads what `LedgerRecord.to_json` writes, now or before it had a place for the RTTM file.
 
     Args:
         text: the JSON document.
@@ -144,6 +151,13 @@ def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
     document = load_document(text, "ledger", origin)
     document["version"] = InputVersion(**document.pop("input"))
     document["parameters"] = Parameters(**document["parameters"])
-    document["outputs"] = tuple(Output(**output) for output in document["outputs"])
+    outputs = [Output(**output) for output in document["outputs"]]
+    if "rttm" in document:
+        rttm = document["rttm"]
+        document["rttm"] = None if rttm is None else Output(**rttm)
+    else:
+        # Older records have it as the last output. Separating an archive again would be worse.
+        document["rttm"] = outputs.pop() if document["parameters"].rttm else None
+    document["outputs"] = tuple(outputs)
     document["alignments"] = tuple(Alignment(**one) for one in document["alignments"])
     return LedgerRecord(**document)

@@ -64,8 +64,7 @@ class Separated:
     @property
     def audio_paths(self) -> tuple[str, ...]:
         """Of the outputs, relative to the archive's folder."""
-        paths = tuple(output.path for output in self.record.outputs)
-        return paths[:-1] if self.record.parameters.rttm else paths
+        return tuple(output.path for output in self.record.outputs)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -302,9 +301,9 @@ def _read_header(path: str) -> AudioHeader:
 
 
 def _read_told_turns(separated: Separated, archive: str) -> Turns:
-    if not separated.record.parameters.rttm:
+    if separated.record.rttm is None:
         raise UnscorableError("it was separated without --rttm")
-    return _read_turns(files.join(archive, separated.record.outputs[-1].path))
+    return _read_turns(files.join(archive, separated.record.rttm.path))
 
 
 def _read_turns(path: str) -> Turns:

@@ -30,7 +30,7 @@ def find_record(
     found = (record.path, record.version, record.model_fingerprint, record.parameters)
     if found != wanted:
         return None
-    outputs = [(files.join(output, one.path), one.size) for one in record.outputs]
+    outputs = [(files.join(output, one.path), one.size) for one in record.files]
     return record if all(_has_size(path, size) for path, size in outputs) else None
 
 

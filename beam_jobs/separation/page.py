@@ -96,7 +96,7 @@ def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -
     """
     path = files.join(output, LEDGER, f"{relative_path}.json")
     record = parse_ledger_record(files.read_text(path), path)
-    paths = [files.join(output, one.path) for one in record.outputs[: len(source_names)]]
+    paths = [files.join(output, one.path) for one in record.outputs]
     rate = read_header(paths[0]).sample_rate
     turns = _find_turns(paths, rate, source_names)
     start_s = _busiest_start(turns, record.duration_s)

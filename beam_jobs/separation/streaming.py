@@ -290,15 +290,16 @@ def _write_recording(
                 write(_join(channels), piece.last)
         if input_version(recording.file.path) != recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
+        rttm_path = None
         if parameters.rttm:
             turns = [
                 turn
                 for channel, activity in enumerate(activities, start=1)
                 for turn in activity.turns(model.source_names, channel)
             ]
-            paths = (*paths, recording.file.relative_path + RTTM_SUFFIX)
+            rttm_path = recording.file.relative_path + RTTM_SUFFIX
             files.write_output(
-                files.join(output, paths[-1]), format_rttm(recording.file.stem, turns)
+                files.join(output, rttm_path), format_rttm(recording.file.stem, turns)
             )
     return LedgerRecord(
         path=recording.file.path,
@@ -310,11 +311,16 @@ def _write_recording(
         num_frames=recording.header.num_frames,
         num_channels=recording.header.num_channels,
         num_windows=num_windows,
-        outputs=tuple(Output(path, input_version(files.join(output, path)).size) for path in paths),
+        outputs=tuple(_written(output, path) for path in paths),
+        rttm=None if rttm_path is None else _written(output, rttm_path),
         alignments=tuple(signal.alignment for signal in signals if signal.alignment is not None),
         model_s=round(model_s, 3),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _written(output: str, path: str) -> Output:
+    return Output(path, input_version(files.join(output, path)).size)
 
 
 def _output_rate(recording: Recording, model: Model, parameters: Parameters) -> int:

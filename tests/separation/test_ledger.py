@@ -26,6 +26,7 @@ RECORD = LedgerRecord(
     num_channels=1,
     num_windows=3,
     outputs=(Output("monday/a_speaker1.wav", 5),),
+    rttm=None,
     alignments=(Alignment(1, 1, 0, 0.5, None),),
     model_s=0.25,
     finished="2026-01-01T00:00:00+00:00",
