@@ -1,6 +1,6 @@
 """Examples in a report: what one sees and hears of a recording, in a page that needs nothing else.
 
-`page.html` is what all reports have in common, and `examples.html` shows these.
+`page.html` is what all reports have in common, and `listening.html` shows these.
 """
 
 import concurrent.futures
@@ -45,7 +45,7 @@ class Track:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Row:
+class TimelineLane:
     """One line of the time line; all in seconds.
 
     Attributes:
@@ -96,7 +96,7 @@ class ExampleView:
         duration_s: how much is shown, in seconds.
         max_khz: the highest frequency that is shown.
         pictures: one above the other.
-        rows: of the time line; their times are relative to `start_s`.
+        lanes: of the time line; their times are relative to `start_s`.
         tracks: what one can play.
     """
 
@@ -106,7 +106,7 @@ class ExampleView:
     duration_s: float
     max_khz: float
     pictures: Sequence[Picture]
-    rows: Sequence[Row]
+    lanes: Sequence[TimelineLane]
     tracks: Sequence[Track]
 
     @property

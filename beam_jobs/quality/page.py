@@ -17,7 +17,7 @@ from beam_jobs.pages.listening import (
     SOURCE_COLOURS,
     ExampleView,
     Picture,
-    Row,
+    TimelineLane,
     Track,
     active_stretches,
     mp3_uri,
@@ -100,18 +100,18 @@ def _view_example(example: Example) -> ExampleView:
     rate = example.sample_rate
     duration_s = len(example.mixture) / rate
     colours = SOURCE_COLOURS[: len(example.sources)]
-    rows = [
-        Row(speaker, colour, placed, active_stretches(source, rate))
+    lanes = [
+        TimelineLane(speaker, colour, placed, active_stretches(source, rate))
         for speaker, colour, placed, source in zip(
             example.speakers, colours, example.placed_s, example.sources, strict=True
         )
     ]
     content = "all sources" if example.noise is None else "all sources and the noise"
     tracks = [Track("Mixture", content, "", mp3_uri(example.mixture, rate))]
-    for row, gain_db, source in zip(rows, example.gains_db, example.sources, strict=True):
-        start = "starts at" if len(row.placed) == 1 else f"{len(row.placed)} utterances from"
-        detail = f"{start} {row.placed[0][0]:.2f} s, gain {_format_fixed(gain_db, 1)} dB"
-        tracks.append(Track(row.name, detail, row.colour, mp3_uri(source, rate)))
+    for lane, gain_db, source in zip(lanes, example.gains_db, example.sources, strict=True):
+        start = "starts at" if len(lane.placed) == 1 else f"{len(lane.placed)} utterances from"
+        detail = f"{start} {lane.placed[0][0]:.2f} s, gain {_format_fixed(gain_db, 1)} dB"
+        tracks.append(Track(lane.name, detail, lane.colour, mp3_uri(source, rate)))
     parts = list(zip(example.sources, colours, strict=True))
     if example.noise is not None:
         parts.append((example.noise, NOISE_COLOUR))
@@ -127,7 +127,7 @@ def _view_example(example: Example) -> ExampleView:
         duration_s=duration_s,
         max_khz=max_frequency_hz(rate) / 1000,
         pictures=[Picture("mixture", "", draw_spectrogram(example.mixture, parts, rate))],
-        rows=rows,
+        lanes=lanes,
         tracks=tracks,
     )
 

@@ -1,7 +1,8 @@
-"""Dead letters: what could not be used, and why."""
+"""Dead letters: files and recordings that could not be used, each with its reason."""
 
 import dataclasses
 import json
+import traceback
 from collections.abc import Iterable
 
 from beam_jobs.storage import files
@@ -9,20 +10,34 @@ from beam_jobs.storage import files
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Rejected:
-    """One line of `rejected.jsonl`.
+    """A file that could not be used: one line of `rejected.jsonl`.
 
     Attributes:
         path: the file, as the user knows it.
         reason: why it can't be used, and where there is one, the remedy.
-        traceback: where in the program it came from; empty where that tells nothing.
+        traceback: of the exception; empty where it would add nothing to the reason.
     """
 
     path: str
     reason: str
     traceback: str = ""
 
+    @classmethod
+    def from_error(cls, path: str, error: Exception) -> "Rejected":
+        """Returns the dead letter of a file that raised an exception, with its traceback.
+
+        The reason is the first line of the message, or without one the name of the exception.
+        """
+        lines = str(error).strip().splitlines()
+        return cls(
+            # A file name that is not UTF-8 has surrogates, which no file can hold.
+            path=path.encode(errors="backslashreplace").decode(),
+            reason=lines[0] if lines else type(error).__name__,
+            traceback="".join(traceback.format_exception(error)),
+        )
+
     def to_json(self) -> str:
-        """The line, without its end."""
+        """Returns the line, without its end."""
         document = {"path": self.path, "reason": self.reason}
         if self.traceback:
             document["traceback"] = self.traceback
@@ -37,7 +52,7 @@ def write_rejected(path: str, rejected: Iterable[Rejected]) -> None:
 
 
 def read_rejected(path: str) -> list[Rejected]:
-    """Reads `rejected.jsonl`; where there is none, nothing was rejected."""
+    """Reads `rejected.jsonl`; without one, nothing was rejected."""
     if not files.exists(path):
         return []
     return [Rejected(**json.loads(line)) for line in files.read_text(path).split("\n") if line]

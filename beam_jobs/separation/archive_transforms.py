@@ -1,7 +1,6 @@
 """The archive job's transforms: thin shells around `streaming` and the ledger."""
 
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -109,7 +108,7 @@ class _Inspect(beam.DoFn):
         try:
             found = with_retries(lambda: self._inspect(file))
         except Exception as error:
-            yield TaggedOutput(REJECTED, reject(file.path, error))
+            yield TaggedOutput(REJECTED, Rejected.from_error(file.path, error))
             return
         if found is None:
             yield TaggedOutput(_COUNTS, Counts(skipped=1))
@@ -179,7 +178,8 @@ class _Separate(beam.DoFn):
                 elif wait_s is not None and may_pass(outcome.error):
                     failures.append(outcome)
                 else:
-                    yield TaggedOutput(REJECTED, reject(recording.file.path, outcome.error))
+                    rejected = Rejected.from_error(recording.file.path, outcome.error)
+                    yield TaggedOutput(REJECTED, rejected)
             if not failures or wait_s is None:
                 break
             time.sleep(wait_s)
@@ -196,11 +196,3 @@ class _Separate(beam.DoFn):
             parameters=self._parameters,
             output=self._output,
         )
-
-
-def reject(path: str, error: Exception) -> Rejected:
-    """The dead letter of a file: the error, and where it came from if it is not the file's own."""
-    lines = str(error).strip().splitlines()
-    reason = lines[0] if lines else type(error).__name__
-    trace = "".join(traceback.format_exception(error))
-    return Rejected(path.encode(errors="backslashreplace").decode(), reason, trace)

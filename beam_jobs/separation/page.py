@@ -16,7 +16,7 @@ from beam_jobs.pages.listening import (
     SOURCE_COLOURS,
     ExampleView,
     Picture,
-    Row,
+    TimelineLane,
     Track,
     mp3_uri,
     view_all,
@@ -164,8 +164,8 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
                 for name, output, colour in outputs
             ),
         ],
-        rows=[
-            Row(name, colour, (), list(_stretches(excerpt, name, duration_s)))
+        lanes=[
+            TimelineLane(name, colour, (), list(_stretches(excerpt, name, duration_s)))
             for name, _, colour in outputs
         ],
         tracks=[
