@@ -1,21 +1,78 @@
-"""A model bundle: a folder with all that separating with a trained model takes.
+"""A model bundle: a folder with everything that separating with a trained model takes.
 
 `saved_model/` is a TensorFlow SavedModel that `tf.saved_model.load` reads without this project. Its
 default signature takes `waveform`, float32 [batch, samples, channels] in -1..1 with any number of
 samples, and returns `sources`, float32 [batch, sources, samples, channels]. `bundle.json` is the
 rest.
+
+Version 2 of `bundle.json` adds `provenance.training`. Version 1 is still read: nothing is known of
+the training then, the settings of `training.train` are part of `configuration`, and the metrics
+keep the names they were written under.
 """
 
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from schemas.validation import InvalidDocumentError, load_document
 
-VERSION = 1
+VERSION = 2
 
 BUNDLE = "bundle.json"
 SAVED_MODEL = "saved_model"
+
+NETWORK_KEYS = (
+    "mix_name",
+    "instrument_list",
+    "sample_rate",
+    "frame_length",
+    "frame_step",
+    "T",
+    "F",
+    "n_channels",
+    "separation_exponent",
+    "mask_extension",
+    "model",
+)
+"""The keys of Spleeter's configuration that say what a model is; the others say how it is trained.
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingData:
+    """A corpus or a mixture dataset that a model was trained on.
+
+    Attributes:
+        name: of the corpus or the dataset.
+        use: what it was to the training.
+        licence: as its publisher names it; empty where unknown.
+        hours: of audio, in all splits together; None where unknown.
+        speakers: the number of speakers in each split; empty where unknown.
+    """
+
+    name: str
+    use: Literal["speech", "noise", "mixtures"]
+    licence: str = ""
+    hours: float | None = None
+    speakers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Training:
+    """How a model was trained.
+
+    Attributes:
+        trainer: the module that trained it, such as `training.train`.
+        settings: those of the run, under the trainer's own names.
+        hours_heard: hours of mixtures in all training steps together.
+        data: what it was trained on.
+    """
+
+    trainer: str
+    settings: Mapping[str, Any]
+    hours_heard: float
+    data: tuple[TrainingData, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,16 +80,18 @@ class Provenance:
     """Where a model comes from.
 
     Attributes:
-        dataset_fingerprint: of the dataset that it was trained on.
+        dataset_fingerprint: identifies the data that it was trained on.
         commit: of this project; empty where unknown.
         steps: training steps done.
         created: when the bundle was written, UTC, ISO 8601.
+        training: how it was trained; None where unknown.
     """
 
     dataset_fingerprint: str
     commit: str
     steps: int
     created: str
+    training: Training | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,7 +109,7 @@ class Bundle:
         architecture: `model.type` of the configuration.
         window_s: the recommended length of a window in seconds.
         context_s: how much at each edge of a window is not to be trusted, in seconds.
-        configuration: Spleeter's JSON, as trained with.
+        configuration: the `NETWORK_KEYS` of Spleeter's JSON.
         metrics: by name, such as `validation_si_sdri_db`.
         provenance: where the model comes from.
     """
@@ -69,12 +128,12 @@ class Bundle:
     provenance: Provenance
 
     def to_json(self) -> str:
-        """The content of `bundle.json`."""
+        """Returns the content of `bundle.json`."""
         return json.dumps({"version": VERSION} | dataclasses.asdict(self), indent=1) + "\n"
 
 
 def parse_bundle(text: str | bytes, origin: str) -> Bundle:
-    """Reads what `Bundle.to_json` writes.
+    """Reads a bundle description of version 1 or 2.
 
     Args:
         text: the JSON document.
@@ -87,7 +146,9 @@ def parse_bundle(text: str | bytes, origin: str) -> Bundle:
     document = load_document(text, "bundle", origin)
     del document["version"]
     document["source_names"] = tuple(document["source_names"])
-    document["provenance"] = Provenance(**document["provenance"])
+    provenance = document["provenance"]
+    provenance["training"] = parse_training(provenance.get("training"))
+    document["provenance"] = Provenance(**provenance)
     bundle = Bundle(**document)
     if len(bundle.source_names) != bundle.num_sources:
         raise InvalidDocumentError(
@@ -99,3 +160,11 @@ def parse_bundle(text: str | bytes, origin: str) -> Bundle:
             f"context_s {bundle.context_s:g}"
         )
     return bundle
+
+
+def parse_training(document: Mapping[str, Any] | None) -> Training | None:
+    """Returns the training that `dataclasses.asdict` made a document of; None stays None."""
+    if document is None:
+        return None
+    data = tuple(TrainingData(**one) for one in document["data"])
+    return Training(**{**document, "data": data})

@@ -1,7 +1,7 @@
 """Makes a bundle of a trained model: `python -m training.export --model_dir DIR --output BUNDLE`.
 
-A bundle is a folder that needs nothing of this project: `saved_model/` for TensorFlow,
-`bundle.json` with all that a separation job must know and, of a stereo U-Net, `spleeter/` for
+A bundle is a folder that can be used without this project: `saved_model/` for TensorFlow,
+`bundle.json` with all that a separation job must know and, for a stereo U-Net, `spleeter/` for
 Spleeter itself: `spleeter separate -p BUNDLE/spleeter/config.json`.
 """
 
@@ -19,11 +19,19 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, Provenance, parse_bundle
+from schemas.bundle import (
+    BUNDLE,
+    NETWORK_KEYS,
+    SAVED_MODEL,
+    Bundle,
+    Provenance,
+    parse_bundle,
+)
 from schemas.configuration import Configuration
 from schemas.errors import UserError
 from training.architectures import build_network
-from training.model_dir import ModelDir
+from training.errors import FILE_ERRORS
+from training.model_dir import ModelDir, describe_training
 from training.separator import Separator
 
 _SPLEETER = "spleeter"
@@ -32,7 +40,7 @@ _MAX_CONTEXT_S = 0.5
 
 
 class BundleError(UserError):
-    """A bundle that can't be made, or that training can't go on from; the message says why."""
+    """A bundle can't be made, or training can't go on from it; the message says why."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,17 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.export", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--model_dir", required=True, help="the folder of a trained model")
-    parser.add_argument("--output", required=True, help="the bundle, a folder that is made")
+    parser.add_argument("--output", required=True, help="the bundle, a new folder")
     parser.add_argument(
         "--window_s",
         type=float,
-        help="how much of a recording a joint network separates at once, if not as much as in"
-        " training",
+        help="how many seconds of a recording a joint network separates at once, if not as many"
+        " as in training",
     )
     options = parser.parse_args(arguments)
     try:
         export(options.model_dir, options.output, window_s=options.window_s)
-    except (UserError, OSError, tf.errors.OpError) as error:
+    except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -63,7 +71,8 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
     Args:
         model_dir: the folder.
         output: the bundle.
-        window_s: how much of a recording it separates at once; None is as much as in training.
+        window_s: seconds of a recording that it separates at once; None for as many as in
+            training.
 
     Raises:
         ModelDirError: there is no trained model.
@@ -90,9 +99,11 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
         aligned=not configuration.is_joint,
         architecture=configuration.model_type,
         window_s=window_s,
-        # At the edge of a window, half of what the network goes by is missing.
+        # At the edge of a window, half of the context that the network relies on is missing.
         context_s=min(window_s / 8, _MAX_CONTEXT_S),
-        configuration=configuration.document,
+        configuration={
+            key: value for key, value in configuration.document.items() if key in NETWORK_KEYS
+        },
         metrics={
             "validation_loss": metrics.validation_loss,
             "validation_si_sdri_db": metrics.validation_si_sdri_db,
@@ -102,6 +113,7 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
             commit=_commit(),
             steps=metrics.steps,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            training=metrics.training or describe_training(configuration, metrics.steps),
         ),
     )
     with tf.io.gfile.GFile(f"{output}/{BUNDLE}", "w") as file:
@@ -110,7 +122,7 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
 
 
 def _window_s(configuration: Configuration, asked_s: float | None) -> float:
-    # One run of a network with a fixed T.
+    # For a network with a fixed T, one run of it.
     trained_s = (
         configuration.T * configuration.frame_step - configuration.frame_length
     ) / configuration.sample_rate
@@ -127,10 +139,10 @@ def _window_s(configuration: Configuration, asked_s: float | None) -> float:
 
 
 def read_weights(bundle: str, configuration: Configuration) -> list[npt.NDArray[np.float32]]:
-    """The weights in a bundle, in the order of the network's variables.
+    """Returns the weights in a bundle, in the order of the network's variables.
 
     Raises:
-        NotFoundError: no bundle there.
+        NotFoundError: there is no bundle.
         InvalidDocumentError: its description can't be read.
         BundleError: its network is not the one of the configuration.
     """
@@ -161,7 +173,7 @@ def _write_saved_model(configuration: Configuration, separator: Separator, path:
 def _write_spleeter_model(
     configuration: Configuration, separator: Separator, steps: int, path: str
 ) -> None:
-    """Writes a checkpoint as Spleeter's own estimator would have, and its configuration."""
+    """Writes a checkpoint as Spleeter's own estimator would have done, and its configuration."""
     variables: dict[str, tf.Variable] = {}
 
     def remember(next_creator: Callable[..., tf.Variable], **arguments: object) -> tf.Variable:
@@ -169,8 +181,8 @@ def _write_spleeter_model(
         variables[variable.name.removesuffix(":0")] = variable
         return variable
 
-    # A new network, because some variables, which no output depends on, are not part of the model,
-    # and Spleeter asks for them all the same.
+    # Spleeter expects some variables that no output depends on, and which are therefore not part of
+    # the model; building the network anew creates them too.
     with tf.variable_creator_scope(remember):
         build_network(configuration)
     for variable in separator.network.variables:
@@ -184,7 +196,7 @@ def _write_spleeter_model(
 
 
 def _commit() -> str:
-    """The commit of this project, empty outside a checkout."""
+    """Returns the commit of this project, empty outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,7 +1,8 @@
-"""What training leaves in its folder, and what goes on from it.
+"""The folder of a model in training: checkpoints, the configuration, the best validation.
 
-`configuration.json` is Spleeter's JSON, `metrics.json` what the best validation measured,
-`ckpt-STEP` the last checkpoints with all that training needs to go on, `best/ckpt-STEP` the best.
+`configuration.json` is Spleeter's JSON. `metrics.json` holds the measurements of the best
+validation. `ckpt-STEP` are the last checkpoints, with all that training needs to go on, and
+`best/ckpt-STEP` is the best one.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from schemas.bundle import NETWORK_KEYS, Training, TrainingData, parse_training
 from schemas.configuration import Configuration, parse_configuration
 from schemas.errors import UserError
 from training.separator import Separator, build_separator
@@ -24,6 +26,7 @@ _METRICS = "metrics.json"
 _BEST = "best"
 _KEEP = 2
 
+# A checkpoint fits only a configuration with the same values of these keys.
 _OF_THE_CHECKPOINT = (
     "model",
     "instrument_list",
@@ -38,28 +41,50 @@ _OF_THE_CHECKPOINT = (
 
 
 class ModelDirError(UserError):
-    """A model's folder that can't be used; the message says why."""
+    """A model's folder can't be used; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Metrics:
-    """What the best validation measured.
+    """The measurements of the best validation.
 
     Attributes:
         steps: training steps done before it.
         validation_loss: the mean loss.
         validation_si_sdri_db: the mean SI-SDR improvement, outputs in their best permutation.
-        dataset_fingerprint: of the dataset trained on.
+        dataset_fingerprint: identifies the data trained on.
+        training: how the model was trained up to there; None in folders of earlier versions.
     """
 
     steps: int
     validation_loss: float
     validation_si_sdri_db: float
     dataset_fingerprint: str
+    training: Training | None = None
+
+
+def describe_training(
+    configuration: Configuration, steps: int, data: tuple[TrainingData, ...] = ()
+) -> Training:
+    """Returns how `training.train` has trained a model.
+
+    Args:
+        configuration: of the model.
+        steps: training steps done.
+        data: what it was trained on; empty where unknown.
+    """
+    document = configuration.document
+    samples_heard = steps * configuration.batch_size * configuration.num_samples
+    return Training(
+        trainer="training.train",
+        settings={key: value for key, value in document.items() if key not in NETWORK_KEYS},
+        hours_heard=round(samples_heard / configuration.sample_rate / 3600, 2),
+        data=data,
+    )
 
 
 class TrainingState:
-    """Everything that a step changes.
+    """Everything that a training step or a validation changes.
 
     Attributes:
         separator: the model.
@@ -67,7 +92,7 @@ class TrainingState:
         step: steps done.
         best_si_sdri_db: of all validations, minus infinity before the first.
         num_stale: validations since the best one.
-        strategy: which devices share each batch.
+        strategy: the devices that share each batch.
     """
 
     def __init__(
@@ -80,8 +105,8 @@ class TrainingState:
 
         Args:
             configuration: of the model.
-            strategy: which devices share each batch.
-            weights: what the network begins with, if not as chance has it.
+            strategy: the devices that share each batch; TensorFlow's default if None.
+            weights: initial weights of the network; random if there are none.
         """
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
@@ -96,7 +121,7 @@ class TrainingState:
 
     @property
     def checkpoint(self) -> tf.train.Checkpoint:
-        """All of it."""
+        """A checkpoint of all of it."""
         network = self.separator.network
         # Keras leaves the state of dropout out of its own checkpoints.
         dropout = [
@@ -115,7 +140,7 @@ class TrainingState:
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """While it lasts, the network has the running mean of its weights, where there is one."""
+        """Gives the network the running mean of its weights, if there is one, for a while."""
         if not self.optimizer.use_ema:
             yield
             return
@@ -136,10 +161,10 @@ class ModelDir:
         self.folder = folder.rstrip("/")
 
     def prepare(self, configuration: Configuration) -> None:
-        """Makes the folder one of this configuration.
+        """Makes the folder, and writes the configuration into it.
 
         Raises:
-            ModelDirError: it holds another network.
+            ModelDirError: the folder holds another network.
         """
         if tf.io.gfile.exists(self._path(_CONFIGURATION)):
             earlier = self.read_configuration()
@@ -155,7 +180,7 @@ class ModelDir:
         self._write(_CONFIGURATION, configuration.document)
 
     def read_configuration(self) -> Configuration:
-        """The configuration that the model is trained with.
+        """Reads the configuration that the model is trained with.
 
         Raises:
             ModelDirError: there is none.
@@ -165,15 +190,16 @@ class ModelDir:
         return parse_configuration(self._read(path), path)
 
     def read_metrics(self) -> Metrics:
-        """What the best validation measured.
+        """Reads what the best validation measured.
 
         Raises:
             ModelDirError: there was no validation yet.
         """
-        return Metrics(**json.loads(self._read(self._path(_METRICS))))
+        document = json.loads(self._read(self._path(_METRICS)))
+        return Metrics(**document | {"training": parse_training(document.get("training"))})
 
     def restore(self, state: TrainingState) -> None:
-        """Goes on from the last checkpoint, if there is one."""
+        """Restores the state from the last checkpoint, if there is one."""
         latest = tf.train.latest_checkpoint(self.folder)
         if latest is not None:
             state.checkpoint.restore(latest).assert_existing_objects_matched()
@@ -182,7 +208,7 @@ class ModelDir:
         """Writes a checkpoint.
 
         Raises:
-            ModelDirError: it can't be written; those before it are as they were.
+            ModelDirError: it can't be written; the earlier ones are left as they were.
         """
         self._save(state, self.folder, _KEEP)
 
@@ -190,13 +216,13 @@ class ModelDir:
         """Writes the best model so far.
 
         Raises:
-            ModelDirError: it can't be written; the one before it is as it was.
+            ModelDirError: it can't be written; the one before it is left as it was.
         """
         self._save(state, self._path(_BEST), 1)
         self._write(_METRICS, dataclasses.asdict(metrics))
 
     def load_best(self) -> tuple[Configuration, Separator]:
-        """The model of the best validation.
+        """Loads the model of the best validation, and its configuration.
 
         Raises:
             ModelDirError: there was no validation yet.

@@ -1,7 +1,7 @@
 """Trains a model: `python -m training.train --config CONFIG --dataset DATASET --model_dir DIR`.
 
 Run again, the same command goes on from the last checkpoint with the batches that come next. Ctrl-C
-and SIGTERM save before they stop.
+and SIGTERM save a checkpoint before training stops.
 """
 
 import argparse
@@ -19,17 +19,19 @@ import tensorflow as tf
 
 from schemas.configuration import Configuration, parse_configuration
 from schemas.errors import UserError
+from training.errors import FILE_ERRORS
 from training.export import read_weights
 from training.input import (
     Batch,
     MixtureDataset,
+    describe_data,
     open_dataset,
     read_examples,
     training_batches,
     validation_batches,
 )
 from training.losses import compute_loss, si_sdr_improvement
-from training.model_dir import Metrics, ModelDir, TrainingState
+from training.model_dir import Metrics, ModelDir, TrainingState, describe_training
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             max_steps=options.max_steps,
             max_minutes=options.max_minutes,
         )
-    except (UserError, OSError, tf.errors.OpError) as error:
+    except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -88,24 +90,24 @@ def train(
     max_minutes: float | None = None,
     devices: Sequence[str] = (),
 ) -> None:
-    """Trains until the steps or the minutes are over, validation stalls, or a signal comes.
+    """Trains until the steps or minutes are used up, validation stalls, or a signal comes.
 
     Args:
         configuration: of the model.
-        datasets: the folders of datasets with the splits `train` and `validation`, which give a
-            batch in turn; one that is there twice gives twice as many.
+        datasets: the folders of datasets with the splits `train` and `validation`. Batches come
+            from each in turn; one that is listed twice gives twice as many.
         model_dir: the folder of the model; training goes on from what it holds.
-        start_from: the bundle whose weights a new model begins with; else it begins with chance.
+        start_from: the bundle whose weights a new model begins with; random weights if None.
         max_steps: counted from the first step of the model; `train_max_steps` if None.
         max_minutes: counted from now; no limit if None.
-        devices: that share each batch, such as `GPU:0`; all GPUs if there is none.
+        devices: that share each batch, such as `GPU:0`; all GPUs if empty.
 
     Raises:
         UnusableDatasetError: the dataset can't be used, or does not fit the configuration.
         UserError: the devices can't divide a batch among them.
         ModelDirError: the folder holds another model, or can't be written.
-        BundleError: the network of `start_from` is another one.
-        DivergedError: the loss is not a number; the last checkpoint is from before.
+        BundleError: `start_from` holds another network.
+        DivergedError: the loss is not a number; the last checkpoint is from before that.
     """
     opened = [open_dataset(dataset, configuration, ("train", "validation")) for dataset in datasets]
     folder = ModelDir(model_dir)
@@ -143,7 +145,7 @@ def _choose_strategy(devices: Sequence[str], batch_size: int) -> tf.distribute.S
 
 
 class _Run:
-    """One run of the command."""
+    """One run of the training command."""
 
     def __init__(
         self,
@@ -203,7 +205,7 @@ class _Run:
         try:
             return next(batches)
         except tf.errors.DataLossError:
-            # TensorFlow does not say in which file; this does, and raises.
+            # TensorFlow does not say which file is damaged; reading them all here does.
             for dataset in self._datasets:
                 collections.deque(read_examples(dataset, "train"), maxlen=0)
             raise
@@ -235,7 +237,7 @@ class _Run:
     def _measure(self, step: int) -> None:
         state, configuration = self._state, self._configuration
         loss, si_sdri_db = tf.keras.metrics.Mean(), tf.keras.metrics.Mean()
-        # One that is given twice is no better measured twice.
+        # Validating twice on a dataset that is listed twice would tell nothing new.
         distinct = {dataset.folder: dataset for dataset in self._datasets}.values()
         batches = itertools.chain.from_iterable(
             validation_batches(dataset, configuration) for dataset in distinct
@@ -252,6 +254,7 @@ class _Run:
             validation_loss=float(loss.result()),
             validation_si_sdri_db=float(si_sdri_db.result()),
             dataset_fingerprint=" ".join(dataset.info.fingerprint for dataset in distinct),
+            training=describe_training(configuration, step, tuple(map(describe_data, distinct))),
         )
         tf.summary.scalar("validation/loss", metrics.validation_loss, step)
         tf.summary.scalar("validation/si_sdri_db", metrics.validation_si_sdri_db, step)
@@ -303,10 +306,10 @@ class _Run:
 def build_train_step(
     configuration: Configuration, state: TrainingState
 ) -> Callable[[Batch], tf.Tensor]:
-    """The function that takes one step on a batch, and returns the loss.
+    """Returns the function that takes one training step on a batch and returns the loss.
 
-    It raises `tf.errors.InvalidArgumentError`, and changes nothing, where the loss or the gradient
-    is not finite. Devices that share the batches take a part of each.
+    If the loss or the gradient is not finite, the function raises `tf.errors.InvalidArgumentError`
+    and changes nothing. Devices that share the batches take a part of each.
     """
     variables, strategy = state.separator.network.trainable_variables, state.strategy
 
@@ -343,7 +346,7 @@ def build_train_step(
 
 
 def _divide(batch: Batch, strategy: tf.distribute.Strategy) -> Batch:
-    """Each device's part of a batch."""
+    """Gives each device its part of a batch."""
     count = strategy.num_replicas_in_sync
     if count == 1:
         return batch
@@ -356,7 +359,7 @@ def _divide(batch: Batch, strategy: tf.distribute.Strategy) -> Batch:
 
 
 def _warm_up(configuration: Configuration, state: TrainingState) -> None:
-    """Lets the learning rate rise with the steps; after that it is what the schedule made it."""
+    """Raises the learning rate step by step; after the warm-up it is left to the schedule."""
     rate = state.optimizer.learning_rate
     share = tf.cast(state.step + 1, tf.float32) / configuration.learning_rate_warmup_steps
     rate.assign(tf.where(share <= 1, configuration.learning_rate * share, rate))
@@ -377,7 +380,7 @@ def _build_validation_step(
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM let the step finish; a second one stops at once."""
+    """Lets the step finish after Ctrl-C or SIGTERM; a second one stops at once."""
     received: list[int] = []
 
     def restore() -> None:

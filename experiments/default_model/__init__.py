@@ -1,5 +1,14 @@
-"""The separator that ships with the project: its data, its training, its marks."""
+"""The separator that ships with the project: its data, its training, its evaluation."""
 
 from importlib import resources
+from pathlib import Path
 
 CONFIGURATION = resources.files("training") / "configs/joint_attentive_grid_8k.json"
+
+SAMPLE_RATE = 8000
+SPLITS = "train=0.86,validation=0.02,test=0.12"
+
+
+def recipe_path(name: str) -> Path:
+    """Returns the path that a recipe of this experiment has; a preset has no file there."""
+    return Path(__file__).with_name("recipes") / f"{name}.json"

@@ -1,8 +1,9 @@
 """Makes the separator that ships with the project: `python -m experiments.default_model --help`.
 
-Mixtures of every corpus that is named, by each of the recipes here, so that a small corpus counts
-as much as a large one; a network that trains on a batch of each in turn; its marks on speakers of
-the first corpus whom it has not heard; its bundle. Each step goes on where it stopped.
+It builds mixtures of every corpus by each of the recipes for training, trains the network on them,
+a batch of each in turn so that a small corpus counts as much as a large one, evaluates it on
+speakers of the first corpus whom it has not heard, and exports a bundle. Run again, each step goes
+on where it stopped.
 """
 
 import argparse
@@ -12,24 +13,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED
-from experiments.default_model import CONFIGURATION
+from experiments.default_model import CONFIGURATION, SAMPLE_RATE, SPLITS, recipe_path
 from schemas.dataset import COMPLETED
 
 _LOG = logging.getLogger(__name__)
 
-SAMPLE_RATE = 8000
-SPLITS = "train=0.86,validation=0.02,test=0.12"
-
-# Conversations come out better than in windows as long as in training, and than in ones of 16 s.
+# Windows of 8 s separate conversations better than windows of 4 s, as in training, or of 16 s.
 WINDOW_S = 8
 
 TRAINING = ("train_overlapped", "train_partly", "train_far")
 NUM_TRAINING_MIXTURES = 6000
-# Mixtures of all splits; a conversation takes two minutes, and few of them are as much speech.
+# The number of mixtures in all splits together. A conversation lasts two minutes, so that few of
+# them hold as much speech as many short mixtures.
 TESTS = {
     "librimix": 1000,
     "sparse": 1000,
@@ -41,8 +39,6 @@ TESTS = {
     "test_level_10_db": 1000,
 }
 
-_RECIPES = resources.files("experiments.default_model") / "recipes"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code is 0, or that of the step that failed."""
@@ -53,16 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--corpus",
         action="append",
         required=True,
-        help="clean speech; may be repeated, and the first one is tested on too",
+        help="clean speech; may be repeated; the first one is tested on too",
     )
     parser.add_argument("--noise", required=True, help="a folder of noise")
     parser.add_argument("--rooms", required=True, help="a folder of recorded room responses")
     parser.add_argument(
-        "--work", type=Path, required=True, help="the folder for mixtures, checkpoints and marks"
+        "--work",
+        type=Path,
+        required=True,
+        help="the folder for everything in between",
     )
     parser.add_argument("--minutes", type=float, required=True, help="how long it trains")
     parser.add_argument(
-        "--start_from", help="a bundle of the same network to go on from, else from chance"
+        "--start_from",
+        help="a bundle of the same network to go on from; else from random weights",
     )
     parser.add_argument("--output", required=True, help="the folder of the bundle")
     parser.add_argument(
@@ -73,14 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in commands(options):
         _LOG.info("%s", " ".join(command))
         status = subprocess.run([sys.executable, "-m", *command], check=False).returncode
-        # A dataset without a few bad files of noise is one to train on.
+        # A few unusable files of noise do not make a dataset worse to train on.
         if status not in {DONE, SOME_REJECTED}:
             return status
     return DONE
 
 
 def commands(options: argparse.Namespace) -> Iterator[list[str]]:
-    """Each step, unless it is done."""
+    """Yields the command of each step, leaving out datasets that are finished."""
     work: Path = options.work
     model_dir = str(work / "model")
     datasets = []
@@ -104,11 +104,6 @@ def commands(options: argparse.Namespace) -> Iterator[list[str]]:
         yield [*evaluate, "--output", str(work / "marks" / recipe)]
     export = ["training.export", "--model_dir", model_dir, "--output", options.output]
     yield [*export, "--window_s", f"{WINDOW_S:g}"]
-
-
-def recipe_path(name: str) -> Path:
-    """Where a recipe would be that ships here, not as a preset."""
-    return Path(str(_RECIPES / f"{name}.json"))
 
 
 def _build(

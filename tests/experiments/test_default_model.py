@@ -8,14 +8,8 @@ from beam_jobs import build_mixtures
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.rendering.rooms import check_simulation
 from beam_jobs.runtime.options import parse_options
-from experiments.default_model import CONFIGURATION
-from experiments.default_model.__main__ import (
-    SAMPLE_RATE,
-    TESTS,
-    TRAINING,
-    commands,
-    main,
-)
+from experiments.default_model import CONFIGURATION, SAMPLE_RATE
+from experiments.default_model.__main__ import TESTS, TRAINING, commands, main
 from schemas.configuration import parse_configuration
 from schemas.dataset import COMPLETED
 from schemas.recipe_config import SimulatedRooms

@@ -1,8 +1,9 @@
 import dataclasses
+import json
 
 import pytest
 
-from schemas.bundle import Bundle, Provenance, parse_bundle
+from schemas.bundle import Bundle, Provenance, Training, TrainingData, parse_bundle
 from schemas.validation import InvalidDocumentError
 
 BUNDLE = Bundle(
@@ -17,12 +18,41 @@ BUNDLE = Bundle(
     context_s=0.5,
     configuration={"T": 128},
     metrics={"validation_si_sdri_db": 5.2},
-    provenance=Provenance("ab" * 32, "0123abcd", 1000, "2024-01-01T00:00:00+00:00"),
+    provenance=Provenance(
+        "ab" * 32,
+        "0123abcd",
+        1000,
+        "2024-01-01T00:00:00+00:00",
+        Training(
+            "training.train",
+            {"batch_size": 16},
+            18.2,
+            (
+                TrainingData("speech", "speech", "CC BY 4.0", 2.5, {"train": 8, "test": 2}),
+                TrainingData("street", "noise"),
+            ),
+        ),
+    ),
 )
 
 
 def test_a_bundle_is_read_as_it_was_written() -> None:
     assert parse_bundle(BUNDLE.to_json(), "bundle.json") == BUNDLE
+
+
+def test_a_bundle_of_version_1_is_still_read() -> None:
+    document = json.loads(BUNDLE.to_json()) | {"version": 1}
+    del document["provenance"]["training"]
+    unknown = dataclasses.replace(BUNDLE.provenance, training=None)
+    expected = dataclasses.replace(BUNDLE, provenance=unknown)
+    assert parse_bundle(json.dumps(document), "bundle.json") == expected
+
+
+def test_a_bundle_of_version_2_says_how_the_model_was_trained() -> None:
+    document = json.loads(BUNDLE.to_json())
+    del document["provenance"]["training"]
+    with pytest.raises(InvalidDocumentError, match="'training' is a required property"):
+        parse_bundle(json.dumps(document), "bundle.json")
 
 
 @pytest.mark.parametrize(

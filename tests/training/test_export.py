@@ -115,6 +115,10 @@ def test_a_joint_bundle_is_the_same_from_many_threads_one_at_a_time(
     assert bundle.source_names == ("speaker_1", "speaker_2")
     assert bundle.provenance.steps == 7
     assert bundle.metrics["validation_si_sdri_db"] == 3.25
+    training = bundle.provenance.training
+    assert training is not None
+    assert training.trainer == "training.train"
+    assert bundle.configuration | training.settings == configuration(name, model=model).document
     loaded = tf.saved_model.load(str(tmp_path / "bundle/saved_model"))
     separate = loaded.signatures["serving_default"]
     waveforms = [recording(4000 + 500 * n, 1)[np.newaxis] for n in range(4)]
@@ -165,6 +169,9 @@ def test_a_bundle_is_what_a_new_training_can_start_from(
     export(tmp_path / "model", tmp_path / "bundle")
     dataset = [str(make_dataset())]
     train(config, dataset, str(tmp_path / "on"), start_from=str(tmp_path / "bundle"), max_steps=0)
+    training = ModelDir(str(tmp_path / "on")).read_metrics().training
+    assert training is not None
+    assert [data.name for data in training.data] == ["voices"]
     _, separator = ModelDir(str(tmp_path / "on")).load_best()
     for weight, expected in zip(separator.network.get_weights(), trained, strict=True):
         np.testing.assert_array_equal(weight, expected)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -5,9 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments.default_model import CONFIGURATION
-from experiments.default_model.__main__ import SPLITS
-from experiments.default_model.mirror import speech, weights
+from experiments.default_model import CONFIGURATION, SPLITS
+from experiments.default_model.pytorch import speech, weights
+from experiments.default_model.pytorch.settings import read_settings
+from schemas.bundle import Training, TrainingData
 from schemas.configuration import parse_configuration
 from training.model_dir import ModelDir
 from training.separator import build_separator
@@ -22,10 +24,13 @@ def say(path: Path, frequency_hz: float, pause_s: float) -> None:
     soundfile.write(path, np.concatenate([tone, np.zeros(round(16000 * pause_s)), tone]), 16000)
 
 
-def test_the_mirror_gets_the_speech_of_each_speaker_without_long_pauses(
+def test_pytorch_gets_the_speech_of_each_speaker_without_long_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(speech, "_NUM_ROOMS", 2)
+    settings = read_settings()
+    few_rooms = dataclasses.replace(settings.speech, num_rooms=2)
+    few = dataclasses.replace(settings, speech=few_rooms)
+    monkeypatch.setattr(speech, "read_settings", lambda: few)
     for number in range(10):
         for utterance in range(2):
             path = tmp_path / f"speech/speaker_{number}/{utterance}.wav"
@@ -48,13 +53,17 @@ def test_the_mirror_gets_the_speech_of_each_speaker_without_long_pauses(
         assert len(piece) / RATE == pytest.approx(4.5, abs=0.2)
         loudest = np.argmax(np.abs(np.fft.rfft(piece))) * RATE / len(piece)
         assert loudest == pytest.approx(200 + 100 * int(speaker["speaker"][-1]), abs=1)
+    data, noise = json.loads((packed / "data.json").read_text())
+    assert (data["name"], data["use"], noise["use"]) == ("speech", "speech", "noise")
+    assert sum(data["speakers"].values()) == 10
+    assert data["hours"] == pytest.approx(10 * 4.5 / 3600, abs=0.01)
     rooms = np.load(packed / "rooms.npy")
     assert rooms.dtype == np.int16
     assert rooms.shape[:2] == (2, 2)
 
 
 @pytest.mark.parametrize("error", [0, 1e-3])
-def test_weights_of_the_mirror_are_taken_where_both_networks_separate_alike(
+def test_weights_of_pytorch_are_taken_where_both_networks_separate_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: float
 ) -> None:
     configuration = parse_configuration(CONFIGURATION.read_text("utf-8"), str(CONFIGURATION))
@@ -66,6 +75,12 @@ def test_weights_of_the_mirror_are_taken_where_both_networks_separate_alike(
     ]
     separator.network.set_weights(trained)
     mixture = random.normal(0, 0.1, (1, RATE)).astype(np.float32)
+    training = Training(
+        "experiments.default_model.pytorch.train",
+        {"training": {"batch_size": 32}},
+        hours_heard=0.25,
+        data=(TrainingData("speech", "speech", hours=0.01, speakers={"train": 8}),),
+    )
     np.savez(
         tmp_path / "trained.npz",
         **{f"weight_{number}": weight for number, weight in enumerate(trained)},
@@ -73,9 +88,10 @@ def test_weights_of_the_mirror_are_taken_where_both_networks_separate_alike(
         mixture=mixture,
         sources=separator.separate(mixture[..., np.newaxis])[..., 0] + np.float32(error),
         steps=7,
-        si_sdr_db=1.5,
-        si_sdri_db=2.5,
+        validation_loss=-1.5,
+        validation_si_sdri_db=2.5,
         speech_fingerprint="speech",
+        training=json.dumps(dataclasses.asdict(training)),
     )
     folder = tmp_path / "model"
     arguments = ["--trained", str(tmp_path / "trained.npz"), "--model_dir", str(folder)]
@@ -90,3 +106,4 @@ def test_weights_of_the_mirror_are_taken_where_both_networks_separate_alike(
         np.testing.assert_array_equal(ours, theirs)
     metrics = ModelDir(str(folder)).read_metrics()
     assert (metrics.steps, metrics.validation_si_sdri_db) == (7, 2.5)
+    assert metrics.training == training

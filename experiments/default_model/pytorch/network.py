@@ -1,4 +1,4 @@
-"""`joint.attentive_grid` of two speakers and one channel, in PyTorch."""
+"""`joint.attentive_grid` in PyTorch, for two speakers and one channel."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-# As training.architectures.attentive_grid has them, which says what they are for.
+# The same as in training.architectures.attentive_grid, which says what they are for.
 _EPSILON = 1e-8
 _COMPRESSION = 0.3
 _NUM_DILATIONS = 6
@@ -20,7 +20,7 @@ Weights = Iterator[npt.NDArray[np.float32]]
 
 
 class AttentiveGrid(nn.Module):  # type: ignore[misc]
-    """From mixtures, float32 [batch, samples], to speakers, float32 [batch, 2, samples]."""
+    """A network from mixtures, float32 [batch, samples], to speakers, [batch, 2, samples]."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class AttentiveGrid(nn.Module):  # type: ignore[misc]
         self._frame_length, self._frame_step = frame_length, frame_step
         self._num_bins, self._band_width = frame_length // 2 + 1, band_width
         self._num_bands = -(-self._num_bins // band_width)
-        # Three frames of two half bands around a band and the band itself, three features a bin.
+        # Three frames, of each a band and half a band on either side, with three features a bin.
         self.encoder = nn.Linear(3 * 2 * band_width * 3, num_filters)
         self.place = nn.Parameter(0.1 * torch.randn(self._num_bands, num_filters))
         layers: list[nn.Module] = []
@@ -57,7 +57,7 @@ class AttentiveGrid(nn.Module):  # type: ignore[misc]
         self.decoder = nn.Linear(num_filters, band_width * _NUM_SPEAKERS * 2)
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """Separates mixtures."""
+        """Separates mixtures, float32 [batch, samples], into float32 [batch, 2, samples]."""
         length, step, num_samples = self._frame_length, self._frame_step, mixture.shape[1]
         edge = length - step
         level = mixture.square().mean(dim=1, keepdim=True).sqrt() + _EPSILON
@@ -71,7 +71,7 @@ class AttentiveGrid(nn.Module):  # type: ignore[misc]
         return waveforms[..., edge : edge + num_samples] * level[:, None]
 
     def weights(self) -> Weights:
-        """In the order and with the axes of the variables of `joint.attentive_grid`."""
+        """Yields the weights in the order, and with the axes, of the network in TensorFlow."""
         kernel = _array(self.encoder.weight)
         yield kernel.reshape(len(kernel), 3, -1, 3).transpose(1, 2, 3, 0)
         yield _array(self.encoder.bias)
@@ -82,7 +82,14 @@ class AttentiveGrid(nn.Module):  # type: ignore[misc]
         yield from _dense(self.decoder)
 
     def _masks(self, spectrogram: Tensor) -> Tensor:
-        """From complex64 [batch, frames, bins] to float [batch, frames, bins, speakers, 2]."""
+        """Estimates complex masks.
+
+        Args:
+            spectrogram: complex64 [batch, frames, bins].
+
+        Returns:
+            Real and imaginary parts, [batch, frames, bins, speakers, 2].
+        """
         magnitude = spectrogram.abs() + _EPSILON
         compressed = magnitude**_COMPRESSION
         scaled = spectrogram * (compressed / magnitude)
@@ -101,7 +108,7 @@ class AttentiveGrid(nn.Module):  # type: ignore[misc]
         return masks[:, :, : self._num_bins]
 
     def _inverse_stft(self, spectrogram: Tensor, window: Tensor) -> Tensor:
-        """From complex64 [batch, speakers, frames, bins] to float32 [batch, speakers, samples]."""
+        """Turns complex64 [batch, speakers, frames, bins] into [batch, speakers, samples]."""
         step = self._frame_step
         num_steps = self._frame_length // step
         total = window.square().reshape(num_steps, step).sum(dim=0).repeat(num_steps)
@@ -125,7 +132,7 @@ class _Normalisation(nn.Module):  # type: ignore[misc]
 
 
 class _Convolution(nn.Module):  # type: ignore[misc]
-    """Along an axis of [batch, frames, bands, filters]."""
+    """A dilated convolution along one axis of [batch, frames, bands, filters]."""
 
     def __init__(self, num_filters: int, num_hidden: int, axis: int, dilation: int) -> None:
         super().__init__()
@@ -187,7 +194,7 @@ class _FrameAttention(nn.Module):  # type: ignore[misc]
         return self.output(seen.permute(0, 2, 3, 1, 4).reshape(inputs.shape))
 
     def _split(self, inputs: Tensor) -> Tensor:
-        """From [batch, frames, bands, heads * size] to [batch, heads, frames, bands * size]."""
+        """Turns [batch, frames, bands, heads * size] into [batch, heads, frames, bands * size]."""
         heads = inputs.unflatten(-1, (self._num_heads, -1))
         return heads.permute(0, 3, 1, 2, 4).flatten(3)
 
@@ -198,7 +205,7 @@ class _FrameAttention(nn.Module):  # type: ignore[misc]
 
 
 def _with_neighbours(inputs: Tensor, axis: int, dilation: int) -> Tensor:
-    """What is before and after each place of an axis, joined to its features, the last axis."""
+    """Joins each position's features, the last axis, with those before and after it on an axis."""
     size = inputs.shape[axis]
     padding = [0, 0] * (inputs.dim() - 1 - axis) + [dilation, dilation]
     padded = F.pad(inputs, padding)

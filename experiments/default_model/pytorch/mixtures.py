@@ -1,4 +1,4 @@
-"""Mixtures of two speakers, drawn on the GPU: no two of them are the same."""
+"""Mixtures of two speakers, drawn on the GPU; no two are the same."""
 
 import json
 import math
@@ -11,24 +11,29 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from experiments.default_model.mirror import NOISE, ROOMS, SPEAKERS
+from experiments.default_model import SAMPLE_RATE
+from experiments.default_model.pytorch import NOISE, ROOMS, SPEAKERS
+from experiments.default_model.pytorch.settings import MixtureSettings, Range
 from schemas.pcm import FULL_SCALE
 
 _FRAME_LENGTH, _FRAME_STEP = 256, 64
-# An envelope is what changes more slowly along frequency than the harmonics of a voice.
+# Cepstral coefficients of an envelope; the harmonics of a voice are in the higher ones.
 _ENVELOPE_COEFFICIENTS = 15
+# Cosines that make up the log response of a microphone.
+_NUM_COSINES = 5
 _NUM_TAPS = 16
 _EPSILON = 1e-6
 
 
 class Speech:
-    """What `mirror.speech` packed, on a device.
+    """The folder that `pytorch.speech` packed, loaded onto a device.
 
     Attributes:
-        samples: int16 [samples], all speakers in a row.
-        speakers: of each, the number of its corpus, split, start and stop.
+        samples: int16 [samples], one speaker after another.
+        speakers: for each one, the number of the corpus, the split, and where the speech starts and
+            stops in `samples`.
         noise: int16 [samples].
-        rooms: float32 [rooms, speakers, samples].
+        rooms: float32 [rooms, speakers, samples], room responses.
     """
 
     def __init__(self, folder: Path, device: str) -> None:
@@ -53,25 +58,33 @@ class Speech:
 
 
 class Mixtures:
-    """Draws mixtures of speakers of some splits."""
+    """A source of random mixtures of the speakers of some splits."""
 
     def __init__(
-        self, speech: Speech, splits: Sequence[str], num_samples: int, *, is_plain: bool
+        self,
+        speech: Speech,
+        splits: Sequence[str],
+        num_samples: int,
+        settings: MixtureSettings,
+        *,
+        is_plain: bool,
     ) -> None:
         """Makes a source of mixtures.
 
         Args:
-            speech: whose samples.
-            splits: whose speakers.
-            num_samples: of a mixture.
-            is_plain: fully overlapped and equally loud; else also in rooms and noise, at levels
-                that differ, voices and microphones changed, and now and then heard for a part of
-                the time only.
+            speech: what mixtures are drawn from.
+            splits: those whose speakers are heard.
+            num_samples: the length of a mixture.
+            settings: how often and how far mixtures are changed.
+            is_plain: leaves that out: the speakers are fully overlapped, equally loud and as they
+                were recorded. Otherwise they may also be in rooms and noise, at other levels, with
+                other voices and microphones, or heard for a part of the time only.
         """
-        self._speech, self._num_samples, self._is_plain = speech, num_samples, is_plain
+        self._speech, self._num_samples = speech, num_samples
+        self._settings, self._is_plain = settings, is_plain
         self._device = speech.samples.device
         self._play = torch.compile(play, dynamic=False) if self._device.type == "cuda" else play
-        # Speakers of one corpus stand next to each other.
+        # Sorted, so that the speakers of a corpus are next to each other.
         chosen = sorted(one for one in speech.speakers if one[1] in splits)
         corpora = [corpus for corpus, *_ in chosen]
         self._starts = torch.tensor([start for *_, start, _ in chosen], device=self._device)
@@ -93,66 +106,80 @@ class Mixtures:
         def uniform(*shape: int) -> Tensor:
             return torch.rand(shape, device=self._device, generator=generator)
 
+        settings = self._settings
         speakers = self._pick_speakers(number, uniform)
         if self._is_plain:
-            sources = self._cut(speakers, torch.ones(2 * number, device=self._device), uniform)
-            sources = _level(sources.unflatten(0, (number, 2)))
+            speeds = torch.ones(2 * number, device=self._device)
+            sources = _level(self._cut(speakers, speeds, uniform).unflatten(0, (number, 2)))
             return sources.sum(dim=1), sources
-        rates = torch.exp(_between(math.log(0.72), math.log(1.38), uniform(2 * number)))
-        sources = _change_voices(self._cut(speakers, rates, uniform), uniform, generator)
-        sources = _level(self._in_rooms(sources.unflatten(0, (number, 2)), uniform))
-        sources *= 10 ** (_between(-5, 5, uniform(number, 2, 1)) / 20)
+        speeds = _log_between(settings.speed, uniform(2 * number))
+        sources = self._cut(speakers, speeds, uniform)
+        sources = _change_voices(sources, settings, uniform, generator)
+        sources = sources.unflatten(0, (number, 2))
+        sources = _level(self._in_rooms(sources, uniform))
+        sources *= 10 ** (_between(settings.gain_db, uniform(number, 2, 1)) / 20)
         sources = self._in_part(sources, uniform)
         mixtures = sources.sum(dim=1)
         return mixtures + self._noise_for(mixtures, uniform), sources
 
     def _pick_speakers(self, number: int, uniform: Callable[..., Tensor]) -> Tensor:
-        """Two different speakers for each mixture, int64 [2 * number], most pairs of one corpus."""
+        """Picks two different speakers for each mixture, most pairs from one corpus.
+
+        Returns:
+            int64 [2 * number].
+        """
         corpora = (uniform(2, number) * len(self._counts)).long()
-        corpora[1] = torch.where(uniform(number) < 0.2, corpora[1], corpora[0])
+        from_two = uniform(number) < self._settings.two_corpora_share
+        corpora[1] = torch.where(from_two, corpora[1], corpora[0])
         chosen = (uniform(2, number) * self._counts[corpora]).long()
         is_same = (corpora[0] == corpora[1]) & (chosen[0] == chosen[1])
         chosen[1] = (chosen[1] + is_same) % self._counts[corpora[1]]
         return (self._firsts[corpora] + chosen).T.flatten()
 
-    def _cut(self, speakers: Tensor, rates: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
-        """From a random place of what each speaker says, float32 [speakers, samples]."""
+    def _cut(self, speakers: Tensor, speeds: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
+        """Cuts out the speech of each speaker from a random point on.
+
+        Returns:
+            float32 [speakers, samples].
+        """
         lengths = self._lengths[speakers]
         begin = (uniform(len(speakers)) * lengths).long()
         return self._play(
-            self._speech.samples, self._starts[speakers], lengths, begin, rates, self._num_samples
+            self._speech.samples, self._starts[speakers], lengths, begin, speeds, self._num_samples
         )
 
     def _in_rooms(self, sources: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
-        """A quarter of the mixtures are in a room."""
+        """Puts both speakers of some mixtures into a room."""
         number, rooms = len(sources), self._speech.rooms
         responses = rooms[(uniform(number) * len(rooms)).long()]
-        here = F.one_hot(torch.tensor(0, device=self._device), rooms.shape[-1]).float()
-        responses = torch.where(uniform(number, 1, 1) < 0.25, responses, here)
+        no_room = F.one_hot(torch.tensor(0, device=self._device), rooms.shape[-1]).float()
+        in_room = uniform(number, 1, 1) < self._settings.room_share
+        responses = torch.where(in_room, responses, no_room)
         size = 1 << (self._num_samples + rooms.shape[-1] - 1).bit_length()
         spectra = torch.fft.rfft(sources, size) * torch.fft.rfft(responses, size)
         return torch.fft.irfft(spectra, size)[..., : self._num_samples]
 
     def _in_part(self, sources: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
-        """One speaker, or both, may be heard for a part of the time only."""
-        number, num_samples = len(sources), self._num_samples
-        length = _between(0.25, 1, uniform(number, 2, 1)) * num_samples
+        """Silences some speakers for a part of the time."""
+        settings, number, num_samples = self._settings, len(sources), self._num_samples
+        length = _between(settings.heard_part, uniform(number, 2, 1)) * num_samples
         begin = uniform(number, 2, 1) * (num_samples - length)
         at = torch.arange(num_samples, device=self._device)
-        # 20 ms to fade in and out.
-        fade_in = ((at - begin) / 160).clamp(0, 1)
-        fade_out = ((begin + length - at) / 160).clamp(0, 1)
-        share = torch.tensor([[[0.37], [0.1]]], device=self._device)
+        fade = settings.fade_s * SAMPLE_RATE
+        fade_in = ((at - begin) / fade).clamp(0, 1)
+        fade_out = ((begin + length - at) / fade).clamp(0, 1)
+        share = torch.tensor(settings.partly_heard_share, device=self._device)[:, None]
         is_partly = uniform(number, 2, 1) < share
         return torch.where(is_partly, sources * fade_in * fade_out, sources)
 
     def _noise_for(self, mixtures: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
-        """Two mixtures in five have noise, 5 to 25 dB below them."""
+        """Returns noise for each mixture, float32 [mixtures, samples]; silence for some."""
         number, num_samples = mixtures.shape
         begin = (uniform(number, 1) * (len(self._speech.noise) - num_samples)).long()
         noise = self._speech.noise[begin + torch.arange(num_samples, device=self._device)].float()
-        gain = _rms(mixtures) * 10 ** (-_between(5, 25, uniform(number, 1)) / 20)
-        return _level(noise) * gain * (uniform(number, 1) < 0.4)
+        gain_db = -_between(self._settings.snr_db, uniform(number, 1))
+        gain = _rms(mixtures) * 10 ** (gain_db / 20)
+        return _level(noise) * gain * (uniform(number, 1) < self._settings.noise_share)
 
 
 def play(
@@ -160,40 +187,43 @@ def play(
     starts: Tensor,
     lengths: Tensor,
     begin: Tensor,
-    rates: Tensor,
+    speeds: Tensor,
     num_samples: int,
 ) -> Tensor:
-    """Plays pieces of a recording, over and over, faster or slower.
+    """Plays pieces of a recording in a loop, faster or slower.
 
-    By a windowed sinc of 16 taps (Smith, "Digital audio resampling", 2002).
+    It resamples by a windowed sinc of 16 taps (Smith, "Digital audio resampling", 2002).
 
     Args:
         samples: int16 [samples].
-        starts: int64 [pieces], where each piece is.
-        lengths: int64 [pieces].
-        begin: int64 [pieces], how far into the piece it begins.
-        rates: float32 [pieces], how fast it is played.
-        num_samples: how much of it.
+        starts: int64 [pieces], the first sample of each piece.
+        lengths: int64 [pieces], in samples.
+        begin: int64 [pieces], how far into the piece playing begins.
+        speeds: float32 [pieces], 1 for the piece as it was recorded.
+        num_samples: how many samples to play.
 
     Returns:
         float32 [pieces, num_samples] in -1..1.
     """
-    # From `begin` on, because float32 has no room for the fraction of a large number.
-    places = torch.arange(num_samples, device=samples.device) * rates[:, None]
+    # Counted from `begin`, because float32 can't hold the fraction of a large number.
+    places = torch.arange(num_samples, device=samples.device) * speeds[:, None]
     whole = places.floor()
     taps = torch.arange(1 - _NUM_TAPS // 2, 1 + _NUM_TAPS // 2, device=samples.device)
     at = begin[:, None, None] + whole.long()[..., None] + taps
     around = samples[starts[:, None, None] + at % lengths[:, None, None]].float()
     distance = taps - (places - whole)[..., None]
-    cutoff = 0.97 * torch.clamp(1 / rates, max=1)[:, None, None]
+    cutoff = 0.97 * torch.clamp(1 / speeds, max=1)[:, None, None]
     window = torch.cos(math.pi / (_NUM_TAPS + 1) * distance) ** 2
     return (around * torch.sinc(cutoff * distance) * cutoff * window).sum(dim=-1) / FULL_SCALE
 
 
 def _change_voices(
-    waveforms: Tensor, uniform: Callable[..., Tensor], generator: torch.Generator
+    waveforms: Tensor,
+    settings: MixtureSettings,
+    uniform: Callable[..., Tensor],
+    generator: torch.Generator,
 ) -> Tensor:
-    """Warps envelopes along frequency, as of another vocal tract, and filters as a microphone does.
+    """Warps spectral envelopes, as another vocal tract would, and filters like a microphone.
 
     The envelopes are cepstrally smoothed (Oppenheim and Schafer, "Homomorphic analysis of speech",
     IEEE Transactions on Audio and Electroacoustics 16(2), 1968).
@@ -205,24 +235,31 @@ def _change_voices(
     cepstrum = torch.fft.irfft((stft.abs() + 1e-4).log().transpose(1, 2))
     cepstrum[..., _ENVELOPE_COEFFICIENTS : 1 - _ENVELOPE_COEFFICIENTS] = 0
     envelope = torch.fft.rfft(cepstrum).real
-    warp = torch.exp(_between(-math.log(1.2), math.log(1.2), uniform(number)))
-    warp = torch.where(uniform(number) < 0.3, torch.ones_like(warp), warp)
+    warp = _log_between(settings.envelope_warp, uniform(number))
+    warp = torch.where(uniform(number) < settings.unwarped_share, torch.ones_like(warp), warp)
     bins = torch.arange(num_bins, device=device)
     places = (bins * warp[:, None]).clamp(max=num_bins - 1.001)
     below = places.long()[:, None].expand_as(envelope)
     fraction = (places - places.floor())[:, None]
     warped = torch.lerp(envelope.gather(2, below), envelope.gather(2, below + 1), fraction)
-    gain = (warped - envelope).clamp(-2.3, 2.3).transpose(1, 2)
-    orders = torch.arange(1, 6, device=device)
+    limit = settings.max_warp_nepers
+    gain = (warped - envelope).clamp(-limit, limit).transpose(1, 2)
+    orders = torch.arange(1, _NUM_COSINES + 1, device=device)
     curves = torch.cos(math.pi / num_bins * orders[:, None] * bins)
     heights = torch.randn(number, len(orders), device=device, generator=generator)
-    microphone = (0.45 * heights / orders.sqrt()) @ curves
+    microphone = (settings.microphone_nepers * heights / orders.sqrt()) @ curves
     stft = stft * torch.exp(gain + microphone[..., None])
     return torch.istft(stft, _FRAME_LENGTH, _FRAME_STEP, window=window, length=waveforms.shape[1])
 
 
-def _between(low: float, high: float, uniform: Tensor) -> Tensor:
+def _between(limits: Range, uniform: Tensor) -> Tensor:
+    low, high = limits
     return low + (high - low) * uniform
+
+
+def _log_between(limits: Range, uniform: Tensor) -> Tensor:
+    low, high = limits
+    return torch.exp(_between((math.log(low), math.log(high)), uniform))
 
 
 def _rms(waveforms: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""Brings what the mirror has learned into the network itself.
+"""Brings the weights trained in PyTorch into the TensorFlow network.
 
-`python -m experiments.default_model.mirror.weights --trained FILE.npz --model_dir DIR`; DIR is as
-`training.train` leaves one.
+`python -m experiments.default_model.pytorch.weights --trained FILE.npz --model_dir DIR`; DIR is
+like a folder that `training.train` leaves.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.default_model import CONFIGURATION
+from schemas.bundle import parse_training
 from schemas.configuration import parse_configuration
+from schemas.errors import UserError
+from training.errors import FILE_ERRORS
 from training.model_dir import Metrics, ModelDir, TrainingState
 
 _MAX_DIFFERENCE = 1e-4
@@ -21,35 +25,50 @@ _MAX_DIFFERENCE = 1e-4
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code is 0, or 1 where the two networks are not the same."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.default_model.mirror.weights",
+        prog="python -m experiments.default_model.pytorch.weights",
         description=__doc__,
         allow_abbrev=False,
     )
-    parser.add_argument("--trained", required=True, type=Path, help="what the mirror wrote")
+    parser.add_argument(
+        "--trained", required=True, type=Path, help="the file that pytorch.train wrote"
+    )
     parser.add_argument("--model_dir", required=True, help="the folder that is made")
     options = parser.parse_args(arguments)
+    try:
+        import_weights(options.trained, options.model_dir)
+    except (UserError, *FILE_ERRORS) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def import_weights(trained_path: Path, model_dir: str) -> None:
+    """Makes a model folder of weights trained in PyTorch.
+
+    Raises:
+        UserError: the network does not separate a mixture as the one in PyTorch does.
+    """
     configuration = parse_configuration(CONFIGURATION.read_text("utf-8"), str(CONFIGURATION))
-    with np.load(options.trained) as trained:
+    with np.load(trained_path) as trained:
         weights = [trained[f"weight_{number}"] for number in range(int(trained["num_weights"]))]
         state = TrainingState(configuration, weights=weights)
         sources = state.separator.separate(trained["mixture"][..., np.newaxis])[..., 0]
         difference = float(np.abs(sources - trained["sources"]).max())
         print(f"the outputs of both differ by {difference:.1e}")
         if not difference < _MAX_DIFFERENCE:
-            print(f"error: {options.trained}: is of another network", file=sys.stderr)
-            return 1
+            raise UserError(f"{trained_path}: is of another network")
         metrics = Metrics(
             steps=int(trained["steps"]),
-            validation_loss=-float(trained["si_sdr_db"]),
-            validation_si_sdri_db=float(trained["si_sdri_db"]),
+            validation_loss=float(trained["validation_loss"]),
+            validation_si_sdri_db=float(trained["validation_si_sdri_db"]),
             dataset_fingerprint=str(trained["speech_fingerprint"]),
+            training=parse_training(json.loads(str(trained["training"]))),
         )
     state.step.assign(metrics.steps)
-    folder = ModelDir(options.model_dir)
+    folder = ModelDir(model_dir)
     folder.prepare(configuration)
     folder.save(state)
     folder.save_best(state, metrics)
-    return 0
 
 
 if __name__ == "__main__":
