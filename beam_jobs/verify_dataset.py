@@ -1,25 +1,28 @@
-"""Verifies a dataset, one's own or a copied one: every checksum, sum and count.
+"""Verifies every checksum, sum and count of a dataset, such as a copied one.
 
 python -m beam_jobs.verify_dataset --dataset FOLDER [--report FILE] [any Beam option]
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 
+import apache_beam as beam
+
 from beam_jobs.dataset.reading import open_dataset
+from beam_jobs.dataset.verification import read_damage
 from beam_jobs.dataset.verify_transforms import FindDamage, WriteDamage
 from beam_jobs.runtime.exit_status import DONE, FAILED, run_command
 from beam_jobs.runtime.options import parse_options
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from schemas import dataset
+from schemas.dataset import Dataset
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this job."""
+    """Returns the parser of the options of this job."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_jobs.verify_dataset",
         description="Verifies every checksum, sum and count of a dataset.",
@@ -36,33 +39,44 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def verify_dataset(
+    pipeline: beam.Pipeline, folder: str, described: Dataset, *, report_path: str
+) -> None:
+    """Builds the pipeline: from a dataset to a report of what is damaged in it."""
+    (
+        pipeline
+        | "FindDamage" >> FindDamage(folder, described)
+        | "WriteDamage" >> WriteDamage(report_path)
+    )
+
+
 def run(argv: Sequence[str]) -> int:
-    """Follows a command line and returns the exit status.
+    """Runs the command and returns its exit status.
 
     Raises:
         UserError: not a dataset, or a command line that can't be followed.
-        OSError: the dataset can't be read, or the report not be written.
+        OSError: the dataset can't be read, or the report can't be written.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     folder = files.absolute(arguments.dataset)
     described = open_dataset(folder)
     report_path = arguments.report or files.join(folder, dataset.DAMAGE)
     pipeline = make_pipeline(beam_options)
-    (
-        pipeline
-        | "FindDamage" >> FindDamage(folder, described)
-        | "WriteDamage" >> WriteDamage(report_path)
-    )
+    verify_dataset(pipeline, folder, described, report_path=report_path)
     if not run_pipeline(pipeline, beam_options):
         return DONE
-    damages = [json.loads(line) for line in files.read_text(report_path).splitlines()]
+    return _print_result(folder, described, report_path)
+
+
+def _print_result(folder: str, described: Dataset, report_path: str) -> int:
+    damages = read_damage(report_path)
     for damage in damages:
-        print(f"{damage['path']}: {damage['reason']}")
-    num_mixtures = sum(info.num_mixtures for info in described.shards)
+        print(f"{damage.path}: {damage.reason}")
     if damages:
         print(f"damaged: {len(damages)} findings in {folder}: see {report_path}")
         return FAILED
     files.remove(*os.path.split(report_path))
+    num_mixtures = sum(info.num_mixtures for info in described.shards)
     given = ""
     if described.mixture_given:
         given = "; mixtures are given, and need not be the sums of their sources"
@@ -71,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Follows a command line; whatever happens, the last line says how it ended."""
+    """Runs the command and returns its exit status; the last line it prints says how it ended."""
     return run_command(argv, run, name="verify_dataset", resumes=False)
 
 

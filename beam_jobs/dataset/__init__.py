@@ -1,1 +1,1 @@
-"""TODO."""
+"""Datasets of mixtures: planned, rendered shard by shard, finished, read and verified."""

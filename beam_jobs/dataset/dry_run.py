@@ -1,88 +1,105 @@
-"""What would come of a job: its plan, and a few mixtures rendered to see how long they take."""
+"""Describing a dataset before it is made: its plan, and a few mixtures rendered to time them."""
 
+import contextlib
+import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from beam_jobs.corpora.catalogue import open_catalogue
+from beam_jobs.corpora.catalogue import Catalogue, open_catalogue
+from beam_jobs.dataset.folder import remove_dataset
 from beam_jobs.dataset.shards import render_usable
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import Draft, NoUtteranceLeftError, Plan
-from beam_jobs.rendering.render import Scratch, encode_mixture
+from beam_jobs.rendering.render import encode_mixture
+from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected
 from beam_jobs.storage import files
 from schemas import dataset
 
-# Enough for a mean, and done in a second or two.
-_SHARDS_LOOKED_AT, _DRAFTS_OF_EACH, _RENDERED_OF_EACH = 16, 32, 2
+# Enough mixtures for a mean, rendered in a second or two.
+_NUM_SHARDS, _DRAFTS_PER_SHARD, _RENDERED_PER_SHARD = 16, 32, 2
 _MAX_REJECTED_SHOWN = 20
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sample:
+    """The means of a few mixtures.
+
+    Attributes:
+        mixture_s: the length of a mixture, in seconds.
+        num_rendered: the mixtures that could be rendered; without any, the rest is 0.
+        num_bytes: the size of a record.
+        elapsed_s: the time that a mixture takes on one core, in seconds.
+    """
+
+    mixture_s: float
+    num_rendered: int
+    num_bytes: float
+    elapsed_s: float
+
+
+@contextlib.contextmanager
+def dry_copy(spec: DatasetSpec) -> Iterator[DatasetSpec]:
+    """Yields the specification with another folder, which is removed when the block ends."""
+    # Beside the output, where every worker can write.
+    dry = dataclasses.replace(spec, folder=f"{spec.folder}.dry_run")
+    try:
+        yield dry
+    finally:
+        remove_dataset(dry.folder)
+        with contextlib.suppress(OSError):
+            os.rmdir(dry.folder)
+
+
 def describe_plan(spec: DatasetSpec) -> tuple[str, bool]:
-    """Says what a job would do.
+    """Describes the dataset that a job would make.
 
     Args:
-        spec: has a folder with a catalogue.
+        spec: the dataset; there is a catalogue in its folder.
 
     Returns:
-        What to print, and whether every file can be used as far as is known.
+        The text to print, and whether every file can be used as far as is known.
 
     Raises:
-        NothingToDoError: there are no mixtures to be made.
+        NothingToDoError: no mixtures can be made.
     """
     plan = spec.open_plan()
     catalogue = open_catalogue(files.join(spec.folder, dataset.CATALOGUE))
     rejected = set(read_rejected(files.join(spec.folder, dataset.REJECTED)))
-    sounds = spec.plan_options.sounds
-    speech = catalogue.rows_outside(sounds.values())
-    shards = plan.shards
-    looked_at = shards[:: -(-len(shards) // _SHARDS_LOOKED_AT)]
-    num_mixtures = sum(plan.counts.values())
-    drafts = [list(itertools.islice(plan.drafts(shard), _DRAFTS_OF_EACH)) for shard in looked_at]
-    durations_s = [plan.recipe(draft).duration_s for of_shard in drafts for draft in of_shard]
-    mean_duration_s = sum(durations_s) / len(durations_s)
-    to_render = [draft for of_shard in drafts for draft in of_shard[:_RENDERED_OF_EACH]]
-    rendered = _render(to_render, plan, spec, rejected)
-    num_cores = len(os.sched_getaffinity(0))
+    sample = _take_sample(plan, spec, rejected)
     lines = [
-        f"utterances   {len(speech):,}, {catalogue.durations_s(speech).sum() / 3600:.2f} h",
-        f"speakers     {len(np.unique(catalogue.speakers[speech])):,}",
-        *(
-            f"{option:12} {len(catalogue.rows_of(corpus)):,} files"
-            for option, corpus in sounds.items()
-        ),
-        f"mixtures     {num_mixtures:,}, {num_mixtures * mean_duration_s / 3600:.2f} h: "
-        + ", ".join(f"{split} {count:,}" for split, count in plan.counts.items()),
-        f"shards       {len(shards):,}",
+        *_describe_corpora(spec, catalogue),
+        *_describe_mixtures(spec, plan, sample),
+        *_describe_rejected(rejected),
     ]
-    if rendered:
-        bytes_each = sum(size for size, _ in rendered) / len(rendered)
-        seconds = num_mixtures * sum(elapsed_s for _, elapsed_s in rendered) / len(rendered)
-        lines += [
-            f"on disk      {tqdm.format_sizeof(num_mixtures * bytes_each, 'B')}"
-            + (", before compression" if spec.compression else ""),
-            f"time         {tqdm.format_interval(seconds)} on one core,"
-            f" {tqdm.format_interval(seconds / num_cores)} on the {num_cores} of this machine"
-            f" ({len(rendered)} mixtures were rendered)",
-        ]
-    lines.append(f"rejected     {len(rejected):,}")
-    lines += [f"  {one.path}: {one.reason}" for one in sorted(rejected)[:_MAX_REJECTED_SHOWN]]
-    if len(rejected) > _MAX_REJECTED_SHOWN:
-        lines.append(f"  and {len(rejected) - _MAX_REJECTED_SHOWN:,} more")
     return "\n".join(lines), not rejected
 
 
+def _take_sample(plan: Plan, spec: DatasetSpec, rejected: set[Rejected]) -> _Sample:
+    """Looks at a few mixtures of shards from everywhere; adds what can't be used to `rejected`."""
+    shards = plan.shards[:: -(-len(plan.shards) // _NUM_SHARDS)]
+    drafts = [list(itertools.islice(plan.drafts(shard), _DRAFTS_PER_SHARD)) for shard in shards]
+    durations_s = [draft.recipe.duration_s for of_shard in drafts for draft in of_shard]
+    to_render = [draft for of_shard in drafts for draft in of_shard[:_RENDERED_PER_SHARD]]
+    rendered = _render(to_render, plan, spec, rejected)
+    num_rendered = len(rendered)
+    return _Sample(
+        mixture_s=sum(durations_s) / len(durations_s),
+        num_rendered=num_rendered,
+        num_bytes=sum(num_bytes for num_bytes, _ in rendered) / max(num_rendered, 1),
+        elapsed_s=sum(elapsed_s for _, elapsed_s in rendered) / max(num_rendered, 1),
+    )
+
+
 def _render(
-    drafts: Iterable[Draft],
-    plan: Plan,
-    spec: DatasetSpec,
-    rejected: set[Rejected],
+    drafts: Sequence[Draft], plan: Plan, spec: DatasetSpec, rejected: set[Rejected]
 ) -> list[tuple[int, float]]:
-    """The bytes and the seconds of each of some mixtures; what can't be used is added."""
+    """Returns the bytes and the seconds of each mixture that can be rendered."""
     scratch = Scratch()
     unusable: dict[int, Rejected] = {}
     rendered = []
@@ -96,3 +113,37 @@ def _render(
     rejected.update(unusable.values())
     # The first one waits for libraries to be loaded.
     return rendered[1:] or rendered
+
+
+def _describe_corpora(spec: DatasetSpec, catalogue: Catalogue) -> Iterator[str]:
+    sounds = spec.plan_options.sounds
+    speech = catalogue.entries_outside(sounds.values())
+    yield f"utterances   {len(speech):,}, {catalogue.durations_s(speech).sum() / 3600:.2f} h"
+    yield f"speakers     {len(np.unique(catalogue.speakers[speech])):,}"
+    for option, corpus in sounds.items():
+        yield f"{option:12} {len(catalogue.entries_of(corpus)):,} files"
+
+
+def _describe_mixtures(spec: DatasetSpec, plan: Plan, sample: _Sample) -> Iterator[str]:
+    num_mixtures = sum(plan.counts.values())
+    counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
+    yield f"mixtures     {num_mixtures:,}, {num_mixtures * sample.mixture_s / 3600:.2f} h: {counts}"
+    yield f"shards       {len(plan.shards):,}"
+    if sample.num_rendered:
+        num_cores = len(os.sched_getaffinity(0))
+        seconds = num_mixtures * sample.elapsed_s
+        size = tqdm.format_sizeof(num_mixtures * sample.num_bytes, "B")
+        yield f"on disk      {size}{', before compression' if spec.compression else ''}"
+        yield (
+            f"time         {tqdm.format_interval(seconds)} on one core,"
+            f" {tqdm.format_interval(seconds / num_cores)} on the {num_cores} of this machine"
+            f" ({sample.num_rendered} mixtures were rendered)"
+        )
+
+
+def _describe_rejected(rejected: set[Rejected]) -> Iterator[str]:
+    yield f"rejected     {len(rejected):,}"
+    for one in sorted(rejected)[:_MAX_REJECTED_SHOWN]:
+        yield f"  {one.path}: {one.reason}"
+    if len(rejected) > _MAX_REJECTED_SHOWN:
+        yield f"  and {len(rejected) - _MAX_REJECTED_SHOWN:,} more"

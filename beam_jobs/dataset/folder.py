@@ -1,4 +1,4 @@
-"""The folder of a dataset: whose it is, what is in it, and what may be removed from it."""
+"""The folder of a dataset: claiming it for a job, and removing files from it."""
 
 from beam_jobs.runtime import job_folder
 from beam_jobs.runtime.job_folder import PROGRESS
@@ -6,7 +6,8 @@ from beam_jobs.storage import files
 from schemas import dataset
 from schemas.mixture_job import MixtureJob, parse_mixture_job
 
-_EVERYTHING = (
+# Everything that a job writes, except for COMPLETED.
+_CONTENT = (
     f"*{files.TEMPORARY_INFIX}*",
     "*.tfrecord-?????-of-?????",
     "recipes/*",
@@ -24,7 +25,7 @@ _EVERYTHING = (
 
 
 def claim(folder: str, job: MixtureJob) -> None:
-    """Makes a folder the job's, or checks that it is already.
+    """Describes a job in the folder of its dataset, or checks that the folder belongs to it.
 
     Raises:
         AnotherJobError: the folder holds the dataset of another job.
@@ -35,25 +36,25 @@ def claim(folder: str, job: MixtureJob) -> None:
 
 
 def is_complete(folder: str) -> bool:
-    """Whether the dataset is finished."""
+    """Returns whether the dataset is finished."""
     return files.exists(files.join(folder, dataset.COMPLETED))
 
 
 def remove_dataset(folder: str) -> None:
-    """Removes what a job writes, and nothing else."""
-    # Whoever looks meanwhile shall not take the rest for a dataset.
-    for pattern in (dataset.COMPLETED, *_EVERYTHING):
+    """Removes everything that a job writes, and nothing else."""
+    # COMPLETED first: a reader must not take what is left for a dataset.
+    for pattern in (dataset.COMPLETED, *_CONTENT):
         files.remove(folder, pattern)
 
 
 def forget_corpus(folder: str) -> None:
-    """Makes the next run look at the corpus again, which has to be mended first."""
+    """Removes the catalogue, so that the next run looks at a corpus that has been mended."""
     for pattern in (dataset.CATALOGUE, f"{PROGRESS}/*"):
         files.remove(folder, pattern)
 
 
 def remove_leftovers(folder: str) -> None:
-    """Removes what a finished job no longer needs, and what killed ones left behind."""
+    """Removes files that a finished job no longer needs, and those of killed runs."""
     for pattern in (
         f"{PROGRESS}/*",
         f"*{files.TEMPORARY_INFIX}*",

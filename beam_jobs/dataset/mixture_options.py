@@ -1,48 +1,111 @@
-"""From the command line of `build_mixtures` to what is built."""
+"""The options of `build_mixtures`, from the command line to the specification of a dataset."""
 
 import argparse
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import soundfile
 
-from beam_jobs.corpora.layout import Corpus
+from beam_jobs.corpora import choose_layout
+from beam_jobs.corpora.layout import SOUNDS, Corpus, check_names, parse_corpora
+from beam_jobs.corpora.sounds import parse_sounds
+from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.given_recipes import GivenRecipes, find_given_recipes
+from beam_jobs.recipes.plan import PlanOptions
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.recipe_format import RecipeContext
+from beam_jobs.recipes.splits import parse_shares
 from beam_jobs.rendering.rooms import check_simulation
 from beam_jobs.runtime.options import UsageError
+from beam_jobs.storage import files
 from schemas.mixture_job import MixtureJob
 from schemas.recipe_config import RecipeConfig, SimulatedRooms
 
 
-def find_recipes(
-    arguments: argparse.Namespace,
-    defaults: argparse.ArgumentParser,
-    corpora: Sequence[Corpus],
-    sounds: Mapping[str, Corpus],
-) -> GivenRecipes | None:
-    """Finds the recipes that the command line gives.
+def channels_option(text: str) -> str | int:
+    """Parses `--channels` for argparse."""
+    if text in ("average", "stereo"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is neither average, stereo nor a number from 0")
+    return int(text)
+
+
+def length_option(text: str) -> str | float:
+    """Parses `--length` for argparse."""
+    if text in ("min", "max"):
+        return text
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is neither min, max nor a number of seconds")
+    return seconds
+
+
+def specify_dataset(
+    arguments: argparse.Namespace, parser: argparse.ArgumentParser
+) -> tuple[DatasetSpec, MixtureJob]:
+    """Specifies the dataset that a command line asks for.
 
     Args:
         arguments: the options of the command.
-        defaults: has the value of each option that is not given.
-        corpora: of speech.
-        sounds: the corpora of `noise` and `rooms`, where they are given.
+        parser: has the default of each option.
 
     Returns:
-        The recipes; None if they are to be drawn.
+        The specification, and the description of the job for its folder: two jobs with the same
+        description write the same bytes.
 
     Raises:
-        UserError: two options do not go together, or what they name is not there.
+        UserError: two options contradict each other, or what they name is not there.
     """
+    corpora = parse_corpora(arguments.corpus, arguments.corpus_format, arguments.speaker_regex)
+    for corpus in corpora:
+        if corpus.manifest:
+            # Fail on a mistyped manifest here rather than in a worker.
+            choose_layout(corpus)
+    sounds = {
+        option: parse_sounds(option, getattr(arguments, option))
+        for option in SOUNDS
+        if getattr(arguments, option)
+    }
+    given = _find_recipes(arguments, parser, corpora, sounds)
+    corpora += tuple(sounds.values())
+    check_names(corpora)
+    config = given.config if given else _choose_config(arguments)
+    compression: Literal["", "GZIP"] = "GZIP" if arguments.gzip else ""
+    spec = DatasetSpec(
+        folder=files.absolute(arguments.output),
+        corpora=corpora,
+        compression=compression,
+        plan_options=PlanOptions(
+            config=config,
+            seed=arguments.seed,
+            shares={} if arguments.splits == "corpus" else parse_shares(arguments.splits),
+            num_mixtures=arguments.num_mixtures,
+            num_shards=arguments.num_shards,
+            sounds={option: corpus.name for option, corpus in sounds.items()},
+        ),
+        given=given,
+    )
+    return spec, _describe_job(spec, arguments.splits)
+
+
+def _find_recipes(
+    arguments: argparse.Namespace,
+    parser: argparse.ArgumentParser,
+    corpora: Sequence[Corpus],
+    sounds: Mapping[str, Corpus],
+) -> GivenRecipes | None:
     if not arguments.recipes:
         if arguments.skip_missing_recipes:
             raise UsageError("--skip_missing_recipes has no effect without --recipes")
         return None
     for name in ("recipe", "channels", "num_mixtures", "seed", "splits", "catalogue"):
-        if getattr(arguments, name) != defaults.get_default(name):
+        if getattr(arguments, name) != parser.get_default(name):
             raise UsageError(f"--{name} is for recipes that are drawn, and --recipes gives them")
     context = RecipeContext(
         corpora={corpus.name: corpus for corpus in corpora},
@@ -56,12 +119,7 @@ def find_recipes(
     )
 
 
-def _drawn_config(arguments: argparse.Namespace) -> RecipeConfig:
-    """What the command line has recipes drawn from.
-
-    Raises:
-        UserError: there is no such configuration, or it does not go with the other options.
-    """
+def _choose_config(arguments: argparse.Namespace) -> RecipeConfig:
     recipe = arguments.recipe
     config = load_recipe_config(
         recipe,
@@ -95,35 +153,23 @@ def _drawn_config(arguments: argparse.Namespace) -> RecipeConfig:
     return config
 
 
-def describe_job(
-    arguments: argparse.Namespace, corpora: Sequence[Corpus], given: GivenRecipes | None
-) -> MixtureJob:
-    """Describes the job, for its folder: two jobs with the same description write the same bytes.
-
-    Args:
-        arguments: the options of the command.
-        corpora: of speech, and after them of noise and rooms.
-        given: the recipes, or None if they are to be drawn.
-
-    Raises:
-        UserError: there is no such recipe configuration, or it contradicts another option.
-    """
-    config = given.config if given else _drawn_config(arguments)
+def _describe_job(spec: DatasetSpec, splits: str) -> MixtureJob:
+    options = spec.plan_options
     packages = ["numpy", "scipy", "soxr"]
-    if isinstance(config.rooms, SimulatedRooms):
+    if isinstance(options.config.rooms, SimulatedRooms):
         packages.append("pyroomacoustics")
     return MixtureJob(
-        corpora=tuple(corpus.description for corpus in corpora),
-        config=config,
+        corpora=tuple(corpus.description for corpus in spec.corpora),
+        config=options.config,
         recipes=tuple(
             f"{os.path.basename(file.path)} {file.crc32c}"
-            for file in (given.files if given else ())
+            for file in (spec.given.files if spec.given else ())
         ),
-        seed=arguments.seed,
-        splits=arguments.splits,
-        num_mixtures=arguments.num_mixtures,
-        num_shards=arguments.num_shards,
-        compression="GZIP" if arguments.gzip else "",
+        seed=options.seed,
+        splits=splits,
+        num_mixtures=options.num_mixtures,
+        num_shards=options.num_shards,
+        compression=spec.compression,
         versions=(
             *(f"{name} {importlib.metadata.version(name)}" for name in packages),
             f"libsndfile {soundfile.__libsndfile_version__}",

@@ -2,16 +2,17 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
+from beam_jobs.corpora import find_utterances
 from beam_jobs.corpora.catalogue import keep_catalogue, take_catalogue
-from beam_jobs.corpora.catalogue_transforms import CatalogueUtterances, Found, find_utterances
-from beam_jobs.corpora.layout import SOUNDS, Corpus
+from beam_jobs.corpora.catalogue_transforms import CatalogueUtterances
+from beam_jobs.corpora.layout import SOUNDS, Found
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.recipes.given_recipes import GivenRecipes, find_named_files
+from beam_jobs.recipes.given_recipes import find_named_files
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
@@ -20,34 +21,40 @@ from schemas.dataset import Shard
 
 
 class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
-    """Takes the catalogue that is kept, or makes it, where there is none yet. Output: its path."""
+    """Makes the catalogue of a dataset, unless there is one already. Output: its path."""
 
-    def __init__(self, corpora: Sequence[Corpus], spec: DatasetSpec, *, kept_folder: str) -> None:
-        self._corpora = corpora
+    def __init__(self, spec: DatasetSpec, *, kept_folder: str) -> None:
+        """Makes the transform.
+
+        Args:
+            spec: the dataset.
+            kept_folder: has a catalogue of the same corpora, or gets a copy for other jobs; empty
+                for none.
+        """
         self._spec = spec
         self._kept_folder = kept_folder
 
     def expand(self, root: PBegin) -> PCollection[str]:
-        """Finds the files, reads their headers, and keeps what was found for other jobs."""
-        path = files.join(self._spec.folder, dataset.CATALOGUE)
-        descriptions = [corpus.description for corpus in self._corpora]
+        """Finds the files of the corpora and reads their headers."""
+        spec = self._spec
+        path = files.join(spec.folder, dataset.CATALOGUE)
+        descriptions = [corpus.description for corpus in spec.corpora]
         if self._kept_folder and not files.exists(path):
-            take_catalogue(self._kept_folder, self._spec.folder, descriptions)
+            take_catalogue(self._kept_folder, spec.folder, descriptions)
         catalogue: PCollection[str]
         if files.exists(path):
             catalogue = root | "Catalogue" >> beam.Create([path])
         else:
-            given = self._spec.given
-            num_speaking = sum(corpus.layout not in SOUNDS for corpus in self._corpora)
+            num_speaking = sum(corpus.layout not in SOUNDS for corpus in spec.corpora)
             catalogue = (
                 root
-                | "FindFiles" >> FindFiles(self._corpora, given)
+                | "FindFiles" >> FindFiles(spec)
                 | "CatalogueUtterances"
                 >> CatalogueUtterances(
-                    folder=self._spec.folder,
+                    folder=spec.folder,
                     corpora=descriptions,
-                    corpus_roots=self._spec.corpus_roots,
-                    prefix_names=num_speaking > 1 and given is None,
+                    corpus_roots=spec.corpus_roots,
+                    prefix_names=num_speaking > 1 and spec.given is None,
                 )
             )
         if self._kept_folder:
@@ -56,26 +63,26 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
 
 
 class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):
-    """Finds what is in the corpora; where recipes are given, what these name."""
+    """Finds the files of the corpora, or where recipes are given, those that the recipes name."""
 
-    def __init__(self, corpora: Sequence[Corpus], given: GivenRecipes | None) -> None:
-        self._corpora = corpora
-        self._given = given
+    def __init__(self, spec: DatasetSpec) -> None:
+        self._spec = spec
 
     def expand(self, root: PBegin) -> PCollection[Found]:
-        """Looks into folders and manifests, or into the files of the recipes."""
+        """Lists folders and manifests, or reads the files of the recipes."""
+        given = self._spec.given
         found: PCollection[Found]
-        if self._given is None:
+        if given is None:
             found = (
                 root
-                | "Corpora" >> beam.Create(self._corpora)
+                | "Corpora" >> beam.Create(self._spec.corpora)
                 | "FindUtterances" >> beam.FlatMap(find_utterances)
             )
         else:
             found = (
                 root
-                | "RecipeFiles" >> beam.Create(self._given.files)
-                | "FindNamedFiles" >> beam.FlatMap(find_named_files, self._given)
+                | "RecipeFiles" >> beam.Create(given.files)
+                | "FindNamedFiles" >> beam.FlatMap(find_named_files, given)
                 | "KeyByFile" >> beam.WithKeys(_file_key)
                 | "GroupByFile" >> beam.GroupByKey()
                 | "TakeOnce" >> beam.MapTuple(lambda _, found: min(found, key=str))
@@ -97,7 +104,7 @@ class PlanShards(beam.PTransform[PCollection[str], PCollection[Shard]]):
         self._spec = spec
 
     def expand(self, catalogue: PCollection[str]) -> PCollection[Shard]:
-        """Plans once the catalogue is there, and spreads the shards evenly over the workers."""
+        """Plans as soon as the catalogue is there, and spreads the shards over the workers."""
         shards: PCollection[Shard] = (
             catalogue
             | "ListShards" >> beam.FlatMap(_list_shards, self._spec)
@@ -107,7 +114,7 @@ class PlanShards(beam.PTransform[PCollection[str], PCollection[Shard]]):
 
 
 def _list_shards(_catalogue_path: str, spec: DatasetSpec) -> Iterator[Shard]:
-    # A runner would bury an error from here in a page of text. Without shards the job ends at once,
-    # and the launcher says why in one line.
+    # A runner would bury an error raised here in a page of text. Without shards the job ends at
+    # once, and the launcher prints the reason in one line.
     with contextlib.suppress(NothingToDoError):
         yield from spec.open_plan().shards

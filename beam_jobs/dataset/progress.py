@@ -1,7 +1,7 @@
-"""How far a job is, for whoever looks at the terminal or at the log."""
+"""Showing the progress of a job on the terminal or in a log."""
 
 import contextlib
-import json
+import functools
 import sys
 import threading
 import time
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.quality.measures import parse_quality
+from beam_jobs.quality.measurements import parse_measurements
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.storage import files
@@ -22,9 +23,10 @@ _LOG_INTERVAL_S = 10.0
 
 @contextlib.contextmanager
 def show_progress(spec: DatasetSpec) -> Iterator[None]:
-    """Shows, while the block runs, what the shards that are finished leave behind.
+    """Shows the progress while the block runs.
 
-    It looks at the files and asks no runner, so it is the same with all of them.
+    It is read from the files of finished shards rather than from the runner, so it looks the same
+    with every runner.
     """
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(spec, stopped), daemon=True)
@@ -55,6 +57,14 @@ def _watch(spec: DatasetSpec, stopped: threading.Event) -> None:
         disable=not on_terminal,
         dynamic_ncols=True,
     )
+    format_line = functools.partial(
+        tqdm.format_meter,
+        total=num_mixtures,
+        initial=initial,
+        unit=" mixtures",
+        bar_format="{percentage:3.0f}% {n_fmt}/{total_fmt} mixtures{postfix},"
+        " {rate_fmt}, {remaining} left",
+    )
     is_last_look = False
     with bar:
         while done.num_shards < num_shards and not is_last_look:
@@ -64,16 +74,8 @@ def _watch(spec: DatasetSpec, stopped: threading.Event) -> None:
             bar.set_postfix_str(note, refresh=False)
             bar.update(done.num_mixtures - bar.n)
             if not on_terminal:
-                line = tqdm.format_meter(
-                    done.num_mixtures,
-                    num_mixtures,
-                    time.monotonic() - started_s,
-                    initial=initial,
-                    unit=" mixtures",
-                    postfix=note,
-                    bar_format="{percentage:3.0f}% {n_fmt}/{total_fmt} mixtures{postfix},"
-                    " {rate_fmt}, {remaining} left",
-                )
+                elapsed_s = time.monotonic() - started_s
+                line = format_line(done.num_mixtures, elapsed=elapsed_s, postfix=note)
                 print(line, file=sys.stderr, flush=True)
 
 
@@ -83,7 +85,7 @@ def _totals(spec: DatasetSpec) -> tuple[int, int]:
 
 
 class _Done:
-    """What is finished, as far as it was looked at."""
+    """Counts of what is finished, as of the last look at the folder."""
 
     def __init__(self, spec: DatasetSpec) -> None:
         self._folder = spec.folder
@@ -94,20 +96,20 @@ class _Done:
         self.hours = 0.0
 
     def look(self) -> None:
-        # When the dataset is complete, what was on the way to it is removed.
+        # The files of finished shards are removed once the dataset is complete.
         with contextlib.suppress(FileNotFoundError):
             self._look_at_shards()
         if files.exists(files.join(self._folder, dataset.COMPLETED)):
-            quality = json.loads(files.read_text(files.join(self._folder, dataset.QUALITY)))
-            self.num_shards = quality["num_shards"]
-            self.num_mixtures = quality["num_mixtures"]
-            self.hours = quality["mixture_hours"]
+            quality = read_quality(self._folder)
+            self.num_shards = quality.num_shards
+            self.num_mixtures = quality.num_mixtures
+            self.hours = quality.mixture_hours
 
     def _look_at_shards(self) -> None:
         for path in files.list_paths(files.join(self._folder, PROGRESS), "*-of-?????.json"):
             if path not in self._seen:
-                quality = parse_quality(files.read_text(path))
+                measurements = parse_measurements(files.read_text(path))
                 self._seen.add(path)
                 self.num_shards += 1
-                self.num_mixtures += sum(info.num_mixtures for info in quality.infos)
-                self.hours += quality.samples.total() / self._sample_rate / 3600
+                self.num_mixtures += sum(info.num_mixtures for info in measurements.infos)
+                self.hours += measurements.samples.total() / self._sample_rate / 3600

@@ -1,4 +1,4 @@
-"""Reading a finished dataset: its description, and the mixtures of its shards."""
+"""Reading a finished dataset: its description, its quality, and the mixtures of its shards."""
 
 import json
 import zlib
@@ -9,6 +9,7 @@ from schemas import dataset
 from schemas.dataset import Dataset, ShardInfo
 from schemas.errors import UserError
 from schemas.mixture import StoredMixture, decode_mixture
+from schemas.quality import Quality, parse_quality
 from schemas.tfrecord import read_records
 
 
@@ -28,17 +29,27 @@ def has_noise(folder: str) -> bool:
     return "noise" in features["featuresDict"]["features"]
 
 
+def read_quality(folder: str) -> Quality:
+    """Reads the quality of a finished dataset.
+
+    Raises:
+        InvalidDocumentError: `quality.json` does not follow its schema.
+    """
+    path = files.join(folder, dataset.QUALITY)
+    return parse_quality(files.read_text(path), path)
+
+
 def read_mixtures(folder: str, described: Dataset, info: ShardInfo) -> Iterator[StoredMixture]:
     """Yields the mixtures of a shard, in order.
 
     Args:
-        folder: the dataset's.
+        folder: of the dataset.
         described: the content of `dataset.json`.
         info: the shard, as `described` lists it.
 
     Raises:
         UserError: a record is damaged; the message names the file.
-        OSError: the file can't be read; BeamIOError is one.
+        OSError: the file can't be read.
     """
     path = files.join(folder, info.shard.tfrecord(described.name))
     try:

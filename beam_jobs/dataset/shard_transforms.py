@@ -1,4 +1,8 @@
-"""TODO."""
+"""Beam transforms that write the shards of a dataset.
+
+One element is one shard: audio never passes from one step of the pipeline to the next, only the
+name of a shard and its measurements.
+"""
 
 from collections.abc import Iterator
 
@@ -7,18 +11,46 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.dataset.shards import _write_line, render_shard
+from beam_jobs.dataset.shards import render_shard, write_shard_recipes
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.quality.measures import Quality, parse_quality
+from beam_jobs.quality.measurements import Measurements, parse_measurements
 from beam_jobs.recipes.plan import Plan
-from beam_jobs.rendering.render import Scratch
+from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime.workarounds import keep_freed_memory
 from beam_jobs.storage import files
 from schemas.dataset import Shard
 
 
+class RenderShards(beam.PTransform[PCollection[Shard], PCollection[Measurements]]):
+    """Renders each shard that is not there yet. Input: `Shard`. Output: its `Measurements`."""
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        self._spec = spec
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[Measurements]:
+        """Renders shards in parallel, each in one piece."""
+        measurements: PCollection[Measurements] = shards | "RenderShard" >> beam.ParDo(
+            _RenderShard(self._spec)
+        )
+        return measurements
+
+
+class WriteRecipes(beam.PTransform[PCollection[Shard], PCollection[None]]):
+    """Writes the recipes of each shard that has none yet, and no audio. Input: `Shard`."""
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        self._spec = spec
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[None]:
+        """Draws the recipes of shards in parallel, each in one piece."""
+        written: PCollection[None] = shards | "WriteShardRecipes" >> beam.ParDo(
+            _WriteRecipes(self._spec)
+        )
+        return written
+
+
 class _PlannedDoFn(beam.DoFn):
-    """What goes through the shards of a plan, which all threads of a process share."""
+    """A DoFn with the plan of the dataset, which all threads of a process share."""
 
     def __init__(self, spec: DatasetSpec) -> None:
         self._spec = spec
@@ -32,7 +64,7 @@ class _PlannedDoFn(beam.DoFn):
 
 
 class _RenderShard(_PlannedDoFn):
-    """Writes each shard that is not there yet. Input: `Shard`. Output: its `Quality`."""
+    """Renders each shard that is not there yet. Input: `Shard`. Output: its `Measurements`."""
 
     def __init__(self, spec: DatasetSpec) -> None:
         super().__init__(spec)
@@ -43,61 +75,25 @@ class _RenderShard(_PlannedDoFn):
         self._shard_bytes = Metrics.distribution("mixtures", "shard_bytes")
 
     def setup(self) -> None:
-        """Prepares the worker."""
         keep_freed_memory()
 
-    def process(self, element: Shard) -> Iterator[Quality]:
-        """Writes one shard."""
-        path = self._spec.quality_path(element)
+    def process(self, element: Shard) -> Iterator[Measurements]:
+        path = self._spec.measurements_path(element)
         if files.exists(path):
             self._shards_skipped.inc()
-            yield parse_quality(files.read_text(path))
+            yield parse_measurements(files.read_text(path))
             return
-        quality = render_shard(element, self._plan(), self._spec, self._scratch)
+        measurements = render_shard(element, self._plan(), self._spec, self._scratch)
         self._shards_rendered.inc()
-        for info in quality.infos:
+        for info in measurements.infos:
             self._mixtures_rendered.inc(info.num_mixtures)
             self._shard_bytes.update(info.num_bytes)
-        yield quality
+        yield measurements
 
 
 class _WriteRecipes(_PlannedDoFn):
-    """Writes the recipes of each shard that has none yet, and no audio. Input: `Shard`."""
+    """Writes the recipes of each shard that has none yet. Input: `Shard`."""
 
     def process(self, element: Shard) -> None:
-        """Writes the recipes of one shard."""
-        path = files.join(self._spec.folder, element.recipes)
-        if files.exists(path):
-            return
-        with files.write_atomically(path) as recipes:
-            plan = self._plan()
-            for draft in plan.drafts(element):
-                _write_line(recipes, plan.recipe(draft))
-
-
-class RenderShards(beam.PTransform[PCollection[Shard], PCollection[Quality]]):
-    """Writes each shard that is not there yet. Input: `Shard`. Output: its `Quality`."""
-
-    def __init__(self, spec: DatasetSpec) -> None:
-        self._spec = spec
-
-    def expand(self, shards: PCollection[Shard]) -> PCollection[Quality]:
-        """Renders a shard in one piece: no audio passes from step to step."""
-        qualities: PCollection[Quality] = shards | "RenderShard" >> beam.ParDo(
-            _RenderShard(self._spec)
-        )
-        return qualities
-
-
-class WriteRecipes(beam.PTransform[PCollection[Shard], PCollection[None]]):
-    """Writes the recipes of each shard that has none yet, and no audio. Input: `Shard`."""
-
-    def __init__(self, spec: DatasetSpec) -> None:
-        self._spec = spec
-
-    def expand(self, shards: PCollection[Shard]) -> PCollection[None]:
-        """Draws the recipes of a shard in one piece."""
-        written: PCollection[None] = shards | "WriteShardRecipes" >> beam.ParDo(
-            _WriteRecipes(self._spec)
-        )
-        return written
+        if not files.exists(files.join(self._spec.folder, element.recipes)):
+            write_shard_recipes(element, self._plan(), self._spec)

@@ -1,8 +1,4 @@
-"""DatasetSpec the shards of a dataset: one element of the pipeline is one shard.
-
-Audio never passes from one step of the pipeline to the next; what passes is the name of a shard,
-and what was measured of it.
-"""
+"""Rendering and writing one shard of a dataset: its records, its recipes and its measurements."""
 
 import contextlib
 import gzip
@@ -12,22 +8,28 @@ from typing import BinaryIO, cast
 import google_crc32c
 
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.quality.measures import Quality
+from beam_jobs.quality.measurements import Measurements
 from beam_jobs.recipes.plan import Draft, NoUtteranceLeftError, Plan
-from beam_jobs.rendering.render import Mixture, Scratch, UnusableSourceError, encode_mixture, render
+from beam_jobs.rendering.render import (
+    RenderedMixture,
+    UnusablePartError,
+    encode_mixture,
+    render,
+)
+from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.dataset import Shard, ShardInfo
 from schemas.recipe import Recipe
 from schemas.tfrecord import write_record
 
-# TensorFlow's own; higher levels take several times as long for a percent.
+# TensorFlow's own level; higher ones take several times as long for one percent.
 _GZIP_LEVEL = 6
 
 
-def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) -> Quality:
-    """Writes the recipes and the records of a shard, and then what was measured of them."""
-    quality = Quality()
+def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) -> Measurements:
+    """Writes the records and the recipes of a shard, and after them its measurements."""
+    measurements = Measurements()
     path = files.join(spec.folder, shard.tfrecord(spec.dataset_name))
     with (
         files.write_atomically(files.join(spec.folder, shard.recipes)) as recipes,
@@ -39,19 +41,19 @@ def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) 
         with _compressed(file, spec.compression) as records:
             for draft in plan.drafts(shard):
                 try:
-                    mixture, rows = render_usable(draft, plan, spec, scratch, unusable)
+                    mixture, entries = render_usable(draft, plan, spec, scratch, unusable)
                 except NoUtteranceLeftError:
-                    # The report counts what is missing.
+                    # The report counts the missing mixtures.
                     continue
                 write_record(records, encode_mixture(mixture))
                 _write_line(recipes, mixture.recipe)
-                quality.count_uses(shard.split, rows[: len(mixture.recipe.sources)])
-                quality.measure(mixture)
+                measurements.record_uses(shard.split, entries[: len(mixture.recipe.sources)])
+                measurements.measure(mixture)
                 num_mixtures += 1
-    quality.rejected.update(unusable.values())
-    quality.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
-    files.write_text(spec.quality_path(shard), quality.to_json())
-    return quality
+    measurements.rejected.update(unusable.values())
+    measurements.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
+    files.write_text(spec.measurements_path(shard), measurements.to_json())
+    return measurements
 
 
 def render_usable(
@@ -60,32 +62,39 @@ def render_usable(
     spec: DatasetSpec,
     scratch: Scratch,
     unusable: dict[int, Rejected],
-) -> tuple[Mixture, tuple[int, ...]]:
-    """Renders a mixture, with other files in place of those that can't be used.
+) -> tuple[RenderedMixture, tuple[int, ...]]:
+    """Renders a mixture, replacing files that can't be used by others.
 
     Args:
-        draft: who is in it.
-        plan: where others are found.
-        spec: where the corpora are.
-        scratch: where the audio is put.
-        unusable: the rows of the catalogue that can't be used are added to it; those that the
-            mixtures before it had in vain are not tried again.
+        draft: the planned mixture.
+        plan: finds the replacements.
+        spec: has the folders of the corpora.
+        scratch: gets the audio.
+        unusable: the entries of the catalogue that can't be used, which are not tried again; those
+            that this mixture tries in vain are added.
 
     Returns:
-        The mixture, and the rows of the catalogue that its utterances are in.
+        The mixture, and the entry of the catalogue of each part of its recipe.
 
     Raises:
         NoUtteranceLeftError: the split has too few utterances that can be used.
     """
     while True:
         usable = (
-            draft if unusable.keys().isdisjoint(draft.part_rows) else plan.redraft(draft, unusable)
+            draft if unusable.keys().isdisjoint(draft.entries) else plan.redraft(draft, unusable)
         )
         try:
-            return render(plan.recipe(usable), spec.corpus_roots, scratch), usable.rows
-        except UnusableSourceError as error:
-            path = files.join(spec.corpus_roots[error.source.corpus], error.source.path)
-            unusable[usable.part_rows[error.index]] = Rejected(path, error.reason)
+            return render(usable.recipe, spec.corpus_roots, scratch), usable.entries
+        except UnusablePartError as error:
+            path = files.join(spec.corpus_roots[error.part.corpus], error.part.path)
+            unusable[usable.entries[error.index]] = Rejected(path, error.reason)
+
+
+def write_shard_recipes(shard: Shard, plan: Plan, spec: DatasetSpec) -> None:
+    """Writes the recipes of a shard as they are planned, without rendering them."""
+    with files.write_atomically(files.join(spec.folder, shard.recipes)) as recipes:
+        for draft in plan.drafts(shard):
+            _write_line(recipes, draft.recipe)
 
 
 def _write_line(file: BinaryIO, recipe: Recipe) -> None:
@@ -93,7 +102,7 @@ def _write_line(file: BinaryIO, recipe: Recipe) -> None:
 
 
 class _ChecksummedFile:
-    """A file that knows the length and the checksum of what was written to it."""
+    """A file with the length and the checksum of everything written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -113,7 +122,7 @@ class _ChecksummedFile:
 @contextlib.contextmanager
 def _compressed(file: _ChecksummedFile, compression: str) -> Iterator[BinaryIO]:
     if compression == "GZIP":
-        # No name and no time in the header: they would make two shards of the same content differ.
+        # A name or a time in the header would make two shards of the same content differ.
         with gzip.GzipFile("", "wb", _GZIP_LEVEL, cast(BinaryIO, file), mtime=0) as compressed:
             yield cast(BinaryIO, compressed)
     else:

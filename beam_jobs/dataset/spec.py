@@ -1,9 +1,10 @@
-"""What every worker knows of the dataset that a job makes."""
+"""The specification of a dataset, which every worker of the job gets."""
 
 import dataclasses
-from collections.abc import Mapping
+from typing import Literal
 
 from beam_jobs.corpora.catalogue import open_catalogue
+from beam_jobs.corpora.layout import Corpus
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.given_plan import GivenPlan
 from beam_jobs.recipes.given_recipes import GivenRecipes
@@ -17,53 +18,66 @@ from schemas.dataset import Shard
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """What a worker needs to know to render a shard.
+    """Everything that a worker needs to know to make its part of a dataset.
 
     Attributes:
-        folder: the dataset's.
-        dataset_name: what the names of files begin with.
-        compression: empty, or GZIP.
-        corpus_roots: the folder of each corpus, by its name.
-        plan_options: what the plan is made from, besides the catalogue.
-        given: recipes to take, instead of drawing them.
+        folder: of the dataset.
+        corpora: of speech, and after them of noise and rooms.
+        compression: of the TFRecord files, as TensorFlow calls it.
+        plan_options: decide the plan, together with the catalogue.
+        given: the recipes to render, or None to draw them.
     """
 
     folder: str
-    dataset_name: str
-    compression: str
-    corpus_roots: Mapping[str, str]
+    corpora: tuple[Corpus, ...]
+    compression: Literal["", "GZIP"]
     plan_options: PlanOptions
     given: GivenRecipes | None = None
 
     @property
+    def dataset_name(self) -> str:
+        """The name of the dataset, which the names of its shards begin with."""
+        return dataset.dataset_name(self.folder)[0]
+
+    @property
+    def version(self) -> str:
+        """The version of the dataset, for TensorFlow Datasets."""
+        return dataset.dataset_name(self.folder)[1]
+
+    @property
+    def corpus_roots(self) -> dict[str, str]:
+        """The folder of each corpus, by its name."""
+        return {corpus.name: corpus.root for corpus in self.corpora}
+
+    @property
     def has_noise(self) -> bool:
-        """Whether there is noise in the mixtures."""
+        """Whether the mixtures have noise."""
         if self.given is not None:
             return self.given.has_noise
         return self.plan_options.config.noise is not None
 
     @property
     def has_rooms(self) -> bool:
-        """Whether the mixtures are in rooms."""
+        """Whether the sources sound in rooms."""
         if self.given is not None:
             return self.given.has_rooms
         return self.plan_options.config.rooms is not None
 
     @property
     def mixture_given(self) -> bool:
-        """Whether mixtures are recordings, and not the sums of their parts."""
+        """Whether the mixtures are recordings rather than the sums of their parts."""
         return self.given is not None and self.given.mixture_given
 
     @property
     def instruments(self) -> tuple[str, ...]:
-        """The names of the sources, where they are the same in all mixtures."""
+        """The names of the sources, where they are the same in all mixtures; else empty."""
         return self.given.instruments if self.given else ()
 
     def open_plan(self) -> Plan:
-        """Makes the plan of the dataset, from its catalogue.
+        """Makes the plan of the dataset from the catalogue in its folder.
 
         Raises:
-            NothingToDoError: there are no mixtures to be made.
+            NothingToDoError: no mixtures can be made.
         """
         catalogue = open_catalogue(files.join(self.folder, dataset.CATALOGUE))
         if self.given is not None:
@@ -71,6 +85,6 @@ class DatasetSpec:
             return GivenPlan(catalogue, self.given, rejected, self.plan_options.num_shards)
         return DrawnPlan(catalogue, self.plan_options)
 
-    def quality_path(self, shard: Shard) -> str:
-        """Where the measurements of a shard are; a shard that has them is finished."""
+    def measurements_path(self, shard: Shard) -> str:
+        """Returns the path of the measurements of a shard, which are there once it is finished."""
         return files.join(self.folder, PROGRESS, f"{shard}.json")

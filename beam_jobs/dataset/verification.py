@@ -1,9 +1,10 @@
-"""Checking a dataset: every checksum, sum and count."""
+"""Checking every checksum, sum and count of a dataset."""
 
 import dataclasses
 import itertools
+import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -17,11 +18,11 @@ from schemas.tfrecord import decode_example, read_records
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Damage:
-    """One line of the report.
+    """A file of a dataset that is damaged: one line of `damage.jsonl`.
 
     Attributes:
-        path: the file, relative to the dataset.
-        reason: what is wrong with it.
+        path: of the file, relative to the dataset.
+        reason: the kind of damage.
     """
 
     path: str
@@ -29,11 +30,11 @@ class Damage:
 
 
 def verify_files(folder: str, described: Dataset) -> Iterator[Damage]:
-    """Yields what is wrong with the files that are not shards.
+    """Yields the damage to the files that are not shards.
 
     Args:
-        folder: the dataset's.
-        described: what `dataset.json` says.
+        folder: of the dataset.
+        described: the content of `dataset.json`.
     """
     if files.read_bytes(files.join(folder, dataset.DATASET)) != described.to_json().encode():
         yield Damage(dataset.DATASET, "not as it was written")
@@ -48,12 +49,12 @@ def verify_files(folder: str, described: Dataset) -> Iterator[Damage]:
 
 
 def verify_shard(folder: str, described: Dataset, info: ShardInfo) -> Iterator[Damage]:
-    """Yields what is wrong with a shard, and with the file of its recipes.
+    """Yields the damage to a shard and to the file of its recipes.
 
     Args:
-        folder: the dataset's.
-        described: what `dataset.json` says.
-        info: what it says of the shard.
+        folder: of the dataset.
+        described: the content of `dataset.json`.
+        info: the shard, as `described` lists it.
     """
     name = info.shard.tfrecord(described.name)
     path = files.join(folder, name)
@@ -82,14 +83,14 @@ def verify_shard(folder: str, described: Dataset, info: ShardInfo) -> Iterator[D
 
 
 def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[str]:
-    """Yields what is wrong with a record whose checksums are right.
+    """Yields each contradiction in a record whose checksums are right.
 
     Args:
-        features: of the record.
-        described: the dataset.
+        features: the decoded record.
+        described: the content of `dataset.json`.
 
     Raises:
-        UserError: its recipe is none, or its audio not 16-bit.
+        ValueError: its recipe does not follow the schema, or its audio is not 16-bit.
         LookupError: it lacks a feature.
     """
     recipe = parse_recipe(features["recipe"][0], "recipe")
@@ -116,6 +117,17 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
         yield "its dry sources are not as long as its sources"
     elif recipe.mixture is None and (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
         yield "its mixture is not the sum of its parts"
+
+
+def write_damage(path: str, damage: Iterable[Damage]) -> None:
+    """Writes `damage.jsonl`, sorted; without any damage, an empty file."""
+    lines = [json.dumps(dataclasses.asdict(one)) + "\n" for one in sorted(damage)]
+    files.write_text(path, "".join(lines))
+
+
+def read_damage(path: str) -> list[Damage]:
+    """Reads what `write_damage` writes."""
+    return [Damage(**json.loads(line)) for line in files.read_text(path).splitlines()]
 
 
 def _verify_recipes(folder: str, name: str, recipes: Sequence[bytes]) -> Iterator[Damage]:

@@ -1,33 +1,33 @@
 """Beam transforms that check a dataset."""
 
-import dataclasses
-import json
-from collections.abc import Iterable
-
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 from apache_beam.transforms.combiners import ToList
 
-from beam_jobs.dataset.verification import Damage, verify_files, verify_shard
-from beam_jobs.storage import files
+from beam_jobs.dataset.verification import (
+    Damage,
+    verify_files,
+    verify_shard,
+    write_damage,
+)
 from schemas.dataset import Dataset
 
 
 class FindDamage(beam.PTransform[PBegin, PCollection[Damage]]):
-    """Checks all files of a dataset. Output: each `Damage`."""
+    """Checks all files of a dataset. Output: `Damage`."""
 
     def __init__(self, folder: str, described: Dataset) -> None:
         """Makes the transform.
 
         Args:
-            folder: the dataset's.
+            folder: of the dataset.
             described: the content of `dataset.json`.
         """
         self._folder = folder
         self._described = described
 
     def expand(self, root: PBegin) -> PCollection[Damage]:
-        """Checks the shards in parallel, and the other files beside them."""
+        """Checks the shards in parallel, and next to them the other files."""
         of_files = (
             root
             | "Folder" >> beam.Create([self._folder])
@@ -44,8 +44,8 @@ class FindDamage(beam.PTransform[PBegin, PCollection[Damage]]):
         return damage
 
 
-class WriteDamage(beam.PTransform[PCollection[Damage], PCollection[int]]):
-    """Writes the report. Input: each `Damage`. Output: their number."""
+class WriteDamage(beam.PTransform[PCollection[Damage], PCollection[None]]):
+    """Writes the report of the damage. Input: `Damage`."""
 
     def __init__(self, path: str) -> None:
         """Makes the transform.
@@ -55,15 +55,12 @@ class WriteDamage(beam.PTransform[PCollection[Damage], PCollection[int]]):
         """
         self._path = path
 
-    def expand(self, damage: PCollection[Damage]) -> PCollection[int]:
-        """Writes all damage at once, sorted; without any, an empty report."""
-        count: PCollection[int] = (
-            damage | "CollectDamage" >> ToList() | "WriteReport" >> beam.Map(_write, self._path)
+    def expand(self, damage: PCollection[Damage]) -> PCollection[None]:
+        """Collects all damage and writes it at once."""
+        path = self._path
+        written: PCollection[None] = (
+            damage
+            | "CollectDamage" >> ToList()
+            | "WriteReport" >> beam.Map(lambda collected: write_damage(path, collected))
         )
-        return count
-
-
-def _write(damage: Iterable[Damage], path: str) -> int:
-    lines = [json.dumps(dataclasses.asdict(one)) + "\n" for one in sorted(damage)]
-    files.write_text(path, "".join(lines))
-    return len(lines)
+        return written

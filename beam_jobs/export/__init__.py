@@ -1,4 +1,4 @@
-"""Layouts of exported audio: one module for each."""
+"""Exporting a dataset as audio files: a module for each layout."""
 
 from beam_jobs.export import folders, librimix, spleeter
 from beam_jobs.export.layout import ExportLayout
@@ -7,5 +7,5 @@ LAYOUTS: tuple[ExportLayout, ...] = (spleeter, librimix, folders)
 
 
 def find_layout(name: str) -> ExportLayout:
-    """Returns the layout of a name that one of `LAYOUTS` has."""
+    """Returns the layout with a name, which one of `LAYOUTS` has."""
     return next(layout for layout in LAYOUTS if name == layout.NAME)

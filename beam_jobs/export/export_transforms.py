@@ -9,7 +9,7 @@ from apache_beam.transforms.combiners import ToList
 
 from beam_jobs.export import find_layout
 from beam_jobs.export.layout import Export
-from beam_jobs.export.shards import export_shard, exported_mixtures, write_table
+from beam_jobs.export.shards import export_shard, table_entries, write_table
 from beam_jobs.runtime.dead_letters import Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.storage import files
@@ -19,13 +19,13 @@ _SAME_ID = "several mixtures have this id, and one lies over the other: it is in
 
 
 class ExportShards(beam.PTransform[PBegin, PCollection[Rejected]]):
-    """Writes the files of each shard that are not there yet. Output: each shard that is damaged."""
+    """Writes the audio of each shard that is not exported yet. Output: `Rejected`, if damaged."""
 
     def __init__(self, export: Export) -> None:
         self._export = export
 
     def expand(self, root: PBegin) -> PCollection[Rejected]:
-        """Exports the shards in parallel, each whole or not at all."""
+        """Exports the shards in parallel, each as a whole or not at all."""
         damaged: PCollection[Rejected] = (
             root
             | "Shards" >> beam.Create(self._export.described.shards)
@@ -36,7 +36,7 @@ class ExportShards(beam.PTransform[PBegin, PCollection[Rejected]]):
 
 
 class FinishExport(beam.PTransform[PCollection[Rejected], PCollection[None]]):
-    """Writes everything that is not audio. Input: each `Rejected`."""
+    """Writes everything that is not audio. Input: `Rejected`."""
 
     def __init__(self, export: Export) -> None:
         self._export = export
@@ -64,13 +64,13 @@ def _export_shard(info: ShardInfo, export: Export) -> Iterator[Rejected]:
 
 
 def _finish(damaged: Iterable[Rejected], export: Export) -> None:
-    """Finishes the export, unless there is nothing in it."""
+    """Writes tables and documents, and `COMPLETED` last, unless nothing could be exported."""
     layout = find_layout(export.layout_name)
     rejected = set(damaged)
     num_exported = 0
     for split in SPLITS:
         if export.described.split_shards(split):
-            num_uses = Counter(one.name for one in exported_mixtures(export, split))
+            num_uses = Counter(entry.name for entry in table_entries(export, split))
             doubtful = {name for name, uses in num_uses.items() if uses > 1}
             num_exported += len(num_uses) - len(doubtful)
             rejected |= {Rejected(f"{split}/{name}", _SAME_ID) for name in doubtful}

@@ -1,4 +1,4 @@
-"""One folder a mixture: `train/ID/mixture.wav`, a file for each source, and the recipe."""
+"""A folder for each mixture: `train/ID/mixture.wav`, a file for each source, and the recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,12 +11,12 @@ NAME = "folders"
 
 
 def check(described: Dataset) -> None:
-    """Every dataset can."""
+    """Accepts every dataset."""
     del described
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """The mixture, its sources, and its noise."""
+    """Yields the mixture, its sources, and its noise."""
     folder = _folder(mixture)
     yield f"{folder}/mixture", mixture.mixture
     for name, source in zip(source_names(described), mixture.sources, strict=True):
@@ -26,18 +26,18 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
 
 
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """The recipe, which says who speaks, and when."""
+    """Returns the recipe, which has the speakers and their times."""
     return {f"{_folder(mixture)}/recipe.json": mixture.recipe.to_json() + "\n"}
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
-    """None."""
+    """Returns no tables."""
     del export, split
     return ()
 
 
 def documents(export: Export) -> Mapping[str, str]:
-    """None."""
+    """Returns no files."""
     del export
     return {}
 

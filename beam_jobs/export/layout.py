@@ -1,4 +1,4 @@
-"""What the layouts of exported audio have in common."""
+"""The common ground of the layouts of exported audio."""
 
 import dataclasses
 import re
@@ -14,20 +14,20 @@ from schemas.pcm import Pcm
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
-# What no file system, or not every one, takes in a name; a name of dots is a folder everywhere.
+# Characters that some file system refuses in a name; names of dots are folders everywhere.
 _UNSAFE = re.compile(r'^\.|[\x00-\x1f"%*/:<>?\\|]')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Export:
-    """A dataset that is exported, and how.
+    """An export of a dataset.
 
     Attributes:
-        dataset_folder: the dataset's.
+        dataset_folder: the folder of the dataset.
         described: the content of its `dataset.json`.
-        has_noise: whether its mixtures have noise.
+        has_noise: its mixtures have noise.
         output: the folder of the export.
-        layout_name: of the layout, as `--layout` has it.
+        layout_name: the name of the layout, as `--layout` has it.
         audio_format: `wav` or `flac`.
     """
 
@@ -48,8 +48,8 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ExportedMixture:
-    """A mixture whose files are written.
+class TableEntry:
+    """A mixture whose files are written, for the tables that list it.
 
     Attributes:
         name: of its files or its folder.
@@ -66,49 +66,49 @@ class Table:
 
     Attributes:
         path: relative to the output.
-        columns: their names.
-        row: the fields of a mixture.
+        columns: the names of the columns.
+        fields: returns the field of each column for a mixture.
     """
 
     path: str
     columns: Sequence[str]
-    row: Callable[[ExportedMixture], Sequence[object]]
+    fields: Callable[[TableEntry], Sequence[object]]
 
 
 class ExportLayout(Protocol):
-    """A module of this package."""
+    """A layout of exported audio: a module of this package. Paths are relative to the output."""
 
     @property
     def NAME(self) -> str:  # noqa: N802
-        """What `--layout` calls it."""
+        """The name of the layout, for `--layout`."""
 
     def check(self, described: Dataset) -> None:
-        """Sees that a dataset can lie this way.
+        """Fails on a dataset that can't be exported in this layout.
 
         Raises:
             UserError: it can't; the message says what to do.
         """
 
     def audio(self, mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-        """Yields the audio files of a mixture: path relative to the output, without its suffix."""
+        """Yields the audio files of a mixture, int16, by their path without its suffix."""
 
     def texts(self, mixture: StoredMixture) -> Mapping[str, str]:
-        """The other files of a mixture."""
+        """Returns the other files of a mixture, by their path."""
 
     def tables(self, export: Export, split: str) -> Sequence[Table]:
-        """The tables of a split."""
+        """Returns the tables of a split."""
 
     def documents(self, export: Export) -> Mapping[str, str]:
-        """The files that there is one of, by their path relative to the output."""
+        """Returns the files that describe the whole export, by their path."""
 
 
 def file_name(name: str) -> str:
-    """A name for a file, another one for each text: what can't be in one is written as %XX."""
+    """Returns a name for a file, different for each text: unsafe characters are written as %XX."""
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def source_names(described: Dataset) -> tuple[str, ...]:
-    """What the sources are called: instruments, or `first_speaker` and so on."""
+    """Returns the names of the sources: instruments, or `first_speaker` and so on."""
     if described.instruments:
         return tuple(map(file_name, described.instruments))
     return tuple(f"{ordinal}_speaker" for ordinal in _ORDINALS[: described.num_sources])

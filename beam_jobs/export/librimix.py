@@ -1,7 +1,7 @@
 """The folders and tables of LibriMix, which asteroid and SpeechBrain read.
 
 `Libri2Mix/wav8k/min/train-360/{mix_clean,s1,s2}/ID.wav`, and `.../metadata/*.csv` with the paths.
-Of LibriMix's two training sets the names are those that both tools look for by themselves.
+Of the names of LibriMix's two training sets, `train-360` is the one that both tools look for.
 
 Source: https://github.com/JorisCos/LibriMix, scripts/create_librimix_from_metadata.py (Cosentino et
 al., 2020).
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from beam_jobs.export.layout import Export, ExportedMixture, Table, file_name
+from beam_jobs.export.layout import Export, Table, TableEntry, file_name
 from beam_jobs.storage import files
 from schemas.dataset import Dataset
 from schemas.errors import UserError
@@ -24,7 +24,11 @@ _SUBSETS = {"train": "train-360", "validation": "dev", "test": "test"}
 
 
 def check(described: Dataset) -> None:
-    """LibriMix is mono, and so is what reads it."""
+    """Refuses stereo: LibriMix is mono, as are the tools that read it.
+
+    Raises:
+        UserError: the dataset is stereo.
+    """
     if described.num_channels > 1:
         raise UserError(
             f"--layout=librimix is mono, and {described.name} is stereo: take another --layout, or"
@@ -33,7 +37,7 @@ def check(described: Dataset) -> None:
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """The sources, the noise, and the mixtures of LibriMix's tasks."""
+    """Yields the sources, the noise, and the mixtures of LibriMix's tasks."""
     recipe = mixture.recipe
     folder = f"{_folder(described)}/{_SUBSETS[recipe.split]}"
     name = file_name(recipe.id)
@@ -49,13 +53,13 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
 
 
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """None."""
+    """Returns no files."""
     del mixture
     return {}
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
-    """A table for each of LibriMix's tasks."""
+    """Returns a table for each of LibriMix's tasks."""
     described = export.described
     sources = [f"source_{number}_path" for number in range(1, described.num_sources + 1)]
     tasks = {"mix_clean": sources}
@@ -66,7 +70,7 @@ def tables(export: Export, split: str) -> Sequence[Table]:
 
 
 def documents(export: Export) -> Mapping[str, str]:
-    """None."""
+    """Returns no files."""
     del export
     return {}
 
@@ -79,15 +83,15 @@ def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table
         file = f"{folder}/{subset}/{subfolder}/{name}.{export.audio_format}"
         return files.join(export.output, file)
 
-    def row(mixture: ExportedMixture) -> list[object]:
+    def fields(entry: TableEntry) -> list[object]:
         subfolders = [task, *(_subfolder(part) for part in parts)]
-        paths = [path(subfolder, mixture.name) for subfolder in subfolders]
-        return [mixture.name, *paths, mixture.num_samples]
+        paths = [path(subfolder, entry.name) for subfolder in subfolders]
+        return [entry.name, *paths, entry.num_samples]
 
     return Table(
         f"{folder}/metadata/mixture_{subset}_{task}.csv",
         ["mixture_ID", "mixture_path", *parts, "length"],
-        row,
+        fields,
     )
 
 
@@ -96,11 +100,11 @@ def _subfolder(column: str) -> str:
 
 
 def _folder(described: Dataset) -> str:
-    # SpeechBrain looks into `min` alone; all files of a mixture have one length in any case.
+    # SpeechBrain only looks into `min`; all files of a mixture have the same length in any case.
     return f"Libri{described.num_sources}Mix/wav{described.sample_rate / 1000:g}k/min"
 
 
 def _sum(parts: Pcm) -> Pcm:
-    """The sum of some parts, which, other than that of all of them, may clip."""
+    # The sum of all parts never clips, but that of some of them may.
     total: Pcm = np.clip(parts.sum(axis=0, dtype=np.int32), MIN_PCM, MAX_PCM).astype(np.int16)
     return total

@@ -1,4 +1,4 @@
-"""Exporting one shard, and the tables of a split."""
+"""Exporting the audio of one shard, and the tables of a split."""
 
 import codecs
 import csv
@@ -9,48 +9,44 @@ from collections.abc import Container, Iterator
 from beam_jobs.audio import encoding
 from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.export import find_layout
-from beam_jobs.export.layout import Export, ExportedMixture, Table, file_name
+from beam_jobs.export.layout import Export, Table, TableEntry, file_name
 from beam_jobs.storage import files
 from schemas.dataset import ShardInfo
 
 
 def export_shard(info: ShardInfo, export: Export) -> None:
-    """Writes the files of a shard, and then the list of its mixtures."""
+    """Writes the files of a shard, and after them the list of its mixtures."""
     layout = find_layout(export.layout_name)
-    exported = []
+    entries = []
     for mixture in read_mixtures(export.dataset_folder, export.described, info):
         for name, samples in layout.audio(mixture, export.described):
             path = export.path(f"{name}.{export.audio_format}")
+            sample_rate = export.described.sample_rate
             with files.write_atomically(path) as file:
-                file.write(
-                    encoding.encode_audio(
-                        samples, export.described.sample_rate, export.audio_format
-                    )
-                )
+                file.write(encoding.encode_audio(samples, sample_rate, export.audio_format))
         for name, text in layout.texts(mixture).items():
             files.write_text(export.path(name), text)
-        name = file_name(mixture.recipe.id)
-        exported.append(ExportedMixture(name, len(mixture.mixture)))
-    lines = [json.dumps(dataclasses.asdict(one)) + "\n" for one in exported]
+        entries.append(TableEntry(file_name(mixture.recipe.id), len(mixture.mixture)))
+    lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries]
     files.write_text(export.progress_path(info.shard), "".join(lines))
 
 
 def write_table(export: Export, split: str, table: Table, *, without: Container[str]) -> None:
-    """Writes a table of a split, without the mixtures of some names."""
+    """Writes a table of a split, leaving out the mixtures with some names."""
     with files.write_atomically(export.path(table.path)) as file:
-        # The writer writes text, and the file takes bytes.
+        # csv writes text, and the file takes bytes.
         text = codecs.getwriter("utf-8")(file)
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(table.columns)
-        for mixture in exported_mixtures(export, split):
-            if mixture.name not in without:
-                writer.writerow(table.row(mixture))
+        for entry in table_entries(export, split):
+            if entry.name not in without:
+                writer.writerow(table.fields(entry))
 
 
-def exported_mixtures(export: Export, split: str) -> Iterator[ExportedMixture]:
-    """The mixtures of a split that are there, in order."""
+def table_entries(export: Export, split: str) -> Iterator[TableEntry]:
+    """Yields the mixtures of a split that are exported, in order."""
     for info in export.described.split_shards(split):
         path = export.progress_path(info.shard)
         if files.exists(path):
             for line in files.read_text(path).splitlines():
-                yield ExportedMixture(**json.loads(line))
+                yield TableEntry(**json.loads(line))

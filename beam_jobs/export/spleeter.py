@@ -1,4 +1,4 @@
-"""What stock `spleeter train` reads: a CSV for each split, and a configuration that names them.
+"""The files that stock `spleeter train` reads: a CSV for each split, and a configuration.
 
 Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data.
 """
@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_jobs.export.layout import Export, ExportedMixture, Table, file_name, source_names
+from beam_jobs.export.layout import Export, Table, TableEntry, file_name, source_names
 from beam_jobs.storage import files
 from schemas.dataset import Dataset
 from schemas.mixture import StoredMixture
@@ -21,12 +21,12 @@ _MIX = "mix"
 
 
 def check(described: Dataset) -> None:
-    """Every dataset can."""
+    """Accepts every dataset."""
     del described
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """The mixture and its sources; noise is a part of the mixture alone."""
+    """Yields the mixture and its sources, without a file for the noise in the mixture."""
     recipe = mixture.recipe
     folder = f"{recipe.split}/{file_name(recipe.id)}"
     yield f"{folder}/{_MIX}", mixture.mixture
@@ -35,26 +35,27 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
 
 
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """None."""
+    """Returns no files."""
     del mixture
     return {}
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
-    """One, with paths relative to the output, which is Spleeter's `--data`."""
+    """Returns one table, with paths relative to the output, which is Spleeter's `--data`."""
     names = [_MIX, *source_names(export.described)]
 
-    def row(mixture: ExportedMixture) -> list[object]:
-        paths = [f"{split}/{mixture.name}/{name}.{export.audio_format}" for name in names]
-        return [*paths, mixture.num_samples / export.described.sample_rate]
+    def fields(entry: TableEntry) -> list[object]:
+        paths = [f"{split}/{entry.name}/{name}.{export.audio_format}" for name in names]
+        return [*paths, entry.num_samples / export.described.sample_rate]
 
-    return [Table(f"{split}.csv", [*(f"{name}_path" for name in names), "duration"], row)]
+    return [Table(f"{split}.csv", [*(f"{name}_path" for name in names), "duration"], fields)]
 
 
 def documents(export: Export) -> Mapping[str, str]:
-    """A configuration to train a U-Net with, with Spleeter's own values for music.
+    """Returns a configuration that trains a U-Net with Spleeter's own values for music.
 
-    Its STFT has frames of a sixteenth of a second or a little more, as Spleeter's has at 44.1 kHz.
+    The frames of its STFT are a power of two that is at least a sixteenth of a second long; those
+    of Spleeter are 4096 samples at 44.1 kHz, 93 ms.
     """
     described = export.described
     frame_length = 2 ** math.ceil(math.log2(described.sample_rate / 16))

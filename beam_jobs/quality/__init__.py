@@ -1,1 +1,1 @@
-"""TODO."""
+"""The quality of a dataset: measured while it is rendered, and reported."""

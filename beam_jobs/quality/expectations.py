@@ -1,11 +1,12 @@
-"""What a recipe configuration asks for, beside what came of it."""
+"""The values that a recipe configuration asks for, beside those that were achieved."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_jobs.quality.measures import HISTOGRAMS, Quality
+from beam_jobs.quality.measurements import QUANTITIES, Measurements
+from schemas.quality import Expectation
 from schemas.recipe_config import (
     Choices,
     Conversation,
@@ -15,127 +16,131 @@ from schemas.recipe_config import (
     SimulatedRooms,
 )
 
-# A share that is further off than this is not so by rounding.
+# A share that is off by more than this is not off by rounding.
 _TOLERANCE = 0.01
 
 
-def asked_documents(
-    quality: Quality, config: RecipeConfig, genders: npt.NDArray[np.str_]
-) -> list[dict[str, str]]:
-    """The part `asked` of `quality.json`: what is a number in both.
+def compare_with_config(
+    measurements: Measurements, config: RecipeConfig, genders: npt.NDArray[np.str_]
+) -> tuple[Expectation, ...]:
+    """Compares what is measured with the numbers in a recipe configuration.
 
     Args:
-        quality: of all shards.
-        config: what recipes are drawn from.
-        genders: of all utterances, [utterances].
+        measurements: of all shards.
+        config: the recipes are drawn from it.
+        genders: of all utterances, [utterances]; `f`, `m` or empty.
     """
-    return [
-        *_timing(quality, config),
-        *_levels(quality, config),
-        *(_turns(quality, config, config.conversation) if config.conversation else ()),
-        *_scene(quality, config),
-        *_genders(quality, config.same_gender_share, genders),
-    ]
+    return (
+        *_timing(measurements, config),
+        *_levels(measurements, config),
+        *(_turns(measurements, config, config.conversation) if config.conversation else ()),
+        *_scene(measurements, config),
+        *_genders(measurements, config.same_gender_share, genders),
+    )
 
 
-def _timing(quality: Quality, config: RecipeConfig) -> Iterator[dict[str, str]]:
+def _timing(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
     if config.num_speakers == 1 or config.length != "max":
         return
     if config.offset_s is not None:
-        yield from _compare(quality, "Shift of a source", config.offset_s, "offset_s")
+        yield from _compare(measurements, "Shift of a source", config.offset_s, "offset_s")
     if config.overlap_ratio is not None:
         note = ""
-        if quality.histograms["overlap_ratio"].low < config.overlap_ratio.low - _TOLERANCE:
+        if measurements.histograms["overlap_ratio"].low < config.overlap_ratio.low - _TOLERANCE:
             note = "; as near as the lengths of the utterances allow"
         title = "Share in which sources overlap"
-        yield from _compare(quality, title, config.overlap_ratio, "overlap_ratio", note)
+        yield from _compare(measurements, title, config.overlap_ratio, "overlap_ratio", note)
 
 
-def _levels(quality: Quality, config: RecipeConfig) -> Iterator[dict[str, str]]:
+def _levels(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
     if config.level_kind == "loudness_lufs":
-        yield from _compare(quality, "Loudness of a source", config.level, "loudness_lufs")
+        yield from _compare(measurements, "Loudness of a source", config.level, "loudness_lufs")
     if config.level_kind == "relative_db" and config.num_speakers == 2:
-        yield from _compare(quality, "Level over the other", config.level, "level_difference_db")
+        yield from _compare(
+            measurements, "Level over the other", config.level, "level_difference_db"
+        )
 
 
 def _turns(
-    quality: Quality, config: RecipeConfig, conversation: Conversation
-) -> Iterator[dict[str, str]]:
-    yield from _compare(quality, "Pause of a speaker", conversation.pause_s, "pause_s")
-    yield from _compare(quality, "Gap between speakers", conversation.gap_s, "gap_s")
-    yield from _compare(quality, "Overlap of speakers", conversation.overlap_s, "turn_overlap_s")
+    measurements: Measurements, config: RecipeConfig, conversation: Conversation
+) -> Iterator[Expectation]:
+    yield from _compare(measurements, "Pause of a speaker", conversation.pause_s, "pause_s")
+    yield from _compare(measurements, "Gap between speakers", conversation.gap_s, "gap_s")
+    yield from _compare(
+        measurements, "Overlap of speakers", conversation.overlap_s, "turn_overlap_s"
+    )
     overlaps, gaps = (
-        quality.histograms[name].counts.total() for name in ("turn_overlap_s", "gap_s")
+        measurements.histograms[name].counts.total() for name in ("turn_overlap_s", "gap_s")
     )
     if overlaps + gaps:
-        yield {
-            "title": "Changes of speaker that overlap",
-            "asked": f"{conversation.overlap_probability:.1%}",
-            "achieved": f"{overlaps / (overlaps + gaps):.1%}",
-        }
+        yield Expectation(
+            "Changes of speaker that overlap",
+            asked=f"{conversation.overlap_probability:.1%}",
+            achieved=f"{overlaps / (overlaps + gaps):.1%}",
+        )
     if config.length != "max":
         return
     note = ""
-    if quality.histograms["speech_s"].low < conversation.speech_s / 2:
+    if measurements.histograms["speech_s"].low < conversation.speech_s / 2:
         note = "; who has fewer utterances takes fewer turns"
-    yield {
-        "title": "Speech in a conversation",
-        "asked": f"about {conversation.speech_s:g} s",
-        "achieved": _achieved(quality, "speech_s") + note,
-    }
+    yield Expectation(
+        "Speech in a conversation",
+        asked=f"about {conversation.speech_s:g} s",
+        achieved=_achieved(measurements, "speech_s") + note,
+    )
 
 
-def _scene(quality: Quality, config: RecipeConfig) -> Iterator[dict[str, str]]:
+def _scene(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
     if config.noise is not None:
         names = {
             "snr_db": ("Sources over noise", "snr_db"),
             "loudness_lufs": ("Loudness of noise", "noise_lufs"),
         }
         title, name = names[config.noise.level_kind]
-        yield from _compare(quality, title, config.noise.level, name)
+        yield from _compare(measurements, title, config.noise.level, name)
     if isinstance(config.rooms, SimulatedRooms):
-        yield from _compare(quality, "Reverberation time", config.rooms.rt60_s, "rt60_s")
+        yield from _compare(measurements, "Reverberation time", config.rooms.rt60_s, "rt60_s")
     if config.speed is not None:
-        yield from _compare(quality, "Speed of an utterance", config.speed, "speed")
+        yield from _compare(measurements, "Speed of an utterance", config.speed, "speed")
 
 
 def _genders(
-    quality: Quality, share: float | None, genders: npt.NDArray[np.str_]
-) -> Iterator[dict[str, str]]:
-    num_mixtures = quality.genders.total()
+    measurements: Measurements, share: float | None, genders: npt.NDArray[np.str_]
+) -> Iterator[Expectation]:
+    num_mixtures = measurements.genders.total()
     if share is None or not num_mixtures:
         return
-    achieved = f"{quality.genders['one'] / num_mixtures:.1%}"
-    off = abs(quality.genders["one"] - share * num_mixtures)
-    # In a small dataset a mixture more or less is no sign of anything.
+    achieved = f"{measurements.genders['one'] / num_mixtures:.1%}"
+    off = abs(measurements.genders["one"] - share * num_mixtures)
+    # In a small dataset, one mixture more or less means nothing.
     if off > max(2, _TOLERANCE * num_mixtures):
         achieved += ", the nearest that the genders in the corpus make"
     if num_unknown := int((genders == "").sum()):
         achieved += f"; {num_unknown:,} utterances without a gender are left out"
-    yield {"title": "Mixtures of one gender", "asked": f"{share:.1%}", "achieved": achieved}
+    yield Expectation("Mixtures of one gender", asked=f"{share:.1%}", achieved=achieved)
 
 
 def _compare(
-    quality: Quality, title: str, distribution: Distribution, name: str, note: str = ""
-) -> Iterator[dict[str, str]]:
-    if not quality.histograms[name].counts:
+    measurements: Measurements, title: str, distribution: Distribution, name: str, note: str = ""
+) -> Iterator[Expectation]:
+    if not measurements.histograms[name].counts:
         return
-    unit = HISTOGRAMS[name][1]
-    achieved = _achieved(quality, name)
+    unit = QUANTITIES[name].unit
+    achieved = _achieved(measurements, name)
     if isinstance(distribution, LogNormal):
         asked = f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
-        achieved = _achieved(quality, name, "median")
+        achieved = _achieved(measurements, name, "median")
     elif isinstance(distribution, Choices):
         asked = f"{', '.join(f'{value:g}' for value in distribution.values)} {unit}"
     else:
         ends = dict.fromkeys((f"{distribution.low:g}", f"{distribution.high:g}"))
         asked = f"{' to '.join(ends)} {unit}".rstrip()
-    yield {"title": title, "asked": asked, "achieved": achieved + note}
+    yield Expectation(title, asked=asked, achieved=achieved + note)
 
 
-def _achieved(quality: Quality, name: str, middle: str = "mean") -> str:
-    _, unit, step = HISTOGRAMS[name]
-    histogram = quality.histograms[name]
-    value = histogram.median(step) if middle == "median" else histogram.mean
-    span = f"{histogram.low:.2f} to {histogram.high:.2f} {unit}".rstrip()
+def _achieved(measurements: Measurements, name: str, middle: str = "mean") -> str:
+    quantity = QUANTITIES[name]
+    histogram = measurements.histograms[name]
+    value = histogram.median(quantity.step) if middle == "median" else histogram.mean
+    span = f"{histogram.low:.2f} to {histogram.high:.2f} {quantity.unit}".rstrip()
     return f"{span}, {middle} {value:.2f}"

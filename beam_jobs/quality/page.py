@@ -1,10 +1,8 @@
-"""The quality report that a person looks at: one HTML page that needs nothing beside it."""
+"""The quality report for people: one HTML page that needs no other file."""
 
-import dataclasses
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,10 +23,10 @@ from beam_jobs.pages.listening import (
 )
 from beam_jobs.pages.page import render_page
 from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
-from schemas.pcm import Pcm
-from schemas.validation import check_document
+from beam_jobs.quality.examples import Example
+from schemas.quality import Histogram, Quality
 
-# Matplotlib knows no CSS: these stand in for the variables of the page, which has two schemes.
+# Matplotlib knows no CSS: these are replaced by variables of the page, which has two schemes.
 _BAR_COLOUR = "#0000b1"
 _INK_COLOUR = "#0000b2"
 _RULE_COLOUR = "#0000b3"
@@ -41,55 +39,27 @@ _CSS_COLOURS = {
 _MAX_USE_BARS = 30
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """A mixture to look at and to listen to.
-
-    Attributes:
-        id: of the mixture.
-        split: that it belongs to.
-        sample_rate: in Hz.
-        mixture: `[samples, channels]`.
-        sources: `[sources, samples, channels]`, each as it sounds in the mixture.
-        noise: `[samples, channels]`, or None where the mixture has none.
-        speakers: of each source.
-        placed_s: start and end of each utterance of each source in the mixture, in seconds.
-        gains_db: what each source was scaled by.
-    """
-
-    id: str
-    split: str
-    sample_rate: int
-    mixture: Pcm
-    sources: Pcm
-    noise: Pcm | None
-    speakers: tuple[str, ...]
-    placed_s: tuple[tuple[tuple[float, float], ...], ...]
-    gains_db: tuple[float, ...]
-
-
-def render_report(quality: Mapping[str, Any], examples: Sequence[Example]) -> str:
+def render_report(quality: Quality, examples: Sequence[Example]) -> str:
     """Renders `report.html`.
 
     Args:
         quality: the content of `quality.json`.
-        examples: what the page shows and plays, in this order.
-
-    Raises:
-        InvalidDocumentError: `quality` is not as its schema says.
+        examples: the mixtures that the page shows and plays, in this order.
     """
-    check_document(quality, "quality", "quality.json")
     return render_page(
         "report.html",
         quality=quality,
         histogram_charts={
-            key: _draw_histogram(histogram["edges"], histogram["counts"])
-            for key, histogram in quality["histograms"].items()
-            if histogram["num"]
+            name: _draw_histogram(histogram.edges, histogram.counts)
+            for name, histogram in quality.histograms.items()
+            if histogram.num
         },
         use_charts={
-            split: {kind: _draw_uses(uses["histogram"]) for kind, uses in kinds.items()}
-            for split, kinds in quality["use"].items()
+            split: {
+                "utterances": _draw_uses(uses.utterances.histogram),
+                "speakers": _draw_uses(uses.speakers.histogram),
+            }
+            for split, uses in quality.use.items()
         },
         summarise=_summarise,
         examples=view_all(_view_example, examples),
@@ -151,13 +121,13 @@ def _draw_histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
     return _svg(figure)
 
 
-def _draw_uses(histogram: Mapping[str, int]) -> str:
-    """Draws how many were used so often; neighbouring numbers of uses share a bar if too many."""
-    uses = np.array([int(key) for key in histogram])
+def _draw_uses(histogram: Mapping[int, int]) -> str:
+    """Draws how many things are used how often; neighbouring numbers share a bar if too many."""
+    uses = np.array(list(histogram))
     num = np.array(list(histogram.values()))
     first, last = (uses.min(), uses.max()) if len(uses) else (0, 0)
     step = -(-(last - first + 1) // _MAX_USE_BARS)
-    # Around the integer, so that the bar stands over its number.
+    # Half-way between integers, so that each bar is centred on its number.
     edges = np.arange(first, last + step + 1, step) - 0.5
     if step == 1:
         # One bar alone would fill the chart.
@@ -174,7 +144,7 @@ def _svg(figure: Figure) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
-    # The names of groups repeat from chart to chart, and a page may have each only once.
+    # Every chart has groups of the same names, and an id may occur only once in a page.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     for colour, css in _CSS_COLOURS.items():
         svg = svg.replace(colour, css)
@@ -186,8 +156,13 @@ def _format_fixed(value: float, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _summarise(histogram: Mapping[str, Any]) -> str:
-    span = histogram["max"] - histogram["min"] or 1.0
+def _summarise(histogram: Histogram) -> str:
+    assert histogram.mean is not None
+    assert histogram.min is not None
+    assert histogram.max is not None
+    span = histogram.max - histogram.min or 1.0
     decimals = int(np.clip(1 - np.floor(np.log10(span)), 1, 3))
-    mean, low, high = (_format_fixed(histogram[key], decimals) for key in ("mean", "min", "max"))
-    return f"mean {mean}, from {low} to {high} {histogram['unit']}"
+    mean, low, high = (
+        _format_fixed(value, decimals) for value in (histogram.mean, histogram.min, histogram.max)
+    )
+    return f"mean {mean}, from {low} to {high} {histogram.unit}"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Rendering: a recipe becomes audio."""

@@ -1,4 +1,4 @@
-"""Loudness by ITU-R BS.1770, as pyloudnorm measures it."""
+"""Loudness according to ITU-R BS.1770, as pyloudnorm measures it."""
 
 import functools
 import math
@@ -8,23 +8,23 @@ import numpy as np
 
 from schemas.pcm import Samples
 
-# BS.1770 measures blocks of this length, and nothing shorter than one.
+# BS.1770 measures blocks of this length; anything shorter has no loudness.
 _BLOCK_S = 0.4
 
 
 def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
-    """Measures the loudness of a signal.
+    """Measures the integrated loudness of a signal.
 
     Args:
         samples: float32 [samples] or [samples, channels], full scale at 1.
         sample_rate: in Hz.
 
     Returns:
-        LUFS; minus infinity for what is under the gate of -70 LUFS.
+        LUFS; minus infinity for a signal that is below the gate of -70 LUFS throughout.
     """
     missing = math.ceil(_BLOCK_S * sample_rate) + 1 - len(samples)
     if missing > 0:
-        # Repeated rather than padded: silence would count as a part of the block.
+        # Repeated rather than padded with zeros: silence would count as a part of the block.
         samples = np.pad(samples, [(0, missing), *[(0, 0)] * (samples.ndim - 1)], mode="wrap")
     with np.errstate(divide="ignore"):
         return float(_meter(sample_rate).integrated_loudness(samples))
@@ -32,7 +32,7 @@ def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
 
 @functools.cache
 def _meter(sample_rate: int) -> Any:
-    # Here, because it imports SciPy's filters: half a second that a job without loudness saves.
+    # Imports SciPy's filters: half a second that a job without loudness saves.
     import pyloudnorm  # noqa: PLC0415
 
     return pyloudnorm.Meter(sample_rate, block_size=_BLOCK_S)

@@ -1,4 +1,4 @@
-"""Rooms: their responses, recorded or simulated, and how speech sounds in them."""
+"""Responses of rooms, recorded or simulated, and speech as it sounds in them."""
 
 import dataclasses
 import functools
@@ -16,21 +16,21 @@ from beam_jobs.recipes.scene import WALL_M
 from beam_jobs.storage import files
 from schemas.errors import UserError
 from schemas.pcm import Samples
-from schemas.recipe import Channels, Room, SimulatedRoom
+from schemas.recipe import Channels, RecordedRoom, SimulatedRoom
 from schemas.recipe_config import SimulatedRooms
 
 _NO_PYROOMACOUSTICS = "simulated rooms need pyroomacoustics: pip install 'spleeter-beam[rooms]'"
 
-# What is so close to the peak of the direct sound is no reflection (Zahorik, 2002).
+# Nothing this close to the peak of the direct sound is a reflection (Zahorik, 2002).
 _DIRECT_S = 0.0025
-# No room sounds longer; a speech corpus that was taken for room responses does.
+# No room sounds longer; a speech corpus that was given as room responses by mistake does.
 _MAX_RESPONSE_S = 30.0
 
 _SOUND_M_PER_S = 343.0
-# Image sources are followed as far as they come from when the sound has decayed by so much: the
-# reverberation time is measured above it, and speech covers what is below.
+# Image sources are followed until the sound has decayed by this much: the reverberation time is
+# measured above it, and speech masks what is below.
 _IMAGES_DB = 35.0
-# A million images, and a second to add them up.
+# This many reflections are a million images, which take a second to add up.
 _MAX_ORDER = 100
 
 
@@ -40,7 +40,7 @@ class Response:
 
     Attributes:
         samples: float32 [samples].
-        direct: the sample where the direct sound has its peak.
+        direct: the index of the sample where the direct sound has its peak.
         sample_rate: in Hz.
     """
 
@@ -50,7 +50,7 @@ class Response:
 
     @property
     def direct_part(self) -> slice:
-        """Where the direct sound is."""
+        """The samples that hold the direct sound."""
         reach = round(_DIRECT_S * self.sample_rate)
         return slice(max(self.direct - reach, 0), self.direct + reach + 1)
 
@@ -64,10 +64,10 @@ class Response:
 
     @property
     def rt60_s(self) -> float:
-        """In which sound decays by 60 dB; not a number where it can't be told.
+        """The time in which sound decays by 60 dB; NaN for a response that never decays by 25 dB.
 
-        By Schroeder's backward integration, from where the decay is by 5 to where it is by 25 dB
-        (T20 of ISO 3382-2), the direct sound left out.
+        By Schroeder's backward integration of everything after the direct sound, extrapolated from
+        the decay between 5 and 25 dB (T20 of ISO 3382-2).
         """
         energy = np.cumsum(np.square(self.samples[self.direct_part.stop :], dtype=np.float64)[::-1])
         energy = energy[::-1]
@@ -79,15 +79,15 @@ class Response:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Reverberated:
-    """Speech in a room, with the RMS level that it had without.
+    """Speech in a room, at the RMS level that it had before.
 
-    The level is that of the stretch which the speech takes; what sounds on after it does not count.
+    The level is measured over the length of the dry speech, without the tail of the room.
 
     Attributes:
-        heard: float32 [samples], beginning where the speech does, and longer by the room's tail.
-        direct: float32 [samples], likewise, what came straight to the microphone.
+        heard: float32 [samples], starts with the speech, and is longer by the tail of the room.
+        direct: float32 [samples], starts with the speech; what came straight to the microphone.
         direct_to_reverberant_db: of the room's response; may be infinite.
-        rt60_s: of the room's response; not a number where it can't be told.
+        rt60_s: the reverberation time of the response in seconds; NaN where it can't be measured.
     """
 
     heard: Samples
@@ -97,31 +97,26 @@ class Reverberated:
 
 
 def read_response(
-    room: Room,
-    corpus_roots: Mapping[str, str],
-    sample_rate: int,
-    channels: Channels,
+    room: RecordedRoom, corpus_roots: Mapping[str, str], sample_rate: int, channels: Channels
 ) -> Response:
-    """Reads the response of a room, or simulates it.
+    """Reads the response of a room that was recorded.
 
     Args:
-        room: whose.
+        room: names the file.
         corpus_roots: the folder of each corpus, by its name.
-        sample_rate: that the response shall have, in Hz.
-        channels: of a file, as `read_segment` has them.
+        sample_rate: of the result, in Hz.
+        channels: which channels of the file, as for `read_segment`.
 
     Raises:
-        UnusableAudioError: the file can't be decoded, or is no room response.
+        UnusableAudioError: the file can't be decoded, or holds no room response.
     """
-    if isinstance(room, SimulatedRoom):
-        return simulate_response(room, sample_rate)
     path = files.join(corpus_roots[room.corpus], room.path)
     if room.stop > _MAX_RESPONSE_S * room.file_sample_rate:
         raise UnusableAudioError(f"longer than {_MAX_RESPONSE_S:g} s, no room response")
     samples = read_segment(path, 0, room.stop, channels)
     if room.file_sample_rate != sample_rate:
         samples = soxr.resample(samples, room.file_sample_rate, sample_rate)
-    # As Kaldi's wav-reverberate has it; what is louder than the direct sound would be a focus.
+    # As in Kaldi's wav-reverberate: only a room that focuses sound has a higher peak later.
     direct = int(np.argmax(np.abs(samples)))
     if not samples[direct]:
         raise UnusableAudioError("silence")
@@ -132,20 +127,20 @@ def simulate_response(room: SimulatedRoom, sample_rate: int) -> Response:
     """Adds up the images of a speaker in the walls of a shoebox room (Allen and Berkley, 1979).
 
     Args:
-        room: with walls that all absorb the same.
-        sample_rate: that the response shall have, in Hz.
+        room: a room whose walls all absorb the same share of the energy.
+        sample_rate: of the result, in Hz.
 
     Raises:
         ImportError: pyroomacoustics is not installed.
     """
-    # It takes seconds to import, and few workers need it.
+    # Takes seconds to import, and few workers need it.
     try:
         import pyroomacoustics  # noqa: PLC0415
     except ImportError:
         raise ImportError(_NO_PYROOMACOUSTICS) from None
 
     absorption, order = _walls(room.size_m, room.rt60_s)
-    # The images that are added up in each thread depend on how many there are, and rounding on it.
+    # The number of threads decides which images each adds up, and so how the sum is rounded.
     pyroomacoustics.constants.set("num_threads", 1)
     shoebox = pyroomacoustics.ShoeBox(
         room.size_m,
@@ -157,21 +152,23 @@ def simulate_response(room: SimulatedRoom, sample_rate: int) -> Response:
     shoebox.add_microphone(room.microphone_m)
     shoebox.compute_rir()
     samples = shoebox.rir[0][0].astype(np.float32)
-    # Close reflections may add up to more than the direct sound, but when that comes is known: half
-    # the filter of a fractional delay after its time.
+    # Close reflections may add up to a higher peak than the direct sound has. Its time is known:
+    # the delay, and half the length of the filter that delays by fractions of a sample.
     delay_s = math.dist(room.speaker_m, room.microphone_m) / _SOUND_M_PER_S
     direct = round(delay_s * sample_rate) + pyroomacoustics.constants.get("frac_delay_length") // 2
     return Response(samples, direct, sample_rate)
 
 
 def reverberate(samples: Samples, response: Response) -> Reverberated:
-    """Lets speech sound in a room, so that the direct sound is where the speech was.
+    """Convolves speech with the response of a room, and gives it the RMS level that it had before.
+
+    The direct sound starts where the speech did.
 
     Args:
         samples: float32 [samples], one or more.
-        response: of the room.
+        response: the response of the room, at the same sample rate.
     """
-    # SciPy's signals take a while to import, and a job without rooms needs none.
+    # scipy.signal takes a while to import, and a job without rooms does without.
     from scipy.signal import oaconvolve  # noqa: PLC0415
 
     part = response.direct_part
@@ -186,15 +183,15 @@ def reverberate(samples: Samples, response: Response) -> Reverberated:
 
 
 def check_simulation(rooms: SimulatedRooms) -> None:
-    """Sees that rooms can be simulated.
+    """Fails on rooms that can't be simulated, before any worker tries.
 
     Raises:
-        UserError: pyroomacoustics is missing, or two ranges do not go together.
+        UserError: pyroomacoustics is missing, or two of the ranges contradict each other.
     """
     if importlib.util.find_spec("pyroomacoustics") is None:
         raise UserError(_NO_PYROOMACOUSTICS)
     sides_m = (rooms.length_m.low, rooms.width_m.low, rooms.height_m.low)
-    # From anywhere in a room, one can go by half its diagonal in some direction.
+    # From any point of a room, half its diagonal fits in some direction.
     reach_m = math.hypot(*(side_m - 2 * WALL_M for side_m in sides_m[:2])) / 2
     smallest = " x ".join(f"{side_m:g}" for side_m in sides_m)
     if rooms.distance_m.high > reach_m:
@@ -212,22 +209,22 @@ def check_simulation(rooms: SimulatedRooms) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _walls(size_m: tuple[float, float, float], rt60_s: float) -> tuple[float, int]:
-    """The absorption of walls that let sound decay so fast, and how many reflections matter.
+    """Finds walls that let sound decay within a reverberation time.
 
-    Sabine's and Eyring's formulas are for diffuse sound, which that of image sources is not, and
-    are half off in flat rooms. What comes from one direction has gone through walls so often as its
-    path has gone through the images of the room; the decay is the mean over all directions (after
-    Lehmann and Johansson, 2008), and time is what absorption stretches.
+    Sabine's and Eyring's formulas are for diffuse sound; the sound of image sources is not diffuse,
+    and in flat rooms they are off by half. Sound from one direction has passed as many walls as its
+    path crosses images of the room. The decay is the mean over all directions (after Lehmann and
+    Johansson, 2008), and absorption only stretches it in time.
 
     Returns:
-        The share of the energy that a wall absorbs, and the number of reflections.
+        The share of the energy that a wall absorbs, and the number of reflections to follow.
     """
     walls_per_m = (_directions() / np.array(size_m)).sum(axis=1)
     reflectance_m = np.linspace(0, 60 / walls_per_m.mean(), 1000)
     decay = (np.exp(-np.outer(reflectance_m, walls_per_m)) / walls_per_m).sum(axis=1)
     decay_db = 10 * np.log10(decay[0] / decay)
     at_5, at_25, at_end = np.interp([5, 25, _IMAGES_DB], decay_db, reflectance_m)
-    # Of the energy that a wall lets through, the natural logarithm.
+    # Minus the natural logarithm of the share of energy that a wall reflects.
     loss = 3 * (at_25 - at_5) / (_SOUND_M_PER_S * rt60_s)
     order = math.ceil(at_end / loss * math.hypot(*(1 / side_m for side_m in size_m)))
     return float(1 - math.exp(-loss)), order
@@ -235,7 +232,7 @@ def _walls(size_m: tuple[float, float, float], rt60_s: float) -> tuple[float, in
 
 @functools.cache
 def _directions() -> npt.NDArray[np.float64]:
-    """Unit vectors evenly in an eighth of the sphere, float64 [directions, 3]."""
+    """Returns unit vectors spread evenly over an eighth of the sphere, float64 [directions, 3]."""
     middles = (np.arange(8) + 0.5) / 8
     height, angle = (grid.ravel() for grid in np.meshgrid(middles, middles * math.pi / 2))
     radius = np.sqrt(1 - height**2)

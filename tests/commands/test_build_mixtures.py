@@ -31,8 +31,7 @@ from small_datasets import (
     write_recipe,
 )
 
-from beam_jobs.dataset import folder as dataset_folder
-from schemas.dataset import parse_dataset
+from schemas.dataset import dataset_name, parse_dataset
 
 ASKED = ("--splits=train=0.5,test=0.5", "--num_mixtures=60", "--num_shards=3")
 
@@ -485,4 +484,4 @@ def test_a_folder_with_a_version_gets_its_name(corpus, recipe, tmp_path):
         f"--recipe={recipe}", "--recipes_only", corpus=corpus, output=tmp_path / "Talks" / "2.1.0"
     )
     assert named.status == 0
-    assert dataset_folder.dataset.dataset_name(str(named.folder)) == ("talks", "2.1.0")
+    assert dataset_name(str(named.folder)) == ("talks", "2.1.0")

@@ -1,6 +1,6 @@
 import base64
-import copy
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -14,7 +14,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from beam_jobs.pages.listening import active_stretches
-from beam_jobs.quality.page import Example, render_report
+from beam_jobs.quality.examples import Example
+from beam_jobs.quality.page import render_report
+from schemas.quality import parse_quality
 from schemas.validation import InvalidDocumentError
 
 NASTY = "<script>alert('1')</script> \"q\" & '\nline two\n</style> żółw 你"
@@ -121,7 +123,7 @@ QUALITY = {
 
 
 def quality(**changes):
-    return copy.deepcopy(QUALITY) | changes
+    return parse_quality(json.dumps(QUALITY | changes), "quality.json")
 
 
 class Page(HTMLParser):
@@ -233,7 +235,12 @@ def test_the_same_dataset_gives_the_same_page():
 
 def test_a_document_that_breaks_the_schema_is_named():
     with pytest.raises(InvalidDocumentError, match=r"quality\.json: .*version"):
-        render_report(quality(version=2), [])
+        quality(version=2)
+
+
+def test_what_is_read_is_written_again_byte_by_byte():
+    text = json.dumps(QUALITY, indent=1) + "\n"
+    assert parse_quality(text, "quality.json").to_json() == text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from small_datasets import SAMPLE_RATE, voice
 
 from beam_jobs.rendering.loudness import integrated_loudness_lufs
-from beam_jobs.rendering.render import Scratch, UnusableSourceError, encode_mixture, render
+from beam_jobs.rendering.render import UnusablePartError, encode_mixture, render
+from beam_jobs.rendering.scratch import Scratch
 from schemas.recipe import Recipe, Source, parse_recipe
 from schemas.tfrecord import decode_example
 
@@ -158,7 +159,7 @@ def test_one_channel_can_be_picked(add_source, rendered, channel):
 
 
 def test_a_channel_that_a_file_lacks_is_its_fault(add_source, rendered):
-    with pytest.raises(UnusableSourceError) as caught:
+    with pytest.raises(UnusablePartError) as caught:
         rendered(add_source(voice(100, 1)), add_source(voice(157, 1)), channels=1)
     assert (caught.value.index, caught.value.reason) == (0, "no channel 1: the file has 1")
 
@@ -205,7 +206,7 @@ def test_a_source_that_was_cut_to_nothing_is_silent(add_source, rendered):
 def test_sound_that_is_none_is_refused_with_its_reason(
     add_source, rendered, sound, reason, level_kind
 ):
-    with pytest.raises(UnusableSourceError) as caught:
+    with pytest.raises(UnusablePartError) as caught:
         rendered(add_source(voice(100, 1)), add_source(sound, level_kind=level_kind, level=-25))
     assert caught.value.index == 1
     assert caught.value.reason == reason

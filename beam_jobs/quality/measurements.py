@@ -1,51 +1,56 @@
-"""What a dataset turned out to be, measured while it is rendered."""
+"""Measurements of the mixtures of a dataset, taken while they are rendered."""
 
 import dataclasses
 import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from beam_jobs.quality.histogram import Histogram
+from beam_jobs.quality.histogram import Quantity, RunningHistogram
 from beam_jobs.recipes.conversation import turn_changes
 from beam_jobs.rendering.loudness import integrated_loudness_lufs
-from beam_jobs.rendering.render import Mixture
+from beam_jobs.rendering.render import RenderedMixture
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.dataset import Shard, ShardInfo
 from schemas.pcm import MAX_PCM, Pcm, to_samples
+from schemas.quality import Histogram
 from schemas.recipe import Recipe
 
 _VERSION = 1
 
-# Title, unit, and how finely values are counted.
-HISTOGRAMS: Mapping[str, tuple[str, str, float]] = {
-    "duration_s": ("Length of the mixtures", "s", 0.1),
-    "overlap_ratio": ("Share of the speech in which at least two sources overlap", "", 0.01),
-    "offset_s": ("A source starts so long after the one before it", "s", 0.05),
-    "level_difference_db": ("Loudest source over softest, RMS", "dB", 0.25),
-    "loudness_lufs": ("Loudness of the sources, of a sample", "LUFS", 0.25),
-    "common_gain_db": ("Gain that prevents clipping", "dB", 0.1),
-    "silence_ratio": ("Share of a mixture that is silent", "", 0.01),
-    "speech_s": ("Speech in a conversation, of all its speakers", "s", 1),
-    "num_turns": ("Turns in a conversation", "", 1),
-    "pause_s": ("Pause before a speaker goes on", "s", 0.02),
-    "gap_s": ("Gap before another speaker begins", "s", 0.02),
-    "turn_overlap_s": ("Overlap with which another speaker begins", "s", 0.02),
-    "residual_db": ("What sources leave over of a given mixture, relative to it", "dB", 0.5),
-    "snr_db": ("Sum of the sources over the noise, RMS", "dB", 0.25),
-    "noise_lufs": ("Loudness of the noise, of a sample", "LUFS", 0.25),
-    "rt60_s": ("Reverberation time of the rooms", "s", 0.01),
-    "direct_to_reverberant_db": ("Direct over reverberated sound", "dB", 0.25),
-    "speed": ("Speed of the utterances that are played faster or slower", "times", 0.01),
+QUANTITIES: Mapping[str, Quantity] = {
+    "duration_s": Quantity("Length of the mixtures", "s", 0.1),
+    "overlap_ratio": Quantity(
+        "Share of the speech in which at least two sources overlap", "", 0.01
+    ),
+    "offset_s": Quantity("A source starts so long after the one before it", "s", 0.05),
+    "level_difference_db": Quantity("Loudest source over softest, RMS", "dB", 0.25),
+    "loudness_lufs": Quantity("Loudness of the sources, of a sample", "LUFS", 0.25),
+    "common_gain_db": Quantity("Gain that prevents clipping", "dB", 0.1),
+    "silence_ratio": Quantity("Share of a mixture that is silent", "", 0.01),
+    "speech_s": Quantity("Speech in a conversation, of all its speakers", "s", 1),
+    "num_turns": Quantity("Turns in a conversation", "", 1),
+    "pause_s": Quantity("Pause before a speaker goes on", "s", 0.02),
+    "gap_s": Quantity("Gap before another speaker begins", "s", 0.02),
+    "turn_overlap_s": Quantity("Overlap with which another speaker begins", "s", 0.02),
+    "residual_db": Quantity(
+        "What sources leave over of a given mixture, relative to it", "dB", 0.5
+    ),
+    "snr_db": Quantity("Sum of the sources over the noise, RMS", "dB", 0.25),
+    "noise_lufs": Quantity("Loudness of the noise, of a sample", "LUFS", 0.25),
+    "rt60_s": Quantity("Reverberation time of the rooms", "s", 0.01),
+    "direct_to_reverberant_db": Quantity("Direct over reverberated sound", "dB", 0.25),
+    "speed": Quantity("Speed of the utterances that are played faster or slower", "times", 0.01),
 }
+"""Everything that is measured, by the names that `quality.json` uses."""
 
-# Only of conversations.
+# Left out of the quality of a dataset without conversations.
 _OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
-# Nor of what a dataset was made without.
+# Left out where nothing was measured.
 _OF_SCENES = (
     "residual_db",
     "snr_db",
@@ -55,10 +60,10 @@ _OF_SCENES = (
     "speed",
 )
 
-# Of the mixtures that are the least the sums of their sources, so many are named.
+# Mixtures that are named of those that are the least the sums of their sources.
 _NUM_WORST = 10
 
-# Loudness takes as long as the rest of a mixture; one in so many tells as much.
+# Measuring loudness takes as long as the rest of a mixture; one mixture in 32 shows as much.
 _LOUDNESS_EVERY = 32
 
 _FRAME_S = 0.02
@@ -66,29 +71,30 @@ _SILENCE_PCM = 33  # -60 dBFS
 
 
 @dataclasses.dataclass(slots=True)
-class Quality:
-    """What one shard of a dataset turned out to be, or several together.
+class Measurements:
+    """Measurements of one shard of a dataset, or of several together.
 
     Attributes:
-        infos: what each shard holds.
-        samples: in all mixtures of each split.
-        uses: the rows of the catalogue that the mixtures of each split are made of.
-        histograms: by the names of `HISTOGRAMS`.
-        max_sum_error: the greatest difference of a mixture from the sum of its sources.
-        clipped_samples: at the greatest or least value.
-        silent_sources: sources with nothing in their mixture.
+        infos: the content of each shard.
+        samples: by split, the samples of all mixtures.
+        uses: by split, the entries of the catalogue in the mixtures, once for each use.
+        histograms: by the names of `QUANTITIES`.
+        max_sum_error: the greatest difference of a mixture from the sum of its parts, in steps of
+            16-bit PCM.
+        clipped_samples: samples at full scale.
+        silent_sources: sources without any sound in their mixture.
         genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones.
         exact_mixtures: given mixtures that are the sums of their sources.
-        worst_residuals: of the given mixtures that are not, the worst: dB relative to the mixture,
-            and its id.
+        worst_residuals: of the given mixtures that are not, the worst: what the sources leave over,
+            in dB relative to the mixture, and the id.
         rejected: files that could not be decoded.
     """
 
     infos: list[ShardInfo] = dataclasses.field(default_factory=list)
     samples: Counter[str] = dataclasses.field(default_factory=Counter)
     uses: dict[str, list[int]] = dataclasses.field(default_factory=dict)
-    histograms: dict[str, Histogram] = dataclasses.field(
-        default_factory=lambda: {name: Histogram() for name in HISTOGRAMS}
+    histograms: dict[str, RunningHistogram] = dataclasses.field(
+        default_factory=lambda: {name: RunningHistogram() for name in QUANTITIES}
     )
     max_sum_error: int = 0
     clipped_samples: int = 0
@@ -98,14 +104,14 @@ class Quality:
     worst_residuals: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     rejected: set[Rejected] = dataclasses.field(default_factory=set)
 
-    def count_uses(self, split: str, rows: Iterable[int]) -> None:
-        """Counts the utterances of a mixture, which are rows of the catalogue."""
-        self.uses.setdefault(split, []).extend(rows)
+    def record_uses(self, split: str, entries: Iterable[int]) -> None:
+        """Records the entries of the catalogue that a mixture is made of."""
+        self.uses.setdefault(split, []).extend(entries)
 
-    def measure(self, mixture: Mixture) -> None:
-        """Measures a mixture."""
+    def measure(self, mixture: RenderedMixture) -> None:
+        """Measures a mixture, except for its uses."""
         recipe = mixture.recipe
-        num_before = sum(self.histograms["duration_s"].counts.values())
+        num_before = self.histograms["duration_s"].counts.total()
         is_in_sample = num_before % _LOUDNESS_EVERY == 0
         self.samples[recipe.split] += recipe.num_samples
         self._count("duration_s", recipe.duration_s)
@@ -133,8 +139,8 @@ class Quality:
                 self._count_finite("loudness_lufs", _loudness_lufs(mixture, index))
         self._measure_scene(mixture, is_in_sample)
 
-    def merge(self, other: "Quality") -> None:
-        """Adds what was measured elsewhere."""
+    def merge(self, other: "Measurements") -> None:
+        """Adds the measurements of other shards."""
         self.infos += other.infos
         self.samples.update(other.samples)
         for split, uses in other.uses.items():
@@ -150,14 +156,14 @@ class Quality:
         self.rejected |= other.rejected
 
     def to_json(self) -> str:
-        """The record that a finished shard leaves for a job that is started again."""
+        """Returns the record that a finished shard leaves for a job that is started again."""
         return json.dumps({"version": _VERSION} | _fields(self), default=_fields)
 
-    def histogram_documents(self) -> dict[str, Any]:
-        """The histograms as `quality.json` has them."""
+    def summarise_histograms(self) -> dict[str, Histogram]:
+        """Returns the histograms of all quantities that the dataset has."""
         return {
-            name: self.histograms[name].to_document(*HISTOGRAMS[name])
-            for name in HISTOGRAMS
+            name: self.histograms[name].summarise(quantity)
+            for name, quantity in QUANTITIES.items()
             if (name not in _OF_TURNS or self.histograms["num_turns"].counts)
             and (name not in _OF_SCENES or self.histograms[name].counts)
         }
@@ -171,7 +177,7 @@ class Quality:
         self._count("num_turns", 1 + sum(kind != "pause_s" for kind, _ in changes))
         self._count("speech_s", sum(source.duration_s for source in recipe.sources))
 
-    def _measure_scene(self, mixture: Mixture, is_in_sample: bool) -> None:
+    def _measure_scene(self, mixture: RenderedMixture, is_in_sample: bool) -> None:
         for source in mixture.recipe.sources:
             if source.speed is not None:
                 self._count("speed", source.speed)
@@ -190,7 +196,7 @@ class Quality:
             self._count(name, value)
 
     def _count(self, name: str, value: float) -> None:
-        self.histograms[name].add(value, HISTOGRAMS[name][2])
+        self.histograms[name].add(value, QUANTITIES[name].step)
 
     def _add_residual(self, level_db: float, mixture_id: str) -> None:
         if math.isfinite(level_db):
@@ -205,23 +211,23 @@ class Quality:
 
 
 def _fields(record: Any) -> Any:
-    # Not dataclasses.asdict: it takes the items of a Counter for things to count.
+    # Not dataclasses.asdict, which would count the items of a Counter.
     if isinstance(record, set):
         return sorted(record)
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
-def parse_quality(text: str) -> Quality:
-    """Reads what `Quality.to_json` writes."""
+def parse_measurements(text: str) -> Measurements:
+    """Reads what `Measurements.to_json` writes."""
     document = json.loads(text)
-    return Quality(
+    return Measurements(
         infos=[
             ShardInfo(**(info | {"shard": Shard(**info["shard"])})) for info in document["infos"]
         ],
         samples=Counter(document["samples"]),
         uses=document["uses"],
         histograms={
-            name: Histogram(**(histogram | {"counts": _integer_keys(histogram["counts"])}))
+            name: RunningHistogram(**(histogram | {"counts": _integer_keys(histogram["counts"])}))
             for name, histogram in document["histograms"].items()
         },
         max_sum_error=document["max_sum_error"],
@@ -241,10 +247,10 @@ def _genders(recipe: Recipe) -> str:
     return "one" if len(genders) == 1 else "both"
 
 
-def residual_db(mixture: Mixture) -> float:
-    """The level of what the sources leave over of a mixture, in dB relative to it.
+def residual_db(mixture: RenderedMixture) -> float:
+    """Returns the level of what the sources leave over of a mixture, in dB relative to it.
 
-    Minus infinity where there is nothing left.
+    Minus infinity for a mixture that is the sum of its sources.
     """
     residual = mixture.mixture.astype(np.float32)
     power = max(float(np.vdot(residual, residual)), 1.0)
@@ -258,9 +264,9 @@ def _integer_keys(counts: Mapping[str, int]) -> Counter[int]:
     return Counter({int(key): count for key, count in counts.items()})
 
 
-def _sum_error(mixture: Mixture) -> int:
-    """The greatest difference of a mixture from the sum of its sources, in steps of its PCM."""
-    # Pair by pair: NumPy widens two arrays while it adds them, and a whole stack before.
+def _sum_error(mixture: RenderedMixture) -> int:
+    """Returns the greatest difference of a mixture from the sum of its parts, in steps of PCM."""
+    # Pair by pair: NumPy widens the operands as it adds them, but a whole stack beforehand.
     exact = mixture.sources[0].astype(np.int32)
     for part in (*mixture.sources[1:], *([] if mixture.noise is None else [mixture.noise])):
         np.add(exact, part, out=exact)
@@ -269,8 +275,8 @@ def _sum_error(mixture: Mixture) -> int:
     return int(np.abs(exact - mixture.mixture).max())
 
 
-def _loudness_lufs(mixture: Mixture, index: int) -> float:
-    """The loudness of a source where it is placed."""
+def _loudness_lufs(mixture: RenderedMixture, index: int) -> float:
+    """Returns the loudness of a source, its utterances joined without the silence around them."""
     rate = mixture.recipe.sample_rate
     stretches = []
     for source in mixture.recipe.rows[index]:
@@ -288,7 +294,7 @@ def _lufs(pcm: Pcm, sample_rate: int) -> float:
 
 
 def _snr_db(mixture: Pcm, noise: Pcm) -> float:
-    """The power of all that is no noise over that of the noise; infinite where one is silent."""
+    """Returns the power of the speech over that of the noise; not finite where one is silent."""
     noise_pcm = noise.astype(np.float32)
     speech_pcm = mixture - noise_pcm
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -296,7 +302,7 @@ def _snr_db(mixture: Pcm, noise: Pcm) -> float:
         return float(10 * np.log10(ratio))
 
 
-def _silence_ratio(mixture: Mixture) -> float:
+def _silence_ratio(mixture: RenderedMixture) -> float:
     frame = max(round(_FRAME_S * mixture.recipe.sample_rate), 1)
     num_frames = len(mixture.mixture) // frame
     if not num_frames:
@@ -304,13 +310,3 @@ def _silence_ratio(mixture: Mixture) -> float:
     frames = mixture.mixture[: num_frames * frame].reshape(num_frames, -1)
     silent = (frames.max(axis=1) < _SILENCE_PCM) & (frames.min(axis=1) > -_SILENCE_PCM)
     return float(silent.mean())
-
-
-def use_document(uses: Sequence[int]) -> dict[str, Any]:
-    """How evenly something is used, as `quality.json` has it."""
-    histogram = Counter(uses)
-    return {
-        "min": min(histogram, default=0),
-        "max": max(histogram, default=0),
-        "histogram": {str(use): histogram[use] for use in sorted(histogram)},
-    }

@@ -1,0 +1,127 @@
+"""The quality of a dataset, from the measurements of its shards."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from beam_jobs.corpora.catalogue import Catalogue
+from beam_jobs.quality.measurements import Measurements
+from beam_jobs.quality.uses import (
+    UseCounts,
+    count_in_two_splits,
+    count_speaker_uses,
+    summarise_uses,
+)
+from beam_jobs.runtime.dead_letters import Rejected
+from schemas.dataset import SPLITS, Dataset
+from schemas.quality import (
+    Checks,
+    Expectation,
+    GivenChecks,
+    GivenMixtures,
+    Quality,
+    RejectedFiles,
+    Residual,
+    SplitQuality,
+    SplitUses,
+)
+
+
+def summarise_quality(
+    measurements: Measurements,
+    uses: UseCounts,
+    catalogue: Catalogue,
+    dataset: Dataset,
+    *,
+    description: str,
+    command: str,
+    asked: Sequence[Expectation],
+    rejected: Sequence[Rejected],
+    missing_mixtures: int,
+) -> Quality:
+    """Summarises the measurements of all shards of a dataset.
+
+    Args:
+        measurements: of all shards.
+        uses: by split, the uses of each entry of the catalogue.
+        catalogue: the utterances.
+        dataset: the dataset.
+        description: of its recipes.
+        command: the command line that built it.
+        asked: what the recipes were asked for.
+        rejected: the files that could not be used.
+        missing_mixtures: mixtures that were planned and not made.
+    """
+    splits = [split for split in SPLITS if split in uses]
+    speaker_uses = count_speaker_uses({split: uses[split] for split in splits}, catalogue)
+    reasons = Counter(_without_details(one.reason) for one in rejected)
+    checks: Checks | GivenChecks
+    if dataset.mixture_given:
+        checks = GivenChecks(count_in_two_splits(uses), missing_mixtures)
+    else:
+        checks = Checks(
+            max_sum_error=measurements.max_sum_error,
+            speakers_in_two_splits=count_in_two_splits(speaker_uses),
+            clipped_samples=measurements.clipped_samples,
+            missing_mixtures=missing_mixtures,
+            silent_sources=measurements.silent_sources,
+        )
+    return Quality(
+        name=dataset.name,
+        description=description,
+        command=command,
+        sample_rate=dataset.sample_rate,
+        num_speakers=dataset.num_sources,
+        splits={
+            split: _summarise_split(
+                dataset,
+                split,
+                num_samples=measurements.samples[split],
+                num_speakers=int((speaker_uses[split] > 0).sum()),
+                num_utterances=int((uses[split] > 0).sum()),
+            )
+            for split in splits
+        },
+        use={
+            split: SplitUses(summarise_uses(uses[split]), summarise_uses(speaker_uses[split]))
+            for split in splits
+        },
+        histograms=measurements.summarise_histograms(),
+        checks=checks,
+        rejected=RejectedFiles(len(rejected), dict(reasons.most_common())),
+        asked=tuple(asked),
+        given_mixtures=(
+            _summarise_given_mixtures(measurements, dataset) if dataset.mixture_given else None
+        ),
+    )
+
+
+def _summarise_split(
+    dataset: Dataset, split: str, *, num_samples: int, num_speakers: int, num_utterances: int
+) -> SplitQuality:
+    shards = dataset.split_shards(split)
+    return SplitQuality(
+        num_mixtures=sum(info.num_mixtures for info in shards),
+        num_shards=len(shards),
+        num_bytes=sum(info.num_bytes for info in shards),
+        mixture_hours=round(num_samples / dataset.sample_rate / 3600, 4),
+        num_speakers=num_speakers,
+        num_utterances=num_utterances,
+    )
+
+
+def _summarise_given_mixtures(measurements: Measurements, dataset: Dataset) -> GivenMixtures:
+    return GivenMixtures(
+        instruments=dataset.instruments,
+        exact=measurements.exact_mixtures,
+        silent_sources=measurements.silent_sources,
+        full_scale_samples=measurements.clipped_samples,
+        worst=tuple(
+            Residual(mixture_id, round(level_db, 2))
+            for level_db, mixture_id in measurements.worst_residuals
+        ),
+    )
+
+
+def _without_details(reason: str) -> str:
+    """Returns a reason without the numbers and names of one file, so that it can be counted."""
+    return reason.partition(":")[0]
