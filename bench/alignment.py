@@ -1,28 +1,27 @@
-"""How often a joint model swaps the speakers of long mixtures, before and after alignment.
+"""Counts how often a joint model swaps the speakers of long mixtures, with and without alignment.
 
 python -m bench.alignment --model BUNDLE --dataset DATASET
 
-DATASET has long mixtures, such as those of the recipe `conversation`; its split `test` is used.
-What counts are windows in which both outputs can be told by the sources, and so by whoever listens:
-one order fits them better by more than 1 dB of SI-SDR, and no source is silent.
+DATASET should have long mixtures, such as those of the recipe `conversation`; its split `test` is
+used. Only windows count in which a listener could tell the outputs apart: no source is silent, and
+one permutation fits the sources better than the other by more than 1 dB of SI-SDR.
 """
 
 import argparse
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from beam_jobs.dataset.reading import open_dataset, read_mixtures
 from beam_jobs.separation.models import describe_model
 from beam_jobs.separation.separator import load_separator
-from beam_jobs.separation.voices import Aligner, best_order
+from beam_jobs.separation.voices import Aligner
 from beam_jobs.separation.windows import Framing, cut_windows
-from schemas.dataset import DATASET, parse_dataset
+from schemas.mixture import StoredMixture, mix_down
 from schemas.pcm import Samples
-from schemas.tfrecord import read_records
 from scoring.metrics import si_sdr_db
-from scoring.mixtures import EvaluatedMixture, decode_mixture
+from scoring.permutations import best_permutation
 
 MIN_MARGIN_DB = 1.0
 MIN_LEVEL = 1e-3
@@ -31,13 +30,14 @@ MIN_LEVEL = 1e-3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="a bundle of a joint model")
-    parser.add_argument("--dataset", required=True, type=Path, help="a folder of long mixtures")
+    parser.add_argument("--dataset", required=True, help="a folder of long mixtures")
     options = parser.parse_args()
     model = describe_model(options.model)
     separator = load_separator(model)
     orders_before, orders_after, margins = [], [], []
-    for mixture in read_mixtures(options.dataset):
-        windows = list(cut(mixture.mixture[np.newaxis], model.framing))
+    for stored in read_test_split(options.dataset):
+        mixture, references = mix_down(stored.mixture), mix_down(stored.sources)
+        windows = list(cut(mixture[np.newaxis], model.framing))
         outputs = [
             output
             for few in np.array_split(windows, -(-len(windows) // separator.batch_size))
@@ -45,7 +45,7 @@ def main() -> None:
         ]
         aligner = Aligner(model.framing, model.sample_rate)
         aligned = [one for output in outputs for one in aligner.align(output)] + aligner.flush()
-        sources = list(cut(mixture.sources, model.framing))
+        sources = list(cut(references, model.framing))
         orders_before.append([order_of(*both) for both in zip(outputs, sources, strict=True)])
         orders_after.append([order_of(*both) for both in zip(aligned, sources, strict=True)])
         margins += [
@@ -55,11 +55,11 @@ def main() -> None:
         ]
     print(f"{sum(map(len, orders_before))} windows in {len(orders_before)} mixtures")
     for name, orders in (("before", orders_before), ("after", orders_after)):
-        swaps, pairs, minority, told = count(orders)
+        swaps, pairs, minority, clear = count(orders)
         print(
             f"{name} alignment: {swaps} of {pairs} windows ({swaps / pairs:.1%}) have the speakers"
-            f" otherwise than the window before, {minority} of {told} ({minority / told:.1%})"
-            " otherwise than most windows of the mixture"
+            f" in another order than the window before, {minority} of {clear}"
+            f" ({minority / clear:.1%}) in another order than most windows of the mixture"
         )
     percentiles = np.percentile(margins, [5, 25, 50, 75])
     print(
@@ -68,39 +68,36 @@ def main() -> None:
     )
 
 
-def read_mixtures(folder: Path) -> Iterator[EvaluatedMixture]:
-    dataset = parse_dataset((folder / DATASET).read_text(), str(folder / DATASET))
+def read_test_split(folder: str) -> Iterator[StoredMixture]:
+    dataset = open_dataset(folder)
     for info in dataset.split_shards("test"):
-        path = folder / info.shard.tfrecord(dataset.name)
-        with path.open("rb") as file:
-            for example in read_records(file):
-                yield decode_mixture(example, str(path))
+        yield from read_mixtures(folder, dataset, info)
 
 
 def cut(signals: Samples, framing: Framing) -> Iterator[Samples]:
-    """float32 [signals, length] for each window."""
+    """Yields float32 [signals, length] for each window of float32 [signals, samples]."""
     for window in cut_windows([signals.T], signals.shape[1], framing):
         yield window.T
 
 
 def order_of(outputs: Samples, sources: Samples) -> Sequence[int] | None:
-    """Which output is whose, if that can be told."""
+    """Returns the output that belongs to each source, or None if that is not clear."""
     if np.sqrt((sources**2).mean(axis=1)).min() < MIN_LEVEL:
         return None
-    order, margin_db = best_order(si_sdr_db(outputs.mean(axis=2), sources).T)
+    order, margin_db = best_permutation(si_sdr_db(outputs.mean(axis=2), sources))
     return order if margin_db > MIN_MARGIN_DB else None
 
 
 def count(orders_of_mixtures: list[list[Sequence[int] | None]]) -> tuple[int, int, int, int]:
-    """Swaps, pairs of windows that follow each other, windows unlike most, and windows."""
-    swaps = pairs = minority = told = 0
+    """Counts swaps, pairs of consecutive windows, windows unlike most, and all windows."""
+    swaps = pairs = minority = clear = 0
     for orders in orders_of_mixtures:
         known = [tuple(order) for order in orders if order is not None]
         swaps += sum(before != after for before, after in itertools.pairwise(known))
         pairs += max(0, len(known) - 1)
         minority += len(known) - max((known.count(order) for order in set(known)), default=0)
-        told += len(known)
-    return swaps, pairs, minority, told
+        clear += len(known)
+    return swaps, pairs, minority, clear
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time of the catalogue: headers of many files, and the next job, which finds it kept.
+"""Times the catalogue: reading the headers of many files, and a second job, which finds it kept.
 
 python -m bench.catalogue [FILES]   (default: 50000)
 """
@@ -17,7 +17,10 @@ _FILES_PER_SPEAKER = 500
 
 
 def write_corpus(corpus: Path, num_files: int) -> None:
-    """A folder for each speaker; file systems allow a file only so many names, hence the copies."""
+    """Writes a folder for each speaker, with hard links to one file.
+
+    Each speaker has a file of its own, because file systems limit the links to a file.
+    """
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000)
     for number in range(num_files):
         folder = corpus / f"speaker{number // _FILES_PER_SPEAKER:05d}"

@@ -1,4 +1,4 @@
-"""Mixtures a second that are exported, by layout and format, beside what a dataset of them takes.
+"""Measures exported mixtures per second, by layout and format, and built mixtures for comparison.
 
 python -m bench.export [--mixtures N]
 """
@@ -22,7 +22,7 @@ def write_corpus(folder: Path, num_utterances: int) -> None:
     for number in range(num_utterances):
         path = folder / f"speaker{number % 20}" / f"{number}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Brown, as speech is more than white: FLAC compresses it by about as much.
+        # Brown noise is closer to speech than white noise: FLAC compresses it about as much.
         samples = generator.normal(0, 1, round(DURATION_S * SAMPLE_RATE)).cumsum()
         soundfile.write(path, 0.3 * samples / np.abs(samples).max(), SAMPLE_RATE)
 

@@ -1,8 +1,8 @@
-"""What each feature of a recipe adds to the time of a mixture, in one process, on made-up sound.
+"""Measures the time that each feature of a recipe adds to a mixture, in one process.
 
 python -m bench.features [MIXTURES]   (default: 60 of each kind, three times; the best counts)
 
-A mixture is drawn, rendered, measured and encoded, as the job does it.
+Mixtures of generated sound are drawn, rendered, measured and encoded, as in the job.
 """
 
 import dataclasses
@@ -17,10 +17,11 @@ import pyarrow as pa
 import soundfile
 
 from beam_jobs.corpora.catalogue import SCHEMA, Catalogue
-from beam_jobs.quality.measures import Quality
+from beam_jobs.quality.measurements import Measurements
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.plan import PlanOptions
-from beam_jobs.rendering.render import Scratch, encode_mixture, render
+from beam_jobs.rendering.render import encode_mixture, render
+from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime.workarounds import keep_freed_memory
 from schemas.recipe import Utterance
 from schemas.recipe_config import parse_recipe_config
@@ -51,7 +52,7 @@ FEATURES = {
 
 
 def write_sounds(root: Path, corpus: str, count: int, durations_s: tuple[float, float]) -> list:
-    """Writes noise whose loudness changes, in FLAC as speech is; returns what a catalogue has."""
+    """Writes FLAC files of noise with changing loudness; returns their rows in a catalogue."""
     rng = np.random.default_rng(count)
     sounds = []
     for number in range(count):
@@ -68,14 +69,14 @@ def write_sounds(root: Path, corpus: str, count: int, durations_s: tuple[float, 
 
 
 def time_mixture(plan: DrawnPlan, roots: dict[str, str], count: int) -> float:
-    """Seconds of a core that a mixture takes."""
-    scratch, quality = Scratch(), Quality()
+    """Returns the processor time of a mixture, in seconds."""
+    scratch, measurements = Scratch(), Measurements()
     drafts = [draft for shard in plan.shards for draft in plan.drafts(shard)][:count]
     start = time.process_time()
     for draft in drafts:
-        mixture = render(plan.recipe(draft), roots, scratch)
+        mixture = render(draft.recipe, roots, scratch)
         encode_mixture(mixture)
-        quality.measure(mixture)
+        measurements.measure(mixture)
     return (time.process_time() - start) / count
 
 
@@ -104,7 +105,7 @@ def main() -> None:
             )
             plans[name] = DrawnPlan(Catalogue(pa.Table.from_pylist(rows, schema=SCHEMA)), options)
         for plan in plans.values():
-            # What is imported late is imported now.
+            # Warm up: some modules are imported on first use.
             time_mixture(plan, roots, 2)
         times = {
             name: min(time_mixture(plan, roots, count) for _ in range(NUM_ROUNDS))

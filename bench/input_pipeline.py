@@ -1,8 +1,8 @@
-"""How many training examples a second the input pipeline makes, from the first step on.
+"""Measures the training examples per second of the input pipeline, from the first step on.
 
-`python -m bench.input_pipeline` measures it on generated noise at the shapes of two configurations,
-and beside it, where `ffmpeg` is installed, Spleeter's own pipeline at the shapes of the first: its
-first epoch, in which it decodes, and a later one, which it reads from its cache. Where other
+`python -m bench.input_pipeline` uses generated noise in the shapes of two configurations. If
+`ffmpeg` is installed, it also measures Spleeter's own pipeline in the shapes of the first one: the
+first epoch, in which Spleeter decodes audio, and a later one, read from its cache. If other
 programs keep the cores busy, the processor time of an example says more than the rate.
 """
 
@@ -43,11 +43,11 @@ DURATION_S = 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Speed:
-    """Of a pipeline.
+    """The speed of a pipeline.
 
     Attributes:
-        rate: examples a second.
-        cpu_s: processor time of an example, of all cores.
+        rate: examples per second.
+        cpu_s: processor time of an example on all cores, in seconds.
     """
 
     rate: float
@@ -86,7 +86,7 @@ def measure_ours(folder: Path, name: str, *, num_channels: int, num_examples: in
 
 
 def magnitudes(configuration: Configuration) -> Callable[[Batch], tuple[Any, Any]]:
-    """What Spleeter's pipeline gives: the magnitudes of the mixture and of each source."""
+    """Computes the magnitudes of the mixture and of each source, as Spleeter's pipeline does."""
 
     frames = configuration.frame_length, configuration.frame_step, configuration.F
 
@@ -94,7 +94,7 @@ def magnitudes(configuration: Configuration) -> Callable[[Batch], tuple[Any, Any
         found = stft_magnitudes(signal, *frames)
         if found.shape[-1] == configuration.n_channels:
             return found
-        # A mono dataset feeds a stereo model.
+        # A mono dataset for a stereo model.
         return tf.broadcast_to(found, [*found.shape[:-1], configuration.n_channels])
 
     def compute(batch: Batch) -> tuple[Any, Any]:
@@ -177,7 +177,7 @@ def _config(name: str) -> str:
 
 
 def _cpu_s() -> float:
-    """Processor time until now, of the children that have ended too."""
+    """Returns the processor time of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 

@@ -1,8 +1,8 @@
-"""Time and memory of listing a million objects of Cloud Storage, here and by Beam's file system.
+"""Measures time and memory of listing a million objects, here and with Beam's file system.
 
 python -m bench.listing [OBJECTS]   (default: 1000000)
 
-The pages come from a server on this machine: what is measured is what the client makes of them.
+The pages come from a server on this machine, so this is the cost of the client alone.
 """
 
 import http.server
@@ -19,7 +19,7 @@ PREFIX = "gs://bucket/corpus/"
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """Answers with pages of as many names as there are asked for."""
+    """Answers like Cloud Storage, with pages of `num_objects` names."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -59,7 +59,7 @@ def count(by_beam: bool, answer: "multiprocessing.SimpleQueue[tuple[int, float, 
 
     from beam_jobs.storage import files
 
-    # Whoever has no credentials waits half a minute for their being found.
+    # Without this, Google's client searches for credentials for half a minute.
     gcsio.create_storage_client = lambda _: Client.create_anonymous_client()
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start_s = time.monotonic()

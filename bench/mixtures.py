@@ -1,9 +1,9 @@
-"""How fast mixtures are made, against a bare loop over the same recipes, in one run.
+"""Measures how fast mixtures are built, beside a bare loop over the same recipes, in one run.
 
-python -m bench.mixtures [CORPUS]   (without one: speech-like noise, made for the occasion)
+python -m bench.mixtures [CORPUS]   (without one: generated noise with the envelope of speech)
 
-A job is timed from its catalogue to its last shard, as their times of modification say; the
-start-up and the report are in the time of the whole command for a few mixtures.
+A job is timed from its catalogue to its last shard, by their modification times. Start-up and
+report are included in the time of the whole command for a few mixtures.
 """
 
 import json
@@ -34,7 +34,7 @@ def make_corpus(folder: Path) -> None:
 
 
 def bare_loop(recipe_paths: list[Path], root: Path, output: Path) -> float:
-    """Decode, place, scale, write: what any such loop does, and nothing else."""
+    """Decodes, places, scales and writes mixtures, and nothing else; returns the seconds."""
     started = time.perf_counter()
 
     def masked_crc(data: bytes) -> bytes:
@@ -64,7 +64,7 @@ def run(*arguments: str) -> str:
 
 
 def run_job(root: Path, dataset: Path, num_mixtures: int, num_workers: int, *options: str) -> float:
-    """Builds a dataset and returns the mixtures a second, from the catalogue to the last shard."""
+    """Builds a dataset; returns mixtures per second from the catalogue to the last shard."""
     run(
         *("-m", "beam_jobs.build_mixtures", f"--corpus={root}", f"--output={dataset}"),
         *("--overwrite", "--splits=train=1", "--num_shards=16", f"--num_mixtures={num_mixtures}"),

@@ -1,6 +1,6 @@
-"""Time and memory of planning: recipes alone, for more and more mixtures of a million utterances.
+"""Measures time and memory of planning alone, for more and more mixtures of a million utterances.
 
-And what each way to say who speaks when costs, on one core.
+Also measures what each kind of plan costs on one core.
 
 python -m bench.planning [MIXTURES ...]   (default: 100000 1000000 10000000)
 """
@@ -47,10 +47,10 @@ def utterances() -> Iterator[pa.Table]:
         yield pa.table(columns, schema=SCHEMA)
 
 
-def measure_ways() -> None:
+def measure_kinds() -> None:
     catalogue = Catalogue(pa.concat_tables(list(utterances())))
     overlay, sparse = load_recipe_config("overlay"), load_recipe_config("sparse")
-    ways = {
+    kinds = {
         "overlay": overlay,
         "overlay, 30 % of one gender": dataclasses.replace(overlay, same_gender_share=0.3),
         "sparse": sparse,
@@ -58,15 +58,15 @@ def measure_ways() -> None:
         "conversation": load_recipe_config("conversation"),
     }
     print("us a recipe   us an utterance")
-    for name, config in ways.items():
+    for name, config in kinds.items():
         plan = DrawnPlan(catalogue, PlanOptions(config, 0, parse_shares("train=1"), 1_000_000, 0))
         start = time.process_time()
         num_recipes = num_utterances = 0
         for shard in plan.shards[:NUM_SHARDS]:
             for draft in plan.drafts(shard):
-                plan.recipe(draft).to_json()
+                draft.recipe.to_json()
                 num_recipes += 1
-                num_utterances += len(draft.rows)
+                num_utterances += len(draft.recipe.sources)
         elapsed_us = (time.process_time() - start) * 1e6
         print(f"{elapsed_us / num_recipes:11.1f}  {elapsed_us / num_utterances:15.1f}   {name}")
 
@@ -90,7 +90,7 @@ def main() -> None:
             print(
                 f"{count:8}  {elapsed_s:8.1f}  {elapsed_s / count * 1e6:12.1f}  {megabytes:15.0f}"
             )
-    measure_ways()
+    measure_kinds()
 
 
 if __name__ == "__main__":

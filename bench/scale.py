@@ -1,8 +1,6 @@
-"""What a job of any size takes, computed from the figures below: the tables of docs/scale.md.
+"""Computes what jobs of various sizes take, from the figures below: the tables of docs/scale.md.
 
 python -m bench.scale [--price_per_core_hour USD] [--request_latency_s S]
-
-Change a figure, and the tables follow.
 """
 
 import argparse
@@ -20,15 +18,16 @@ SIGNALS = 3
 MIXTURES_PER_SHARD = 128
 CHUNK_BYTES = 1 << 24
 
-# Requests to Cloud Storage, counted at the emulator: looking up and reading the header of each
-# utterance; the same of each source of a mixture; of each shard, whether it is done, and its
-# measurements read twice; its chunks, its recipes and its measurements, each begun and sent.
+# Requests to Cloud Storage, counted at the emulator. Each utterance is looked up and its header
+# read; so is each source of a mixture. Each shard is looked up to see whether it is done, and its
+# measurements are read twice. Its chunks, recipes and measurements are written, each with one
+# request to begin and one to send.
 READS_PER_UTTERANCE = 2
 READS_PER_SOURCE = 2
 READS_PER_SHARD = 3
 SMALL_OBJECTS_PER_SHARD = 2
 
-# A bucket's capacity at first, in requests a second, which then grows, at twice in 20 minutes:
+# A new bucket's capacity in requests per second, which then doubles every 20 minutes:
 # https://cloud.google.com/storage/docs/request-rate
 FIRST_READS_PER_S = 5000.0
 FIRST_WRITES_PER_S = 1000.0
@@ -39,21 +38,22 @@ WRITES_1000 = 0.005
 READS_1000 = 0.0004
 HOURS_PER_MONTH = 730
 
-# Threads that each core's worker has on Dataflow, where nobody says otherwise.
+# The default on Dataflow for the worker of each core.
 THREADS_PER_CORE = 12
 
-# Of an archive: long recordings of one channel, in two outputs as 16-bit WAV at the same rate.
+# An archive: recordings of one channel, in two outputs as 16-bit WAV at the same rate.
 RECORDING_H = 5 / 60
 RECORDING_RATE = 16000
 OUTPUTS = 2
-# The input looked up three times and read, the ledger looked up; outputs and ledger written.
+# The input is looked up three times and read, and the ledger is looked up. The outputs and the
+# ledger are written.
 READS_PER_RECORDING = 6
 WRITES_PER_RECORDING = OUTPUTS + 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A dataset to be built on some cores."""
+    """A dataset that is built on a number of cores."""
 
     num_mixtures: int
     num_utterances: int
@@ -88,7 +88,7 @@ class Dataset:
 
     @property
     def limits_s(self) -> dict[str, float]:
-        """How long the job takes at the least, by what limits it."""
+        """The time that each resource alone would limit the job to, in seconds."""
         waiting_s = (self.reads + self.writes) * self.request_latency_s
         return {
             "cores": self.core_s / self.cores,
@@ -99,7 +99,7 @@ class Dataset:
 
 
 def ramp_s(requests: float, first_per_s: float) -> float:
-    """How long a bucket takes for so many requests, where its capacity doubles every 20 minutes."""
+    """Returns the seconds that a bucket takes, with a capacity that doubles every 20 minutes."""
     seconds, capacity = 0.0, first_per_s
     while requests > capacity * 1200:
         requests -= capacity * 1200
@@ -109,7 +109,7 @@ def ramp_s(requests: float, first_per_s: float) -> float:
 
 
 def storage_price(num_bytes: float, reads: float, writes: float) -> tuple[float, float]:
-    """Of the requests, and of keeping the result for a month, in dollars."""
+    """Returns the price of the requests, and of storing the result for a month, in dollars."""
     requests = reads / 1000 * READS_1000 + writes / 1000 * WRITES_1000
     return requests, num_bytes / 2**30 * STORAGE_GIB_HOUR * HOURS_PER_MONTH
 

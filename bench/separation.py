@@ -1,10 +1,10 @@
-"""How fast archives are separated, and in how much memory, beside stock Spleeter, in one run.
+"""Measures speed and memory of separating archives, beside stock Spleeter, in one run.
 
 python -m bench.separation [short] [long] [hours] [workers]     (about ten minutes for all of them)
 
-Both have the same U-Nets of 2stems, with random weights: their values cost nothing. Stock Spleeter
-is `spleeter separate` as it comes, which reads and writes through ffmpeg and takes 13.5 GB for ten
-minutes. Compiled modules go to a folder of this run, as they would be installed.
+Both have the same U-Nets of 2stems, with random weights: speed does not depend on their values.
+Stock Spleeter is `spleeter separate` as installed, which reads and writes through ffmpeg and takes
+13.5 GB for ten minutes. Bytecode is cached in a folder of this run, as it is once installed.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def make_noise(path: Path, duration_s: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of a command: wall-clock and processor time in seconds, peak of the resident memory in GB."""
+    """The cost of a command: wall-clock time, processor time, and peak of the resident memory."""
 
     wall_s: float
     cpu_s: float
@@ -191,7 +191,7 @@ def main() -> None:
             path.mkdir(parents=True)
         measure([sys.executable, "-c", MAKE_WEIGHTS, str(weights)])
         (weights / ".probe").write_text("OK")
-        # Once for the bytecode of both.
+        # One run of each, to compile the bytecode.
         make_noise(root / "warm/short.wav", 7)
         measure(archive_command(root / "warm/*.wav", root / "warm/here"))
         measure(stock_command(root / "warm/stock", [root / "warm/short.wav"]))

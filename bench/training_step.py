@@ -1,8 +1,8 @@
-"""How long a training step takes, and how much of it is waiting for the input pipeline.
+"""Measures how long a training step takes, and how much of that is waiting for the input pipeline.
 
 `python -m bench.training_step [--config NAME ...] [--dataset DATASET]` takes a dataset that fits
-the configurations; without one, it makes one of noise for each. Where other programs keep the cores
-busy, the processor time says more than the seconds.
+the configurations; without one, it generates a dataset of noise for each. If other programs keep
+the cores busy, the processor time says more than the seconds.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def measure(name: str, configuration: Configuration, folder: str) -> None:
         got_s = time.perf_counter()
         del batch["id"]
         float(train_step(batch))
-        # The first step is the one that builds the graph.
+        # The first step builds the graph.
         if step:
             waited_s += got_s - started_s
             computed_s += time.perf_counter() - got_s
