@@ -1,1 +1,1 @@
-"""What made the models that ship; not installed."""
+"""The experiments that made the models that ship; this package is not installed."""

@@ -5,9 +5,8 @@ default signature takes `waveform`, float32 [batch, samples, channels] in -1..1 
 samples, and returns `sources`, float32 [batch, sources, samples, channels]. `bundle.json` is the
 rest.
 
-Version 2 of `bundle.json` adds `provenance.training`. Version 1 is still read: nothing is known of
-the training then, the settings of `training.train` are part of `configuration`, and the metrics
-keep the names they were written under.
+Version 2 of `bundle.json` adds `provenance.training`. Version 1 is still read: `training` is None
+then, `configuration` also has the settings of `training.train`, and the metrics keep their names.
 """
 
 import dataclasses
@@ -35,8 +34,7 @@ NETWORK_KEYS = (
     "mask_extension",
     "model",
 )
-"""The keys of Spleeter's configuration that say what a model is; the others say how it is trained.
-"""
+"""The keys of Spleeter's configuration that describe a model; the others describe its training."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class TrainingData:
 
     Attributes:
         name: of the corpus or the dataset.
-        use: what it was to the training.
+        use: its part in the training.
         licence: as its publisher names it; empty where unknown.
         hours: of audio, in all splits together; None where unknown.
         speakers: the number of speakers in each split; empty where unknown.
@@ -60,7 +58,7 @@ class TrainingData:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
-    """How a model was trained.
+    """The training of a model.
 
     Attributes:
         trainer: the module that trained it, such as `training.train`.
@@ -77,7 +75,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a model comes from.
+    """The origin of a model.
 
     Attributes:
         dataset_fingerprint: identifies the data that it was trained on.
@@ -99,19 +97,19 @@ class Bundle:
     """The content of `bundle.json`.
 
     Attributes:
-        name: what the model is called in reports and ledgers.
+        name: the model's name in reports and ledgers.
         sample_rate: in Hz.
         num_channels: of the waveform and of each output.
         num_sources: the number of outputs.
         source_names: of the outputs, in order.
-        aligned: whether each output means the same in every window; the outputs of a joint model
-            may swap from one window to the next.
+        aligned: each output means the same in every window. The outputs of a joint model are not
+            aligned: they may swap from one window to the next.
         architecture: `model.type` of the configuration.
         window_s: the recommended length of a window in seconds.
-        context_s: how much at each edge of a window is not to be trusted, in seconds.
+        context_s: seconds at each edge of a window in which the outputs are unreliable.
         configuration: the `NETWORK_KEYS` of Spleeter's JSON.
         metrics: by name, such as `validation_si_sdri_db`.
-        provenance: where the model comes from.
+        provenance: the origin of the model.
     """
 
     name: str

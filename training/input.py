@@ -1,12 +1,13 @@
-"""Mixture datasets as batches of waveforms, for training and validation.
+"""Batches of waveforms from mixture datasets, for training and validation.
 
-Every batch is a function of the seed and the step alone: which shards come first in an epoch, the
-order inside the shuffle buffer, where an example is cut, who meets whom in remixing. So training
-goes on after a kill with exactly the batches that it would have seen, and nothing but the step has
-to be saved for it.
+Each batch depends on the seed and the step alone: the order of the shards in an epoch, the order in
+the shuffle buffer, where an example is cut, which sources are remixed. After a kill, training
+therefore goes on with exactly the batches that it would have seen, and only the step has to be
+saved for that.
 
-Examples are cut out of their records as bytes, and stay 16 bits a sample until they are a batch: a
-record is long, passes over memory are what this costs, and what is not used is never decoded.
+Examples are cut out of their records as bytes, and stay at 16 bits a sample until they are in a
+batch. Records are long and passes over memory are what costs time here, so the unused part of a
+record is never decoded.
 """
 
 import dataclasses
@@ -18,27 +19,24 @@ from typing import Any
 
 import tensorflow as tf
 
+from schemas import dataset as dataset_schema
+from schemas.bundle import TrainingData
 from schemas.configuration import Configuration
-from schemas.dataset import (
-    COMPLETED,
-    DATASET,
-    FEATURES,
-    Dataset,
-    ShardInfo,
-    parse_dataset,
-)
+from schemas.dataset import FEATURES, QUALITY, Dataset, ShardInfo
 from schemas.errors import UserError
 from schemas.pcm import FULL_SCALE
+from schemas.quality import parse_quality
 from schemas.tfrecord import CorruptRecordError, read_records
+from schemas.validation import InvalidDocumentError
 
 Batch = dict[str, Any]
 """`id` text [batch], `mixture` float32 [batch, samples, channels] in -1..1, `sources` float32
-[batch, sources, samples, channels]; the channels are the dataset's: one stands for all of the
-model's."""
+[batch, sources, samples, channels]. The channels are the dataset's; a mono dataset can feed a
+stereo model."""
 
 Pcm = dict[str, Any]
 """`id` text, `pcm` int16 [1 + sources, samples, channels], the mixture first, and `speakers` text
-[sources]; of one example, or with the batch in front."""
+[sources], of one example; or of a batch, with a batch axis in front."""
 
 _BYTES_PER_SAMPLE = 2
 _SHUFFLE_BYTES = 1 << 28
@@ -49,7 +47,7 @@ _LEAD_S = 0.5
 
 
 class UnusableDatasetError(UserError):
-    """A dataset that a model can't be trained or evaluated on; the message says why."""
+    """A dataset can't be used to train or evaluate a model; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,8 +55,8 @@ class MixtureDataset:
     """A finished dataset.
 
     Attributes:
-        folder: where it lies, local or remote.
-        info: its description.
+        folder: its folder, local or remote.
+        info: the content of `dataset.json`.
         num_channels: of all audio.
     """
 
@@ -67,35 +65,31 @@ class MixtureDataset:
     num_channels: int
 
     def path(self, shard: ShardInfo) -> str:
-        """The file of one shard."""
+        """Returns the path of a shard."""
         return _join(self.folder, shard.shard.tfrecord(self.info.name))
 
     def num_mixtures(self, split: str) -> int:
-        """The number of mixtures in a split."""
+        """Returns the number of mixtures in a split."""
         return sum(shard.num_mixtures for shard in self.info.split_shards(split))
 
 
 def open_dataset(
     folder: str, configuration: Configuration, splits: Collection[str]
 ) -> MixtureDataset:
-    """Checks that a dataset is all there and fits a configuration.
+    """Opens a finished dataset, and checks that it is complete and fits a configuration.
 
     Args:
         folder: the dataset's folder, local or remote.
         configuration: of the model.
-        splits: those that are going to be read.
+        splits: the splits that will be read.
 
     Raises:
-        UnusableDatasetError: unfinished, cut off, empty, or not what the configuration is for.
-        InvalidDocumentError: `dataset.json` is not a dataset description.
+        UnfinishedDatasetError: the folder holds no dataset, or an unfinished one.
+        UnusableDatasetError: a shard is missing or cut off, a split is empty, or the dataset is
+            not what the configuration is for.
+        InvalidDocumentError: `dataset.json` does not follow its schema.
     """
-    if not tf.io.gfile.exists(_join(folder, COMPLETED)):
-        raise UnusableDatasetError(
-            f"{folder}: no {COMPLETED} file: not a dataset, or one whose job has not finished; "
-            "run the mixture job again with the same output, it goes on where it stopped"
-        )
-    origin = _join(folder, DATASET)
-    info = parse_dataset(_read(origin), origin)
+    info = dataset_schema.open_dataset(folder, exists=tf.io.gfile.exists, read=_read)
     features = json.loads(_read(_join(folder, FEATURES)))["featuresDict"]["features"]
     dimensions = features["mixture"]["tensor"]["shape"]["dimensions"]
     dataset = MixtureDataset(folder, info, int(dimensions[1]) if len(dimensions) > 1 else 1)
@@ -108,8 +102,27 @@ def open_dataset(
     return dataset
 
 
+def describe_data(dataset: MixtureDataset) -> TrainingData:
+    """Returns what a model's provenance says of a dataset that it was trained on.
+
+    The hours and speakers are those in `quality.json`, if the dataset has a valid one.
+    """
+    try:
+        origin = _join(dataset.folder, QUALITY)
+        splits = parse_quality(_read(origin), origin).splits
+    except (InvalidDocumentError, tf.errors.NotFoundError):
+        # Training does not depend on it.
+        return TrainingData(dataset.info.name, "mixtures")
+    return TrainingData(
+        dataset.info.name,
+        "mixtures",
+        hours=round(sum(split.mixture_hours for split in splits.values()), 2),
+        speakers={name: split.num_speakers for name, split in splits.items()},
+    )
+
+
 def read_examples(dataset: MixtureDataset, split: str) -> Iterator[bytes]:
-    """Yields the serialised examples of a split, shard by shard, every checksum verified.
+    """Yields the serialised examples of a split, shard by shard, and verifies their checksums.
 
     Raises:
         CorruptRecordError: a file is damaged; the message names it.
@@ -127,7 +140,7 @@ def read_examples(dataset: MixtureDataset, split: str) -> Iterator[bytes]:
 def training_batches(
     dataset: MixtureDataset, configuration: Configuration, first_step: int
 ) -> tf.data.Dataset:
-    """The endless sequence of batches from the split `train`, from a given step on.
+    """Returns the endless sequence of batches from the split `train`, beginning at a given step.
 
     With `dynamic_remixing`, each batch pairs its sources anew, at new levels.
     """
@@ -170,7 +183,7 @@ def training_batches(
 
 
 def validation_batches(dataset: MixtureDataset, configuration: Configuration) -> tf.data.Dataset:
-    """The split `validation` once, each mixture cut in its middle."""
+    """Returns the batches of the split `validation`, each mixture once, cut from its middle."""
     shards = dataset.info.split_shards("validation")
 
     def example(record: tf.Tensor) -> Pcm:
@@ -191,11 +204,11 @@ def validation_batches(dataset: MixtureDataset, configuration: Configuration) ->
 def remix(batch: Batch, speakers: tf.Tensor, seed: tf.Tensor) -> Batch:
     """Gives each source new partners from the same batch, and a new level.
 
-    Where that would pair a speaker with itself, the mixture keeps its own partners. The noise of a
-    mixture, which is what its sources leave over, stays.
+    If that would pair a speaker with themselves, the mixture keeps its sources. A mixture also
+    keeps its noise, the difference between it and the sum of its sources.
 
     Args:
-        batch: as `Batch` says.
+        batch: the batch to remix.
         speakers: text [batch, sources].
         seed: int64 [2].
     """
@@ -235,7 +248,7 @@ def _cut(
     configuration: Configuration,
     position: tf.Tensor | float,
 ) -> Pcm:
-    """Cuts an example from a record, at a position from 0, the earliest, to 1."""
+    """Cuts an example from a record, at a position between 0, the earliest, and 1, the latest."""
     num_sources, num_channels = dataset.info.num_sources, dataset.num_channels
     features = tf.io.parse_single_example(
         record,
@@ -254,7 +267,7 @@ def _cut(
     if configuration.in_onset_order:
         offsets_s = features["offsets_s"]
         slots = tf.argsort(offsets_s, stable=True)
-        # Who starts first can only be told where nobody else has started yet.
+        # Begin before the second speaker starts, or nothing would tell who started first.
         if num_sources > 1:
             second_s = tf.sort(offsets_s)[1] - _LEAD_S
             before = tf.cast(second_s * configuration.sample_rate, tf.int32)
@@ -262,7 +275,7 @@ def _cut(
     start = tf.cast(position * tf.cast(latest + 1, tf.float32), tf.int32)
     start = tf.minimum(start, latest)
     num_bytes = tf.minimum(total - start, configuration.num_samples) * sample_bytes
-    # Each signal begins where the one before it ends; only what is kept becomes numbers.
+    # Each signal begins where the one before it ends; only the example itself is decoded.
     parts = [
         tf.strings.substr(features["sources"], (slot * total + start) * sample_bytes, num_bytes)
         for slot in tf.unstack(slots, num_sources)

@@ -1,16 +1,17 @@
-"""Losses: what is compared, and which output is compared with which source.
+"""Losses: the quantities that are compared, and the assignment of outputs to sources.
 
-Spleeter's `L1_mask` and `weighted_L1_mask` compare each output with the source of its own place.
-The others are named `pit_...`, the best permutation of the outputs for each example (Kolbaek et
-al., 2017), or `onset_...`, the sources in the order in which they start; followed by
+Spleeter's `L1_mask` and `weighted_L1_mask` compare each output with the source of the same index.
+The names of the others begin with the assignment: `pit_`, the best permutation of the outputs for
+each example (Kolbaek et al., 2017), or `onset_`, the sources in the order in which they start. The
+rest of the name is the comparison:
 
-- `L1`: the magnitudes;
-- `phase_sensitive`: the magnitudes, against the part of the source that is in phase with the
-  mixture (Erdogan et al., "Phase-sensitive and recognition-boosted speech separation using deep
-  recurrent neural networks", ICASSP 2015);
-- `si_sdr`: the waveforms, whatever their level and sign (Le Roux et al., "SDR - half-baked or well
-  done?", ICASSP 2019). It is for masks on magnitudes, which leave no choice of either;
-- `snr`: the waveforms as they are (Wisdom et al., "Unsupervised sound separation using mixture
+- `L1`: of magnitudes;
+- `phase_sensitive`: of magnitudes with the part of the source that is in phase with the mixture
+  (Erdogan et al., "Phase-sensitive and recognition-boosted speech separation using deep recurrent
+  neural networks", ICASSP 2015);
+- `si_sdr`: of waveforms, regardless of level and sign (Le Roux et al., "SDR - half-baked or well
+  done?", ICASSP 2019). It suits masks on magnitudes, which determine both;
+- `snr`: of waveforms as they are (Wisdom et al., "Unsupervised sound separation using mixture
   invariant training", NeurIPS 2020, equation 2).
 """
 
@@ -24,20 +25,23 @@ from training.separator import Estimate, Reference
 
 _WORST = 1e-8
 _BEST = 1e-3
-"""Ratios end softly at 30 dB, and that of SI-SDR at -80: else the examples in which hardly anybody
-but one speaks, and which are easy, would be all that counts."""
+"""Ratios saturate softly at 30 dB, and SI-SDR also at -80 dB. Otherwise the loss would be dominated
+by easy examples, in which hardly anyone but one speaker is heard."""
 
 _SILENCE = 1e-10
 """Mean square below which a source counts as silent."""
 
 
 def compute_loss(loss_type: str, estimate: Estimate, reference: Reference) -> tf.Tensor:
-    """The loss of each example, float32 [batch].
+    """Computes the loss of each example.
 
     Args:
         loss_type: as in a configuration.
         estimate: the model's.
-        reference: the sources; in the order of their onsets where the loss is `onset_...`.
+        reference: the sources; for an `onset_` loss, in the order of their onsets.
+
+    Returns:
+        float32 [batch].
     """
     if loss_type in {"L1_mask", "weighted_L1_mask"}:
         pairwise = _pairwise_l1(estimate.magnitudes, reference.magnitudes)
@@ -59,7 +63,7 @@ def compute_loss(loss_type: str, estimate: Estimate, reference: Reference) -> tf
 
 
 def best_permutation(pairwise: tf.Tensor) -> tf.Tensor:
-    """The least mean over all ways to give each output a source of its own.
+    """Returns the least mean over all assignments of one source to each output.
 
     Args:
         pairwise: float32 [batch, outputs, sources].
@@ -75,7 +79,7 @@ def best_permutation(pairwise: tf.Tensor) -> tf.Tensor:
 
 
 def pairwise_si_sdr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """The scale-invariant signal-to-distortion ratio of each output for each source.
+    """Computes the scale-invariant signal-to-distortion ratio of each output to each source.
 
     Args:
         estimates: float32 [batch, outputs, samples, channels].
@@ -87,18 +91,19 @@ def pairwise_si_sdr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     products = tf.einsum("binc,bjnc->bij", estimates, sources)
     estimate_energy = tf.reduce_sum(estimates**2, axis=[2, 3])[:, :, tf.newaxis]
     source_energy = tf.reduce_sum(sources**2, axis=[2, 3])[:, tf.newaxis]
-    # The squared cosine of the angle between the two is the share of the output that is the source.
+    # The squared cosine of the angle between the two: the share of the output's energy that is
+    # the source.
     share = products**2 / (estimate_energy * source_energy + _SILENCE)
     ratio = (share + _WORST) / (1 - tf.minimum(share, 1) + _BEST)
     return 10 / np.log(10) * tf.math.log(ratio)
 
 
 def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tuple[tf.Tensor, tf.Tensor]:
-    """How much better than the mixture itself the outputs are, in their best permutation.
+    """Computes the SI-SDR improvement of the outputs, in their best permutation, over the mixture.
 
     Returns:
-        float32 [batch], in dB; and bool [batch], whether there is anything to separate: no source
-        is silent.
+        The improvement, float32 [batch], in dB; and bool [batch], False for examples with a silent
+        source, where there is nothing to separate.
     """
     separated = pairwise_si_sdr(estimate.waveforms, reference.waveforms)
     unprocessed = pairwise_si_sdr(reference.mixture[:, tf.newaxis], reference.waveforms)
@@ -107,14 +112,14 @@ def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tuple[tf.Ten
 
 
 def _pairwise_snr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """As `pairwise_si_sdr`, the ratio of each source to what an output has less or more than it."""
+    """Computes the ratio of each source to each output's error, as `pairwise_si_sdr` in shape."""
     energy = tf.reduce_mean(sources**2, axis=[2, 3])[:, tf.newaxis] + _SILENCE
     distortion = _pairwise_squared(estimates[..., tf.newaxis], sources[..., tf.newaxis])
     return -10 / np.log(10) * tf.math.log(distortion / energy + _BEST)
 
 
 def _weight_of_speech(sources: tf.Tensor) -> tf.Tensor:
-    """Silent sources count nothing, and the others so much the more; [batch, sources]."""
+    """Weights silent sources with 0 and the others so that the mean is 1; [batch, sources]."""
     weight = tf.cast(_is_speech(sources), tf.float32)
     return weight / (tf.reduce_mean(weight, axis=1, keepdims=True) + _SILENCE)
 

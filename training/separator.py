@@ -1,4 +1,4 @@
-"""A network and the signal path around it: from mixtures to separated waveforms."""
+"""A network and the signal path around it, from mixtures to separated waveforms."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ _EPSILON = 1e-10
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a model makes of a batch of examples.
+    """A model's outputs for a batch of examples.
 
     Attributes:
         waveforms: float32 [batch, sources, samples, channels], without the edges of the example.
@@ -27,14 +27,14 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reference:
-    """What a model should have made of a batch of examples.
+    """The ideal outputs for a batch of examples.
 
     Attributes:
         waveforms: as in `Estimate`.
         mixture: float32 [batch, samples, channels], without the edges of the example.
         magnitudes: as in `Estimate`.
-        phase_sensitive: the part of each source that is in phase with the mixture, between nothing
-            and all of it; shaped as `magnitudes`.
+        phase_sensitive: the part of each source that is in phase with the mixture, clipped to
+            between 0 and the magnitude of the mixture; as `magnitudes` in shape.
     """
 
     waveforms: tf.Tensor
@@ -44,7 +44,7 @@ class Reference:
 
 
 class SpectralSeparator(tf.Module):  # type: ignore[misc]
-    """Masks on the mixture's spectrogram, as Spleeter makes them."""
+    """A network whose outputs become masks on the mixture's spectrogram, as in Spleeter."""
 
     def __init__(self, configuration: Configuration) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
         return Estimate(self._inner(waveforms), magnitudes)
 
     def reference(self, batch: Batch) -> Reference:
-        """What `estimate` is measured against."""
+        """Computes the ideal outputs, which `estimate` is compared with."""
         configuration = self._configuration
         num_bins = configuration.F
         mixture = self._spectrogram(batch["mixture"], num_bins)
@@ -135,7 +135,7 @@ class SpectralSeparator(tf.Module):  # type: ignore[misc]
         return inverse_stft(separated, configuration.frame_length, configuration.frame_step)
 
     def _inner(self, waveform: tf.Tensor) -> tf.Tensor:
-        # The first and the last samples of an example lie in too few frames to be put together.
+        # Too few frames overlap at the edges of an example to reconstruct the samples there.
         edge = self._configuration.frame_length - self._configuration.frame_step
         return waveform[..., edge:-edge, :]
 
@@ -154,13 +154,13 @@ class WaveformSeparator(tf.Module):  # type: ignore[misc]
         return Estimate(self.network(mixture, training=training), None)
 
     def reference(self, batch: Batch) -> Reference:
-        """What `estimate` is measured against."""
+        """Computes the ideal outputs, which `estimate` is compared with."""
         num_channels = self._configuration.n_channels
         sources = _in_channels(batch["sources"], num_channels)
         return Reference(sources, _in_channels(batch["mixture"], num_channels), None, None)
 
     def separate(self, waveform: tf.Tensor) -> tf.Tensor:
-        """As `SpectralSeparator.separate`."""
+        """Separates recordings of any length, as `SpectralSeparator.separate` in shapes."""
         return self.network(waveform, training=False)
 
 
@@ -168,14 +168,14 @@ Separator = SpectralSeparator | WaveformSeparator
 
 
 def build_separator(configuration: Configuration) -> Separator:
-    """The untrained model of a configuration."""
+    """Builds the untrained model of a configuration."""
     if configuration.is_on_waveforms:
         return WaveformSeparator(configuration)
     return SpectralSeparator(configuration)
 
 
 def _in_channels(signal: tf.Tensor, num_channels: int) -> tf.Tensor:
-    """A mono dataset feeds a stereo model."""
+    """Repeats a mono signal for each channel of a stereo model."""
     if signal.shape[-1] == num_channels:
         return signal
     return tf.broadcast_to(signal, tf.concat([tf.shape(signal)[:-1], [num_channels]], axis=0))

@@ -1,7 +1,7 @@
 """The short-time Fourier transform and its inverse, with Spleeter's window (periodic Hann).
 
-Written as matrix products, which a CPU is better at than at TensorFlow's FFT: four times as fast at
-4096 samples, three times at 512.
+Both are matrix products, which on a CPU are faster than TensorFlow's FFT: four times at 4096
+samples, three times at 512.
 """
 
 import functools
@@ -19,13 +19,13 @@ _LONGEST_MATRIX = 1024
 def stft(
     waveform: tf.Tensor, frame_length: int, frame_step: int, num_bins: int | None = None
 ) -> tf.Tensor:
-    """The spectrogram of the frames that fit into the waveform.
+    """Computes the spectrogram of the frames that fit into the waveform.
 
     Args:
         waveform: float32 [..., samples, channels].
         frame_length: in samples.
         frame_step: in samples.
-        num_bins: from 0 Hz on; all frame_length / 2 + 1 if None.
+        num_bins: the number of bins, from 0 Hz up; None for all frame_length / 2 + 1.
 
     Returns:
         complex64 [..., frames, num_bins, channels].
@@ -37,13 +37,13 @@ def stft(
 def stft_magnitudes(
     waveform: tf.Tensor, frame_length: int, frame_step: int, num_bins: int | None = None
 ) -> tf.Tensor:
-    """The absolute values of `stft`, float32, for half of its price."""
+    """Computes the absolute values of `stft`, float32, in half of its time."""
     parts, shape = _bins(waveform, frame_length, frame_step, num_bins)
     return _arrange(tf.math.reduce_euclidean_norm(parts, axis=0), shape)
 
 
 def inverse_stft(spectrogram: tf.Tensor, frame_length: int, frame_step: int) -> tf.Tensor:
-    """The waveform of a spectrogram; exact wherever as many frames overlap as can.
+    """Computes the waveform of a spectrogram; inexact only at the edges, where few frames overlap.
 
     Args:
         spectrogram: complex64 [..., frames, frame_length / 2 + 1, channels].
@@ -66,11 +66,11 @@ def inverse_stft(spectrogram: tf.Tensor, frame_length: int, frame_step: int) -> 
 def _bins(
     waveform: tf.Tensor, frame_length: int, frame_step: int, num_bins: int | None
 ) -> tuple[tf.Tensor, list[int | tf.Tensor]]:
-    """The transform in the order in which the products leave it, and the shape it is to have.
+    """Computes the transform, its axes in the order in which the products leave them.
 
     Returns:
-        float32 [2, highs, signals * frames, lows], real and imaginary; and `stft`'s shape, channels
-        before frames.
+        float32 [2, highs, signals * frames, lows], real and imaginary; and the shape of what `stft`
+        returns, but with channels before frames.
     """
     waveform = tf.convert_to_tensor(waveform)
     num_bins = frame_length // 2 + 1 if num_bins is None else num_bins
@@ -82,7 +82,8 @@ def _bins(
     rows = tf.reshape(
         tf.linalg.matrix_transpose(waveform)[..., : total * row_length], [-1, total, row_length]
     )
-    # Cooley and Tukey's two steps, a matrix product each; [..., columns, signals, frames, rows].
+    # Two steps, as in Cooley and Tukey's FFT, each a matrix product; the frames are
+    # [columns, signals, frames, rows].
     frames = tf.signal.frame(tf.transpose(rows, [2, 0, 1]), num_rows, frame_step // row_length)
     _, num_signals, num_frames, _ = dimensions(frames)
     columns = tf.reshape(frames, [row_length, num_signals * num_frames, num_rows])
@@ -94,14 +95,14 @@ def _bins(
 
 
 def _arrange(bins: tf.Tensor, shape: list[int | tf.Tensor]) -> tf.Tensor:
-    """From [highs, signals * frames, lows] to [..., frames, bins, channels]."""
+    """Turns [highs, signals * frames, lows] into [..., frames, bins, channels]."""
     num_highs, num_rows = bins.shape[0], bins.shape[2]
     bins = tf.reshape(tf.transpose(bins, [1, 0, 2]), [*shape[:-1], num_highs * num_rows])
     return _move_channels(bins[..., : shape[-1]], last=True)
 
 
 def _row_length(frame_length: int, frame_step: int) -> int:
-    """The divisor of both next to the square root, where the two steps cost the least."""
+    """Returns the common divisor nearest to the square root, where the two steps cost the least."""
     common = math.gcd(frame_length, frame_step)
     divisors = [n for n in range(1, math.isqrt(frame_length) + 1) if common % n == 0]
     return divisors[-1]
@@ -109,11 +110,14 @@ def _row_length(frame_length: int, frame_step: int) -> int:
 
 @functools.cache
 def _analysis_matrices(frame_length: int, frame_step: int, num_bins: int) -> tuple[Matrix, Matrix]:
-    """Sample `row_length * row + column` of a frame goes to bin `low + num_rows * high`.
+    """Computes the matrices of the transform's two steps.
+
+    They take sample `row_length * row + column` of a frame to bin `low + num_rows * high`.
 
     Returns:
-        From rows to low with the window, [2, columns, rows, lows], real and imaginary; and from
-        columns to high, [2 * highs, 2 * columns], real and imaginary.
+        The first step from rows to lows, window included, [2, columns, rows, lows], real and
+        imaginary; and the second from columns to highs, [2 * highs, 2 * columns], real and
+        imaginary.
     """
     row_length = _row_length(frame_length, frame_step)
     num_rows = frame_length // row_length
@@ -153,7 +157,7 @@ def _dual_window(frame_length: int, frame_step: int) -> npt.NDArray[np.float64]:
 
 
 def _move_channels(spectrogram: tf.Tensor, *, last: bool) -> tf.Tensor:
-    """Between [..., channels, frames, bins] and [..., frames, bins, channels]."""
+    """Converts between [..., channels, frames, bins] and [..., frames, bins, channels]."""
     leading = list(range(len(spectrogram.shape) - 3))
     axis = len(leading)
     order = [axis + 1, axis + 2, axis] if last else [axis + 2, axis, axis + 1]
@@ -161,7 +165,7 @@ def _move_channels(spectrogram: tf.Tensor, *, last: bool) -> tf.Tensor:
 
 
 def dimensions(tensor: tf.Tensor) -> list[int | tf.Tensor]:
-    """The size of each axis, a number where it is known."""
+    """Returns the size of each axis: a number if it is known, otherwise a scalar tensor."""
     dynamic = tf.shape(tensor)
     return [
         dynamic[axis] if size is None else size for axis, size in enumerate(tensor.shape.as_list())

@@ -103,8 +103,9 @@ def train(
         devices: that share each batch, such as `GPU:0`; all GPUs if empty.
 
     Raises:
-        UnusableDatasetError: the dataset can't be used, or does not fit the configuration.
-        UserError: the devices can't divide a batch among them.
+        UnfinishedDatasetError: a dataset's folder holds no dataset, or an unfinished one.
+        UnusableDatasetError: a dataset is damaged, or does not fit the configuration.
+        UserError: the batch size is not a multiple of the number of devices.
         ModelDirError: the folder holds another model, or can't be written.
         BundleError: `start_from` holds another network.
         DivergedError: the loss is not a number; the last checkpoint is from before that.

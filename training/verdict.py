@@ -1,4 +1,4 @@
-"""Which architecture separates speakers? One table, every model trained for as long as the others.
+"""Compares the architectures, each trained for equally long, in one table.
 
 `python -m training.verdict --dataset DATASET --output FOLDER --minutes 20` trains each of the
 shipped configurations below on the same data, then compares them on the split `test`, whose
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def plot_curves(folders: dict[str, Path], path: Path) -> None:
-    """Draws the validations of each model over the minutes since its training began."""
+    """Plots the validations of each model over the minutes since its training began."""
     figure = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, folder in folders.items():
@@ -80,7 +80,11 @@ def plot_curves(folders: dict[str, Path], path: Path) -> None:
 
 
 def validations(folder: Path) -> tuple[list[float], list[float]]:
-    """The validations: minutes since training began, and mean SI-SDR improvement in dB."""
+    """Reads the validations of a model from TensorBoard's events.
+
+    Returns:
+        The minutes since training began, and the mean SI-SDR improvement in dB, of each.
+    """
     started_s = None
     minutes, si_sdri_db = [], []
     for path in sorted(folder.glob("events.out.tfevents.*")):

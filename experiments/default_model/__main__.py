@@ -101,7 +101,7 @@ def commands(options: argparse.Namespace) -> Iterator[list[str]]:
         if not (dataset / COMPLETED).exists():
             yield _build(options, options.corpus[0], recipe, dataset, num_mixtures)
         evaluate = ["training.evaluate", "--model_dir", model_dir, "--dataset", str(dataset)]
-        yield [*evaluate, "--output", str(work / "marks" / recipe)]
+        yield [*evaluate, "--output", str(work / "evaluations" / recipe)]
     export = ["training.export", "--model_dir", model_dir, "--output", options.output]
     yield [*export, "--window_s", f"{WINDOW_S:g}"]
 

@@ -1,9 +1,9 @@
-"""The architectures, where Spleeter's own look-up finds them.
+"""The architectures, registered where Spleeter looks them up.
 
 `spleeter.model.get_model_function("joint.tcn")` imports `spleeter.model.functions.joint`. Importing
-this package registers our modules under those names, so every part of Spleeter that goes through
-the look-up, its estimator included, finds them without a change to Spleeter. `unet` and `blstm`
-stand in the place of Spleeter's modules: the same networks, made right for mono and for CPUs.
+this package registers our modules under such names, so that all of Spleeter, its estimator
+included, finds them without being changed. `unet` and `blstm` replace Spleeter's own modules: they
+are the same networks, but also work on mono and on CPUs.
 """
 
 import difflib
@@ -25,13 +25,14 @@ for _module in (blstm, joint, unet):
     setattr(functions, _name, _module)
 
 Architecture = Callable[[tf.Tensor, tuple[str, ...], dict[str, Any]], dict[str, tf.Tensor]]
-"""Spleeter's interface: from the mixture's magnitudes [batch, T, F, channels], the names of the
-instruments and `model.params` to the magnitudes of each instrument, `NAME_spectrogram`. An
-architecture on waveforms takes [batch, samples, channels] and returns `NAME_waveform`."""
+"""Spleeter's interface: takes the mixture's magnitudes [batch, T, F, channels], the names of the
+instruments and `model.params`, and returns the magnitudes of each instrument by the name
+`NAME_spectrogram`. An architecture on waveforms takes [batch, samples, channels] and returns
+`NAME_waveform`."""
 
 
 def get_architecture(model_type: str) -> Architecture:
-    """The function that `model.type` names.
+    """Returns the function that `model.type` names.
 
     Raises:
         InvalidDocumentError: there is none.
@@ -46,16 +47,17 @@ def get_architecture(model_type: str) -> Architecture:
 
 
 def build_network(configuration: Configuration) -> tf.keras.Model:
-    """The network of a configuration, its weights new.
+    """Builds the network of a configuration, with initial weights.
 
     Returns:
-        From what `Architecture` takes to the same of each instrument, [batch, instruments, ...].
-        One network per instrument takes T frames, a joint one any number.
+        A model whose input is that of an `Architecture`, and whose output has the outputs of all
+        instruments, [batch, instruments, ...]. Networks with one part per instrument take T frames,
+        a joint network takes any number.
     """
     architecture = get_architecture(configuration.model_type)
-    # Spleeter's checkpoints know variables by the names that Keras gives in a new graph.
+    # Spleeter's checkpoints have the variable names that Keras gives in a new graph.
     tf.keras.backend.reset_uids()
-    # So that dropout has a state, which a checkpoint can hold.
+    # Gives dropout a state that can be saved in a checkpoint.
     tf.keras.backend.experimental.enable_tf_random_generator()
     tf.keras.utils.set_random_seed(configuration.random_seed)
     if configuration.is_on_waveforms:
@@ -65,6 +67,6 @@ def build_network(configuration: Configuration) -> tf.keras.Model:
         shape = (num_frames, configuration.F, configuration.n_channels)
     mixture = tf.keras.Input(shape, name="mixture")
     outputs = architecture(mixture, configuration.instrument_list, configuration.model_params)
-    # A global seed changes what the seeds of the input pipeline mean.
+    # A global seed would change the random numbers of the input pipeline.
     tf.random.set_seed(None)
     return tf.keras.Model(mixture, tf.stack(list(outputs.values()), axis=1))

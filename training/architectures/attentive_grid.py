@@ -10,27 +10,27 @@ from training.spectrogram import dimensions, inverse_stft, stft
 layers = tf.keras.layers
 
 _EPSILON = 1e-8
-# Of magnitudes, so that what is soft counts too.
+# The exponent of magnitudes: soft sounds then matter too.
 _COMPRESSION = 0.3
-# Two convolutions along frames in each block; after three blocks, dilations begin again at 1.
+# Each block has two convolutions along frames; after three blocks, dilations start again at 1.
 _NUM_DILATIONS = 6
-# How much of what attention compares between frames comes from each band, per head.
+# Features that each band contributes, per head, to the keys and queries of attention among frames.
 _KEY_SIZE = 4
 
 
 def attentive_grid(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """Complex masks on the spectrogram of waveforms, float32 [batch, samples, channels].
+    """Applies complex masks to the spectrogram of waveforms, float32 [batch, samples, channels].
 
-    The spectrogram is cut into narrow bands, and all of them have the same weights: what is learned
-    of one pitch holds for others. In each block, attention (Vaswani et al., "Attention is all you
-    need", NeurIPS 2017) and a convolution look from each band at the others of its frame,
-    convolutions look from each frame at those around it, and attention at all others, where a frame
-    is what all of its bands say (Wang et al., "TF-GridNet: integrating full- and sub-band modeling
-    for speech separation", IEEE/ACM TASLP 31, 2023, with convolutions in the place of LSTMs). The
-    masks are complex (Williamson et al., "Complex ratio masking for monaural speech separation",
-    IEEE/ACM TASLP 24(3), 2016), and the loss is on waveforms.
+    The spectrogram is cut into narrow bands that share their weights, so that what is learned at
+    one pitch holds at others. In each block, attention (Vaswani et al., "Attention is all you
+    need", NeurIPS 2017) and a convolution connect each band with the others in its frame;
+    convolutions connect each frame with those around it, and attention with all others, comparing
+    frames by the features of all their bands (Wang et al., "TF-GridNet: integrating full- and
+    sub-band modeling for speech separation", IEEE/ACM TASLP 31, 2023, with convolutions instead of
+    LSTMs). The masks are complex (Williamson et al., "Complex ratio masking for monaural speech
+    separation", IEEE/ACM TASLP 24(3), 2016), and the loss is on waveforms.
 
     Returns:
         `NAME_waveform` of each instrument, as long as the input.
@@ -47,7 +47,7 @@ def attentive_grid(
     padded = tf.pad(input_tensor / level, [[0, 0], [edge, edge + missing], [0, 0]])
     spectrogram = stft(padded, frame_length, frame_step)
 
-    # [batch, frames, bands, filters]; a band sees half a band on either side.
+    # [batch, frames, bands, filters]; a band also sees half a band on either side.
     below = band_width // 2
     above = (num_bands + 1) * band_width - below - num_bins
     features = tf.pad(_compress(spectrogram), [[0, 0], [1, 1], [below, above], [0, 0]])
@@ -73,7 +73,7 @@ def attentive_grid(
 
 
 def _compress(spectrogram: tf.Tensor) -> tf.Tensor:
-    """From complex64 [batch, frames, bins, channels] to float32, three features a channel."""
+    """Turns complex64 [batch, frames, bins, channels] into float32, three features a channel."""
     magnitude = tf.abs(spectrogram) + _EPSILON
     compressed = magnitude**_COMPRESSION
     scale = compressed / magnitude
@@ -95,7 +95,7 @@ def _convolve(
 
 
 class _Place(tf.keras.layers.Layer):  # type: ignore[misc]
-    """Adds to each band of [batch, frames, bands, filters] what tells it from the others."""
+    """Adds to each band of [batch, frames, bands, filters] a vector that identifies the band."""
 
     def build(self, shape: tf.TensorShape) -> None:
         self.place = self.add_weight(
@@ -107,7 +107,7 @@ class _Place(tf.keras.layers.Layer):  # type: ignore[misc]
 
 
 class _Normalisation(tf.keras.layers.Layer):  # type: ignore[misc]
-    """Scales the last axis to a mean square of one, and by weights.
+    """Scales the last axis to a mean square of one, and then by learned gains.
 
     Zhang and Sennrich, "Root mean square layer normalization", NeurIPS 2019.
     """
@@ -121,7 +121,7 @@ class _Normalisation(tf.keras.layers.Layer):  # type: ignore[misc]
 
 
 class _BandAttention(tf.keras.layers.Layer):  # type: ignore[misc]
-    """Each band of [batch, frames, bands, filters] looks at all bands of its frame."""
+    """Attention among the bands of each frame, [batch, frames, bands, filters]."""
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class _BandAttention(tf.keras.layers.Layer):  # type: ignore[misc]
 
 
 class _FrameAttention(tf.keras.layers.Layer):  # type: ignore[misc]
-    """Each frame of [batch, frames, bands, filters] looks at all frames."""
+    """Attention among all frames, [batch, frames, bands, filters]."""
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class _FrameAttention(tf.keras.layers.Layer):  # type: ignore[misc]
         return self.output_layer(tf.reshape(seen, [batch_size, num_frames, num_bands, num_filters]))
 
     def _split(self, inputs: tf.Tensor) -> tf.Tensor:
-        """From [batch, frames, bands, heads * size] to [batch, heads, frames, bands * size]."""
+        """Turns [batch, frames, bands, heads * size] into [batch, heads, frames, bands * size]."""
         batch_size, num_frames, num_bands, num_features = dimensions(inputs)
         size = num_features // self._num_heads
         heads = tf.reshape(inputs, [batch_size, num_frames, num_bands, self._num_heads, size])
@@ -175,6 +175,6 @@ class _FrameAttention(tf.keras.layers.Layer):  # type: ignore[misc]
 
 
 def _attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """Attention among the places of [..., places, size]."""
+    """Attends among the positions of [..., positions, size]."""
     weights = tf.matmul(query * query.shape[-1] ** -0.5, key, transpose_b=True)
     return tf.matmul(tf.nn.softmax(weights), value)

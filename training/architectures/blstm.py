@@ -1,8 +1,8 @@
-"""Spleeter's BLSTM, for CPUs as well as for GPUs.
+"""Spleeter's BLSTM, on CPUs as well as on GPUs.
 
 Uhlich et al., "Improving music source separation based on deep neural networks through data
-augmentation and network blending", ICASSP 2017. Spleeter builds it from `CuDNNLSTM`, which exists
-on GPUs only; Keras' own LSTM has the same equations, and uses CuDNN where there is one.
+augmentation and network blending", ICASSP 2017. Spleeter builds it from `CuDNNLSTM`, which runs on
+GPUs only; Keras' own LSTM has the same equations, and uses CuDNN where it can.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _NUM_LAYERS = 3
 def apply_blstm(
     input_tensor: tf.Tensor, output_name: str = "output", params: dict[str, Any] | None = None
 ) -> tf.Tensor:
-    """The network of one instrument, float32 [batch, T, F, channels] in and out."""
+    """Applies the network of one instrument, float32 [batch, T, F, channels] in and out."""
     num_frames, num_bins, num_channels = input_tensor.shape[1:]
     units = (params or {}).get("lstm_units", 250)
     hidden = tf.keras.layers.Reshape((num_frames, num_bins * num_channels))(input_tensor)
@@ -34,7 +34,7 @@ def apply_blstm(
 def blstm(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """One BLSTM per instrument."""
+    """Applies one BLSTM per instrument, float32 [batch, T, F, channels] in and out."""
     return apply(apply_blstm, input_tensor, instruments, params)
 
 

@@ -1,7 +1,8 @@
-"""Joint architectures: one network for all speakers, one mask each, the masks adding up to one.
+"""Joint architectures: one network for all speakers.
 
-What makes an output mean a speaker is the loss: the best permutation, or the order of the onsets.
-All take any number of frames (or samples), and one to five instruments.
+The loss decides which output is which speaker: the best permutation, or the order of the onsets.
+All take any number of frames (or samples), and one to five instruments. Except for
+`attentive_grid`, each speaker has a mask, and the masks add up to one.
 """
 
 import functools
@@ -23,7 +24,7 @@ _FLOOR = 1e-2
 def blstm(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """Bidirectional LSTM layers on magnitudes, float32 [batch, frames, F, channels].
+    """Applies bidirectional LSTM layers to magnitudes, float32 [batch, frames, F, channels].
 
     Kolbaek et al., "Multitalker speech separation with utterance-level permutation invariant
     training of deep recurrent neural networks", IEEE/ACM TASLP 25(10), 2017.
@@ -39,11 +40,11 @@ def blstm(
 def tcn(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """Dilated convolutions on magnitudes, float32 [batch, frames, F, channels].
+    """Applies dilated convolutions to magnitudes, float32 [batch, frames, F, channels].
 
     The separator of Luo and Mesgarani, "Conv-TasNet: surpassing ideal time-frequency magnitude
-    masking for speech separation", IEEE/ACM TASLP 27(8), 2019, with full convolutions in the place
-    of depthwise ones: on a CPU, passes over memory are what costs, and products are cheap.
+    masking for speech separation", IEEE/ACM TASLP 27(8), 2019, with full convolutions instead of
+    depthwise ones: on a CPU, passes over memory are expensive and products are cheap.
     """
     hidden = _convolutions(_relative_log(input_tensor), params or {})
     return _masked(hidden, input_tensor, instruments)
@@ -52,10 +53,10 @@ def tcn(
 def tasnet(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """Dilated convolutions on a learned encoder, float32 [batch, samples, channels].
+    """Applies dilated convolutions to a learned encoding of float32 [batch, samples, channels].
 
-    With `joined_frames`, the convolutions take so many frames of the encoder as one: the masks stay
-    as fine, and all between them has so much less to do.
+    With `joined_frames`, the convolutions take that many frames of the encoder as one: the masks
+    are as fine as without, but the convolutions run at a fraction of the rate.
 
     Returns:
         `NAME_waveform` of each instrument, as long as the input.
@@ -66,7 +67,8 @@ def tasnet(
     length = params.get("encoder_length", 32)
     level = tf.sqrt(tf.reduce_mean(input_tensor**2, axis=[1, 2], keepdims=True)) + 1e-8
     joined = params.get("joined_frames", 1)
-    # "same" places its frames by the length: only whole strides have them where the decoder does.
+    # With "same", the position of the frames depends on the length; only for whole strides is it
+    # the same as in the decoder.
     num_samples = tf.shape(input_tensor)[1]
     missing = -num_samples % (joined * (length // 2))
     encoded = layers.Conv1D(
@@ -86,7 +88,7 @@ def tasnet(
 
 
 def _relative_log(magnitudes: tf.Tensor) -> tf.Tensor:
-    """Log magnitudes relative to their mean, so that the level of a recording does not matter."""
+    """Computes log magnitudes relative to their mean, independent of the recording's level."""
     _, _, num_bins, num_channels = magnitudes.shape
     mean = tf.reduce_mean(magnitudes, axis=[1, 2, 3], keepdims=True)
     features = tf.math.log(magnitudes / (mean + 1e-8) + _FLOOR)
@@ -122,7 +124,7 @@ def _masked(
 
 
 def _softmax(logits: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Of each element over the tensors, without the price of a softmax over a short axis."""
+    """Computes a softmax across tensors; across a short axis of one tensor it would be slower."""
     peak = tf.stop_gradient(functools.reduce(tf.maximum, logits))
     powers = [tf.exp(logit - peak) for logit in logits]
     share = tf.math.reciprocal(tf.add_n(powers))

@@ -1,7 +1,7 @@
-"""Spleeter's U-Nets, for mono as well as for stereo.
+"""Spleeter's U-Nets, on mono as well as on stereo.
 
-Spleeter's networks have two output channels whatever they are fed, and multiply the mask of both
-with a single input channel. Only as many as there are input channels mean something.
+Spleeter's networks always have two output channels, and multiply both masks with the one channel of
+a mono input. Only as many output channels as there are input channels mean anything.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from spleeter.model.functions import unet as stock
 def unet(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """One U-Net per instrument, float32 [batch, T, F, channels] in and out."""
+    """Applies one U-Net per instrument, float32 [batch, T, F, channels] in and out."""
     return _input_channels(stock.unet(input_tensor, instruments, params), input_tensor)
 
 
 def softmax_unet(
     input_tensor: tf.Tensor, instruments: Sequence[str], params: dict[str, Any] | None = None
 ) -> dict[str, tf.Tensor]:
-    """One U-Net per instrument, with masks that add up to one."""
+    """Applies one U-Net per instrument, with masks that add up to one."""
     return _input_channels(
         stock.softmax_unet(input_tensor, instruments, params or {}), input_tensor
     )

@@ -12,12 +12,12 @@ Range = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class SpeechSettings:
-    """How speech, noise and rooms are packed.
+    """Settings of packing speech, noise and rooms.
 
     Attributes:
-        max_utterances_per_speaker: spread evenly over all utterances of a speaker.
+        max_utterances_per_speaker: at most this many, spread evenly over those of a speaker.
         min_speaker_s: speakers with less speech than this are left out.
-        level_rms: the level of each utterance and each noise, full scale being 1.
+        level_rms: the RMS level of each utterance and each noise, full scale being 1.
         max_pause_s: longer pauses are shortened to this.
         pause_db: pauses are quieter than this, relative to the loud parts of the utterance.
         num_rooms: simulated rooms.
@@ -35,24 +35,26 @@ class SpeechSettings:
 
 @dataclasses.dataclass(frozen=True)
 class MixtureSettings:
-    """How mixtures to train on are drawn; ranges are uniform, or log-uniform where it says so.
+    """Settings of drawing mixtures; ranges are uniform unless they are said to be log-uniform.
 
     Attributes:
-        speed: of playing, log-uniform; it changes pitch and tempo.
-        envelope_warp: the factor along frequency of a spectral envelope, log-uniform.
-        unwarped_share: of the sources, whose envelope is left alone.
+        speed: the range of playing speeds, log-uniform; they change pitch and tempo.
+        envelope_warp: the range of factors that stretch a spectral envelope along frequency,
+            log-uniform.
+        unwarped_share: the share of sources whose envelope is left alone.
         max_warp_nepers: the most that warping an envelope changes any of its values.
-        microphone_nepers: standard deviation of the first cosine of a microphone's log response.
-        gain_db: of each source.
-        two_corpora_share: of the mixtures, whose second speaker comes from a random corpus rather
-            than from that of the first speaker.
-        room_share: of the mixtures.
-        partly_heard_share: of the mixtures, in which the first, and the second, speaker is heard
-            for a part of the time only.
-        heard_part: how large that part is.
-        fade_s: at either end of it.
-        noise_share: of the mixtures.
-        snr_db: the level of the mixture above its noise.
+        microphone_nepers: the standard deviation of the first cosine of a microphone's log
+            response.
+        gain_db: the range of gains of a source.
+        two_corpora_share: the share of mixtures whose second speaker comes from a random corpus,
+            not from that of the first speaker.
+        room_share: the share of mixtures in a room.
+        partly_heard_share: the shares of mixtures in which the first and the second speaker are
+            heard for a part of the time only.
+        heard_part: the range of such parts, 1 being the whole time.
+        fade_s: the fades at both ends of such a part, in seconds.
+        noise_share: the share of mixtures with noise.
+        snr_db: the range of levels of a mixture relative to its noise.
     """
 
     speed: Range
@@ -72,19 +74,20 @@ class MixtureSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """How the network is trained, by AdamW; names are those of a configuration where it has them.
+    """Settings of training, by AdamW; keys of a `schemas.configuration` keep their names.
 
     Attributes:
         loss_type: `pit_snr` or `pit_si_sdr`, as `training.losses` defines them.
         batch_size: in mixtures.
         learning_rate: after the warm-up.
-        learning_rate_warmup_steps: in which the learning rate rises to `learning_rate`.
-        constant_learning_rate_share: of the time, before the learning rate falls by half a cosine.
-        final_learning_rate_share: of `learning_rate`, at the end.
+        learning_rate_warmup_steps: steps in which the learning rate rises to `learning_rate`.
+        constant_learning_rate_share: the share of the time before the learning rate falls, along
+            half a cosine.
+        final_learning_rate_share: the learning rate at the end, as a share of `learning_rate`.
         weight_decay: of AdamW.
-        gradient_clip_norm: the largest norm of a gradient.
+        gradient_clip_norm: the norm to which larger gradients are scaled down.
         weight_averaging: the share of itself that the running mean of the weights keeps in a step.
-        num_validation_mixtures: of speakers who are not trained on.
+        num_validation_mixtures: mixtures of speakers who are not trained on.
     """
 
     loss_type: Literal["pit_snr", "pit_si_sdr"]
@@ -101,12 +104,12 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All numbers of the training in PyTorch.
+    """The content of `settings.json`.
 
     Attributes:
-        speech: how speech, noise and rooms are packed.
-        mixtures: how mixtures to train on are drawn.
-        training: how the network is trained.
+        speech: of packing speech, noise and rooms.
+        mixtures: of drawing mixtures to train on.
+        training: of training the network.
     """
 
     speech: SpeechSettings
