@@ -1,1 +1,1 @@
-"""What `make demo` shows: a corpus out of nothing, and its dataset read back."""
+"""The parts of `make demo` that need no command: a spoken corpus, and reading the dataset back."""

@@ -1,4 +1,4 @@
-"""Reads a mixture dataset with TensorFlow Datasets, and nothing of this project.
+"""Reads a mixture dataset with TensorFlow Datasets, without any of this project.
 
 python -m demo.read_with_tfds FOLDER RECORDINGS
 """
@@ -15,11 +15,13 @@ NUM_RECORDINGS = 4
 
 
 def main(folder: str, recordings: str) -> None:
-    """Prints what is in a dataset, and whether its first mixture is the sum of its sources.
+    """Prints the contents of a dataset, and whether its first mixture is the sum of its sources.
+
+    Also writes a few mixtures of the split `test` as WAV files.
 
     Args:
         folder: the dataset.
-        recordings: a folder that gets a few mixtures of the split `test`, as WAV files.
+        recordings: the folder for the WAV files.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
     builder = tfds.builder_from_directory(folder)

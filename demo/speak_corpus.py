@@ -23,8 +23,8 @@ _SynthCallback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
 
-# The number of accents and that of timbres have no common factor, so that walking through both at
-# once meets each pair of them.
+# The numbers of accents and timbres have no common factor, so stepping through both at once yields
+# every pair.
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-029", "en-gb-x-gbclan", "en-us-nyc", "en-gb-x-rp")
 TIMBRES = (
     *("Alicia", "Reed", "anika", "norbert", "zac", "Marco", "Andrea", "gustave", "aunty", "Lee"),
@@ -60,7 +60,7 @@ SENTENCES = (
 
 
 class Voice(NamedTuple):
-    """How a speaker sounds; the pitch is in espeak's units of 0 to 100."""
+    """The voice of a speaker; the pitch is in espeak's units of 0 to 100."""
 
     accent: str
     timbre: str
@@ -69,15 +69,15 @@ class Voice(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The speaker's name, which is that of a folder."""
+        """The speaker's name, and that of the folder."""
         return f"{self.timbre.lower()}-{self.accent}"
 
 
 def choose_voices(num_voices: int) -> list[Voice]:
-    """The first voices of a walk through what espeak-ng has, all different.
+    """Returns voices of espeak-ng that are all different, the same ones every time.
 
     Raises:
-        ValueError: there are not that many.
+        ValueError: there are fewer voices.
     """
     if not 1 <= num_voices <= len(ACCENTS) * len(TIMBRES):
         raise ValueError(f"--num_voices is 1 to {len(ACCENTS) * len(TIMBRES)}, not {num_voices}")
@@ -86,13 +86,13 @@ def choose_voices(num_voices: int) -> list[Voice]:
 
 
 class Synthesizer:
-    """The espeak-ng library, of which there is one in a process.
+    """The espeak-ng library. A process can have only one.
 
-    It carries the phase of its flutter and noise from one text to the next: the same samples
-    come from the same texts in the same order, in a process that has spoken nothing before.
+    It carries the phase of flutter and noise from one text to the next, so a new process that
+    speaks the same texts in the same order gets the same samples.
 
     Attributes:
-        sample_rate: of what it speaks, in Hz.
+        sample_rate: the sample rate of the speech, in Hz.
     """
 
     def __init__(self) -> None:
@@ -102,15 +102,15 @@ class Synthesizer:
         )
         if self.sample_rate <= 0:
             raise RuntimeError("espeak-ng does not start: install espeakng-loader again")
-        # Breath is noise, and seeded with the time.
+        # Breath is noise, which is otherwise seeded with the time.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._spoken: list[NDArray[np.int16]] = []
-        # ctypes does not keep a callback alive that only the library knows.
+        # Keep a reference: ctypes does not know that the library still calls it.
         self._callback = _SynthCallback(self._keep)
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, voice: Voice, text: str) -> NDArray[np.int16]:
-        """Returns an utterance, `[samples]`."""
+        """Speaks an utterance, int16 [samples]."""
         self._spoken.clear()
         characters = text.encode()
         parameters = ((_RATE, voice.words_per_minute), (_VOLUME, 60), (_PITCH, voice.pitch))
@@ -130,7 +130,11 @@ class Synthesizer:
 
 
 def speak_corpus(folder: Path, *, num_voices: int, num_utterances: int) -> float:
-    """Writes 16-bit WAV files, of two sentences each, for each voice; returns their seconds."""
+    """Writes 16-bit WAV files of two sentences for each voice.
+
+    Returns:
+        The total duration in seconds.
+    """
     synthesizer = Synthesizer()
     num_samples = 0
     for index, voice in enumerate(choose_voices(num_voices)):
@@ -146,7 +150,7 @@ def speak_corpus(folder: Path, *, num_voices: int, num_utterances: int) -> float
 
 
 def main(argv: Sequence[str]) -> None:
-    """Follows a command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m demo.speak_corpus", description="Speaks a small corpus with espeak-ng."
     )

@@ -4,7 +4,7 @@
 #   IMAGE=europe-docker.pkg.dev/PROJECT/images/build_mixtures:1 \
 #     deploy/dataflow/build_template.sh build_mixtures gs://BUCKET/templates/build_mixtures.json
 #
-# and then, as often as one likes:
+# Then, to run the command, as often as you like:
 #
 #   gcloud dataflow flex-template run NAME --region=REGION \
 #     --template-file-gcs-location=gs://BUCKET/templates/build_mixtures.json \

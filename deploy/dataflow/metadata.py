@@ -11,11 +11,12 @@ from typing import Any
 
 
 def template_metadata(command: str, parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """What Dataflow is to know of a command: a `TemplateMetadata` of its API, version v1b3.
+    """Describes a command for Dataflow: a `TemplateMetadata` of its API, version v1b3.
 
     Args:
-        command: its module in `beam_jobs`.
-        parser: its options. Flags are left out: the launcher gives every parameter a value.
+        command: the name of its module in `beam_jobs`.
+        parser: has the command's options. Flags are left out, because the launcher gives every
+            parameter a value.
     """
     return {
         "name": command,

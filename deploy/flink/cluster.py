@@ -1,10 +1,10 @@
-"""A Flink cluster on this machine, all on loopback, and what a job needs to run on it.
+"""A Flink cluster on the loopback interface of this machine, and the options to run jobs on it.
 
 python -m deploy.flink.cluster start|stop [--folder .flink] [--rest_port 8081] ...
 
-A JobManager, and two TaskManagers with a pool of Python workers each. Two loopback addresses stand
-in for two machines: each TaskManager takes `localhost` for its own. A supervisor stands in for
-systemd or Kubernetes: what dies is started again.
+It has a JobManager, and two TaskManagers with a pool of Python workers each. Two loopback addresses
+act as two machines: each TaskManager resolves `localhost` to its own. A supervisor does the job of
+systemd or Kubernetes: it restarts whatever dies.
 """
 
 import argparse
@@ -35,7 +35,7 @@ TASK_MANAGERS = {"taskmanager-1": "127.0.0.1", "taskmanager-2": "127.0.0.2"}
 WORKER_POOLS = {"worker-pool-1": "127.0.0.1", "worker-pool-2": "127.0.0.2"}
 _SUPERVISOR = "supervisor"
 
-# Flink reaches into the classes of Java, which since Java 17 have to be opened for that.
+# Flink uses internals of these packages, which Java 17 closes by default.
 _OPENED = ("java.base/java.lang", "java.base/java.util")
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 240.0, 15.0
@@ -48,13 +48,13 @@ class ClusterError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster, whether it runs or not.
+    """A cluster, running or not.
 
     Attributes:
-        folder: its logs, its temporary files, and which of its processes is which.
-        rest_port: where jobs are submitted, and of Flink's web page.
-        rpc_port: where the TaskManagers find the JobManager.
-        worker_port: of the worker pools.
+        folder: holds its logs, its temporary files, and the ids of its processes.
+        rest_port: the port for submitting jobs and for Flink's web page.
+        rpc_port: the port at which the TaskManagers find the JobManager.
+        worker_port: the port of the worker pools.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ class Cluster:
         return f"http://localhost:{self.rest_port}"
 
     def job_options(self, parallelism: int = 4) -> list[str]:
-        """Beam's options for a job on this cluster."""
+        """Returns Beam's options for a job on this cluster."""
         return [
             "--runner=FlinkRunner",
             f"--flink_master=localhost:{self.rest_port}",
@@ -76,20 +76,20 @@ class Cluster:
             f"--parallelism={parallelism}",
             "--environment_type=EXTERNAL",
             f"--environment_config=localhost:{self.worker_port}",
-            # Beam otherwise starts new workers for each stage. It is less than the delay of a
-            # restart in config.yaml: so long a worker that died is kept, too.
+            # Without this, Beam starts new workers for each stage. Dead workers are kept for that
+            # time, too, so it is shorter than the delay of a restart in config.yaml.
             "--environment_cache_millis=2000",
         ]
 
     def pids(self) -> dict[str, int]:
-        """The process of each part that was started last, by the part's name."""
+        """Returns the id of the process that each part was last started as, by its name."""
         with contextlib.suppress(FileNotFoundError):
             pids: dict[str, int] = json.loads(self._pids_path.read_text("utf-8"))
             return pids
         return {}
 
     def is_ready(self) -> bool:
-        """Whether all TaskManagers have reported, and workers can be had."""
+        """Returns whether all TaskManagers have registered and all worker pools answer."""
         with contextlib.suppress(OSError, ValueError):
             with urllib.request.urlopen(f"{self.web_page}/overview", timeout=5) as answer:
                 overview = json.load(answer)
@@ -99,10 +99,10 @@ class Cluster:
         return False
 
     def start(self) -> None:
-        """Starts the cluster, and returns when it is ready; one that is ready is left as it is.
+        """Starts the cluster and waits until it is ready. Leaves one that is ready as it is.
 
         Raises:
-            ClusterError: it does not start.
+            ClusterError: the cluster can't be started.
         """
         if self._is_running():
             if self.is_ready():
@@ -140,7 +140,7 @@ class Cluster:
                     raise ClusterError(f"the cluster does not start: see the logs in {self.folder}")
                 time.sleep(_POLL_S)
         except BaseException:
-            # It may not have got as far as to say that it runs.
+            # It may have failed before it took the lock, and stop() would not find it.
             supervisor.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 supervisor.wait(_STOP_TIMEOUT_S)
@@ -148,11 +148,11 @@ class Cluster:
             raise
 
     def stop(self) -> None:
-        """Stops the cluster and everything that it started, if it runs."""
+        """Stops the cluster, if it is running, and everything that it started."""
         deadline_s = time.monotonic() + _STOP_TIMEOUT_S
         while self._is_running():
             if group := self.pids().get(_SUPERVISOR):
-                # All of its processes are in the supervisor's group, which outlives the supervisor.
+                # All processes are in the supervisor's group, which outlives the supervisor.
                 is_late = time.monotonic() > deadline_s
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL if is_late else signal.SIGTERM)
@@ -161,7 +161,7 @@ class Cluster:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def supervise(self) -> None:
-        """Runs the parts of the cluster, until it gets a SIGTERM."""
+        """Runs the parts of the cluster until this process gets a SIGTERM."""
         stopped = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopped.set())
         with self._lock_path.open("wb") as lock:
@@ -193,7 +193,7 @@ class Cluster:
                 cwd=REPOSITORY,
                 # The pool starts its workers as `python`.
                 env=os.environ | {"PATH": path},
-                # Who holds the lock shows that something of the cluster is alive.
+                # As long as any process holds the lock, the cluster is running.
                 pass_fds=[lock.fileno()],
             )
 
@@ -232,7 +232,7 @@ class Cluster:
             "-XX:MaxMetaspaceSize=256m",
             *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPENED),
             f"-Djava.io.tmpdir={temporary}",
-            # Where Flink's web page finds the log.
+            # Flink's web page shows this log.
             f"-Dlog.file={self._log_path(name)}",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
@@ -241,7 +241,7 @@ class Cluster:
         ]
 
     def _write_hosts(self, name: str, host: str) -> Path:
-        """Writes all the host names that a TaskManager knows."""
+        """Writes a hosts file for a TaskManager, with the only names that it resolves."""
         path = self._temporary / f"{name}.hosts"
         path.write_text(f"{host} localhost {socket.gethostname()}\n", "utf-8")
         return path
@@ -250,7 +250,7 @@ class Cluster:
         return [f"--{name}={value}" for name, value in dataclasses.asdict(self).items()]
 
     def _is_running(self) -> bool:
-        """Whether any process of the cluster is alive, the supervisor or another."""
+        """Returns whether any process of the cluster is alive, the supervisor or another."""
         try:
             lock = self._lock_path.open("rb")
         except FileNotFoundError:
@@ -317,7 +317,7 @@ def _find_java() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Follows a command line, and returns the exit status."""
+    """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.flink.cluster", description="A Flink cluster on this machine."
     )

@@ -1,8 +1,8 @@
-"""Breaks a Flink cluster while a job is at work on it, and prints what became of the job.
+"""Breaks a Flink cluster while a job runs on it, and prints how the job ended.
 
 python -m deploy.flink.inject_faults --corpus FOLDER --output FOLDER [any option of build_mixtures]
 
-A job that fails is started again, like its user would.
+If the job fails, it is started again, as its user would.
 """
 
 import argparse
@@ -30,14 +30,14 @@ Job = subprocess.Popen[bytes]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
-        attempts: how many times it was started until it was done.
-        seconds: from the first start to the end.
-        num_finished: shards that were finished when the fault struck.
+        attempts: how often it was started until it was done.
+        seconds: the time from the first start to the end.
+        num_finished: the number of shards that were finished when the fault struck.
         num_redone: how many of these were written again.
-        is_same: whether all shards have the bytes that they have without a cluster.
+        is_same: whether all shards have the same bytes as without a cluster.
     """
 
     attempts: int
@@ -48,25 +48,25 @@ class Outcome:
 
 
 def no_fault(cluster: Cluster, job: Job) -> None:
-    """For comparison."""
+    """Breaks nothing, for comparison."""
     del cluster, job
 
 
 def kill_task_manager(cluster: Cluster, job: Job) -> None:
-    """One of the two machines loses its TaskManager."""
+    """Kills the TaskManager of one of the two machines."""
     del job
     os.kill(cluster.pids()["taskmanager-1"], signal.SIGKILL)
 
 
 def kill_worker(cluster: Cluster, job: Job) -> None:
-    """A worker dies, as of a lack of memory."""
+    """Kills the workers of one machine, as when they run out of memory."""
     del job
     for pid in workers(cluster.pids()["worker-pool-1"]):
         os.kill(pid, signal.SIGKILL)
 
 
 def kill_worker_pool(cluster: Cluster, job: Job) -> None:
-    """A worker pool dies with all its workers, like a container."""
+    """Kills a worker pool with all its workers, as when a container is killed."""
     del job
     pool = cluster.pids()["worker-pool-1"]
     for pid in (pool, *workers(pool)):
@@ -74,25 +74,25 @@ def kill_worker_pool(cluster: Cluster, job: Job) -> None:
 
 
 def kill_node(cluster: Cluster, job: Job) -> None:
-    """A whole machine is lost, TaskManager and workers at once."""
+    """Kills everything on one machine, TaskManager and workers at once."""
     kill_worker_pool(cluster, job)
     kill_task_manager(cluster, job)
 
 
 def kill_job_manager(cluster: Cluster, job: Job) -> None:
-    """The JobManager dies and is started again; without high availability it forgets all jobs."""
+    """Kills the JobManager. It restarts, but without high availability it has lost all jobs."""
     del job
     os.kill(cluster.pids()[JOB_MANAGER], signal.SIGKILL)
 
 
 def kill_command(cluster: Cluster, job: Job) -> None:
-    """The command dies that started the job, and Beam's job server with it."""
+    """Kills the command that started the job, and Beam's job server with it."""
     del cluster
     os.killpg(job.pid, signal.SIGKILL)
 
 
 def slow_node(cluster: Cluster, job: Job) -> None:
-    """The processes of a machine run a fifth of the time until the job ends."""
+    """Lets the processes of one machine run only a fifth of the time, until the job ends."""
     pool = cluster.pids()["worker-pool-1"]
     while job.poll() is None:
         slowed = [cluster.pids()["taskmanager-1"], *workers(pool)]
@@ -103,7 +103,7 @@ def slow_node(cluster: Cluster, job: Job) -> None:
 
 
 def freeze_node(cluster: Cluster, job: Job) -> None:
-    """A machine stands still until Flink takes it for lost, and then goes on."""
+    """Freezes one machine until Flink considers it lost, and then lets it continue."""
     del job
     frozen = [cluster.pids()["taskmanager-1"], *workers(cluster.pids()["worker-pool-1"])]
     _signal_all(frozen, signal.SIGSTOP)
@@ -125,11 +125,11 @@ FAULTS: dict[str, Callable[[Cluster, Job], None]] = {
 
 
 def workers(pool: int) -> list[int]:
-    """The processes that a worker pool has started."""
+    """Returns the ids of the processes that a worker pool has started."""
     children = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name of the program is in brackets, and may have spaces in it.
+            # The name of the program is in parentheses and may contain spaces.
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[1]) == pool:
                 children.append(int(path.parent.name))
@@ -143,7 +143,7 @@ def _signal_all(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def finished_shards(folder: Path) -> dict[Path, int]:
-    """When each finished shard of an unfinished dataset was written, in nanoseconds."""
+    """Returns the time of writing, in ns, of each finished shard of an unfinished dataset."""
     finished = {}
     for path in folder.glob("progress/*-of-?????.json"):
         split, number = path.stem.split("-", 1)
@@ -153,7 +153,7 @@ def finished_shards(folder: Path) -> dict[Path, int]:
 
 
 def shard_digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each shard of a dataset, by its split and number."""
+    """Returns the SHA-256 of each shard of a dataset, by its split and number."""
     return {
         path.name.removeprefix(folder.name): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.glob("*.tfrecord-*-of-?????")
@@ -168,17 +168,17 @@ def run_with(
     folder: Path,
     expected: dict[str, str],
 ) -> Outcome:
-    """Runs a job, lets the fault strike once it has finished some shards, and sees it through.
+    """Runs a job to its end, with a fault once it has finished some shards.
 
     Args:
-        fault: what happens.
+        fault: breaks something.
         command: starts the job.
-        cluster: where it runs.
-        folder: its output.
-        expected: what `shard_digests` should be in the end.
+        cluster: runs the job.
+        folder: the job's output.
+        expected: the `shard_digests` of a job without a cluster.
 
     Raises:
-        ClusterError: the job is not done after several attempts, or one does not end.
+        ClusterError: the job fails several times, or does not end.
     """
     started_s = time.monotonic()
     finished: dict[Path, int] = {}
@@ -199,7 +199,7 @@ def run_with(
         except subprocess.TimeoutExpired:
             raise ClusterError(f"the job does not end: {folder.with_suffix('.log')}") from None
         finally:
-            # Whatever has happened, the job server must not outlive this.
+            # The job server must not outlive the attempt, however it ended.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(job.pid, signal.SIGKILL)
             job.wait()
@@ -217,7 +217,7 @@ def run_with(
 
 
 def describe(name: str, outcome: Outcome) -> str:
-    """A line of the table."""
+    """Formats a row of the table."""
     ended = "finished" if outcome.attempts == 1 else "failed; started again, finished"
     return (
         f"| {name} | {ended} | {outcome.seconds:.0f} | {outcome.num_finished} |"
@@ -226,7 +226,7 @@ def describe(name: str, outcome: Outcome) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the table; returns 0 if every job ended with the right bytes."""
+    """Prints the table, and returns 0 if every job ended with the right bytes."""
     parser = argparse.ArgumentParser(prog="python -m deploy.flink.inject_faults")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="a new folder")

@@ -1,7 +1,10 @@
-"""Beam's pool of Python workers, on one address of this machine: `worker_pool.py HOST:PORT`.
+"""Runs Beam's pool of Python workers on one address of this machine.
 
-Beam's own `worker_pool_main` listens on all addresses. Two TaskManagers can't share that one pool:
-each numbers its workers from one, and the pool would stop those of the other.
+python -m deploy.flink.worker_pool HOST:PORT
+
+Beam's own `worker_pool_main` listens on all addresses, so there could be only one on this machine.
+Two TaskManagers can't share a pool: each numbers its workers from one, and the pool would stop
+those of the other.
 """
 
 import sys
@@ -13,7 +16,7 @@ from apache_beam.utils import thread_pool_executor
 
 
 def main(address: str) -> None:
-    """Starts workers for whoever asks at an address, until the process ends."""
+    """Starts workers on request, until the process ends."""
     server = grpc.server(
         thread_pool_executor.shared_unbounded_instance(), options=(("grpc.so_reuseport", 0),)
     )

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Google Cloud: a Cloud Run job with the project's image, and a Cloud Scheduler job that starts it
-# every night at 02:15. An execution whose exit status is not 0 is marked as failed; it is not tried
-# again, because status 3 (some files were rejected) would come again, and the next night goes on
-# from the ledger anyway.
+# every night at 02:15. An execution whose exit status is not 0 is marked as failed and not repeated:
+# status 3 (some files were rejected) would come again, and the next night continues from the ledger
+# in any case.
 set -euo pipefail
 
 : "${PROJECT:?}" "${REGION:?}" "${IMAGE:?}" "${SERVICE_ACCOUNT:?}"

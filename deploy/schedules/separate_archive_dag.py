@@ -1,7 +1,7 @@
-"""Airflow: every night at 02:15, one run at a time.
+"""Separates an archive with Airflow, every night at 02:15, one run at a time.
 
-Exit status 3 (some files were rejected) skips the task, which is seen and stops nothing; exit
-status 1 fails it, and it is tried again: what is finished is in the ledger.
+Exit status 3 (some files were rejected) marks the task as skipped, which is visible and stops
+nothing. Exit status 1 fails it, and Airflow tries again: the ledger has what is finished.
 """
 
 import datetime
