@@ -1,4 +1,4 @@
-# Every target sets up what it needs; a second run finds it done.
+# Every target sets up what it needs, once.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -31,7 +31,7 @@ $(DEMO)/mixtures/COMPLETED: | .venv/synced
 	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/mixtures --sample_rate 8000 \
 	    --splits train=0.6,validation=0.2,test=0.2
 
-# A minute is enough to see how it goes, and not to separate well.
+# A minute is enough to show how training works, not to separate well.
 $(DEMO)/model/bundle.json: $(DEMO)/mixtures/COMPLETED
 	$(PYTHON) -m training.train --config demo/joint_tasnet_small.json --dataset $(DEMO)/mixtures \
 	    --model_dir $(DEMO)/tasnet --max_minutes 1
@@ -42,7 +42,7 @@ test: .venv/synced  ## Run all tests
 	@deploy/install_test_tools.sh
 	@$(PYTHON) -m pytest
 
-flink: $(DEMO)/model/bundle.json $(FLINK_JAR)  ## Start a Flink cluster here, and run the jobs on it
+flink: $(DEMO)/model/bundle.json $(FLINK_JAR)  ## Start a Flink cluster on this machine, and run the jobs on it
 	@$(PYTHON) -m deploy.flink.cluster start
 	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/flink/mixtures $(ON_FLINK)
 	$(PYTHON) -m beam_jobs.separate_archive --input '$(DEMO)/speech/*/00.wav' --model $(DEMO)/model \
@@ -64,18 +64,18 @@ bench: .venv/synced  ## Measure speed and memory
 	@deploy/install_test_tools.sh
 	@for script in $(filter-out bench/alignment.py,$(sort $(wildcard bench/*.py))); do echo "$$script"; $(PYTHON) -m "$$(echo "$${script%.py}" | tr / .)"; done
 
-verdict: .venv/synced  ## Train five kinds of model on DATASET, MINUTES each, and compare them
-	@test -n "$(DATASET)" || { echo "say make verdict DATASET=folder [MINUTES=20]" >&2; exit 1; }
+verdict: .venv/synced  ## Train five kinds of model on DATASET, for MINUTES each, and compare them
+	@test -n "$(DATASET)" || { echo "usage: make verdict DATASET=folder [MINUTES=20]" >&2; exit 1; }
 	$(PYTHON) -m training.verdict --dataset $(DATASET) --output docs/verdict --minutes $(or $(MINUTES),20)
 
 model: .venv/synced  ## Make the model that ships: CORPORA="folder folder", NOISE, ROOMS [START]
 	@test -n "$(CORPORA)" -a -n "$(NOISE)" -a -n "$(ROOMS)" || \
-	    { echo 'say make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300] [START=bundle]' >&2; exit 1; }
+	    { echo 'usage: make model CORPORA="folder folder" NOISE=folder ROOMS=folder [MINUTES=300] [START=bundle]' >&2; exit 1; }
 	$(PYTHON) -m experiments.default_model $(foreach folder,$(CORPORA),--corpus $(folder)) --noise $(NOISE) \
 	    --rooms $(ROOMS) --minutes $(or $(MINUTES),300) $(if $(START),--start_from $(START)) \
 	    --work build/model --output build/model/two_speakers_8k
 
-lock: .venv/synced  ## Choose the newest versions that fit together, for Python 3.10 and 3.11
+lock: .venv/synced  ## Update requirements.lock to the newest versions that fit together, for Python 3.10 and 3.11
 	$(UV) pip compile setup.py --all-extras --universal --python-version 3.10 --no-annotate --upgrade \
 	    -o requirements.lock
 
@@ -85,10 +85,10 @@ $(FLINK_JAR): deploy/flink/pom.xml
 	@mvn --quiet --batch-mode --file deploy/flink/pom.xml clean package
 	@touch $@
 
-clean:  ## Remove the virtual environment, and what the demo made
+clean:  ## Remove the virtual environment and the demo's output
 	rm -rf .venv $(DEMO)
 
-# A version manager's command may be on the PATH and fail when it is called, so each one is tried.
+# A version manager's python may be on the PATH and fail when it is called, so try each one.
 .venv/bin/python:
 	@for python in python3.11 python3.10 python3; do \
 	    $$python -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' \
@@ -97,9 +97,9 @@ clean:  ## Remove the virtual environment, and what the demo made
 	    "apt-get install python3 python3-venv)" >&2; exit 1; }; \
 	$$python -m venv .venv
 
-# Compiled at once: where Python may not keep what it compiles, every start would compile TensorFlow
-# again. pip takes minutes where uv takes one. Unlike pip, uv has to be told to trust the certificates that
-# the machine trusts, which behind a company's proxy are needed.
+# Bytecode is compiled now: if Python may not write it later, every start would compile TensorFlow again.
+# pip takes minutes where uv takes one. Unlike pip, uv has to be told to trust the machine's own
+# certificates, which are needed behind a company's proxy.
 .venv/synced: export UV_SYSTEM_CERTS := 1
 .venv/synced: requirements.lock setup.py | .venv/bin/python
 	@echo "installing the packages of requirements.lock into .venv"

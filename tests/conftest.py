@@ -15,7 +15,7 @@ from deploy.flink.cluster import Cluster
 if TYPE_CHECKING:
     from cloud_storage import CloudStorage
 
-# Generated cases share the machine with whole pipelines: a deadline would measure those.
+# No deadline: the cases share the machine with whole pipelines, and would be slow at random.
 settings.register_profile("suite", deadline=None, max_examples=50)
 settings.load_profile("suite")
 
@@ -34,7 +34,7 @@ CHROMIUM_FLAGS = (
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium that keeps its console."""
+    """A headless Chromium that records its console."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
         pytest.fail("no Chromium with its driver here: apt-get install chromium chromium-driver")
@@ -65,7 +65,7 @@ def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 @pytest.fixture
 def flink(flink_cluster: Cluster) -> Cluster:
-    """The cluster, which runs, whatever a test before did to it."""
+    """The cluster, running even if an earlier test broke it."""
     flink_cluster.start()
     return flink_cluster
 
@@ -78,13 +78,13 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """What mixtures of such short utterances are drawn from."""
+    """A recipe for mixtures of such short utterances."""
     return write_recipe(tmp_path / "recipe.json")
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator["CloudStorage"]:
-    """Google Cloud Storage for the whole run: clients keep their connections."""
+    """One Google Cloud Storage for all tests, because clients keep their connections."""
     # Google's client takes two seconds to import, and few tests need it.
     from cloud_storage import run_cloud_storage  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator["CloudStorage"
 def cloud_storage(
     network: "CloudStorage", monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["CloudStorage"]:
-    """A bucket, and a network without faults unless the test wants them."""
+    """A bucket, behind a network without faults unless the test sets them."""
     for name, value in network.environment.items():
         monkeypatch.setenv(name, value)
     network.forget()

@@ -10,7 +10,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-import remote
+import shelf_file_system
 import soundfile
 import soxr
 from tones import write_tones
@@ -305,7 +305,7 @@ def test_when_the_output_disk_is_full_the_job_fails_and_says_so(archive, bundle)
 
 
 def test_inputs_model_and_outputs_may_all_be_remote(archive, bundle, monkeypatch):
-    monkeypatch.setenv(remote.ROOT, str(archive))
+    monkeypatch.setenv(shelf_file_system.ROOT, str(archive))
     shutil.copytree(bundle, archive / "models/speech")
     command = [
         *("--input=shelf://calls/**.wav", "--model=shelf://models/speech", "--rttm"),
@@ -323,10 +323,10 @@ def test_inputs_model_and_outputs_may_all_be_remote(archive, bundle, monkeypatch
 
 @pytest.mark.parametrize(("num_failures", "status"), [(2, 0), (9, 3)])
 def test_reading_is_tried_again_a_few_times(archive, bundle, monkeypatch, num_failures, status):
-    monkeypatch.setenv(remote.ROOT, str(archive))
+    monkeypatch.setenv(shelf_file_system.ROOT, str(archive))
     monkeypatch.setattr(retries, "RETRY_AFTER_S", (0.01, 0.01))
     failures = [OSError("connection reset") for _ in range(num_failures)]
-    monkeypatch.setattr(remote.ShelfFileSystem, "failures", failures)
+    monkeypatch.setattr(shelf_file_system.ShelfFileSystem, "failures", failures)
     assert run(archive, bundle, "--input=shelf://calls/**.wav") == status
     assert {line["reason"] for line in rejected(archive)} <= {"connection reset"}
     assert not failures

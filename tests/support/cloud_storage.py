@@ -1,4 +1,4 @@
-"""Google Cloud Storage on this machine: an emulator process, and what the network may do to it."""
+"""An emulator of Google Cloud Storage, behind a network that can fail."""
 
 import contextlib
 import datetime
@@ -30,8 +30,8 @@ TOKEN = "ya29.the-token-of-the-tests"
 PAGE_OBJECTS = 10
 GOOGLE_HOSTS = ("www.googleapis.com", "storage.googleapis.com")
 
-# What the network does to a request. A reset after the answer is worse than one before: the request
-# was obeyed, and the client does not know.
+# The faults of the network. A reset after the answer is worse than one before it: the request was
+# carried out, and the client does not know.
 FAULTS = ("429", "503", "reset before", "reset after")
 
 
@@ -40,16 +40,16 @@ class CloudStorage:
 
     Attributes:
         root: the bucket's path.
-        address: of the network.
-        key: the service account's file.
-        certificate: of Google's addresses, as far as the tests are asked.
+        address: the address of the network.
+        key: the key file of the service account.
+        certificate: a certificate for Google's host names, which clients in tests trust.
         faults: whether requests of each kind meet each of `FAULTS`, once.
-        met: which kind of request met which fault.
-        refusals: the status that each request of a kind is answered with, by the kind.
-        requests: the kind of each request.
-        bytes_read: how much of objects' contents was asked for.
-        tokens: what the clients showed.
-        uploads: what was answered to the last chunk of an upload, by its URL.
+        met: pairs of a kind of request and a fault that it met.
+        refusals: the status for every request of a kind, by the kind.
+        requests: the kind of each request so far.
+        bytes_read: how many bytes of the objects were read.
+        tokens: the tokens that the clients presented.
+        uploads: the answer to the last chunk of each upload, by its URL.
     """
 
     root = f"gs://{BUCKET}"
@@ -63,7 +63,7 @@ class CloudStorage:
         self.forget()
 
     def forget(self) -> None:
-        """Begins anew, without faults; the objects stay."""
+        """Resets faults and records; keeps the objects."""
         self.faults = False
         self.met = set()
         self.refusals = {}
@@ -74,17 +74,17 @@ class CloudStorage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells Google's clients where the service is, and who they are."""
+        """The environment variables that point Google's clients here."""
         return {
             "STORAGE_EMULATOR_HOST": self.address,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.key),
             "GOOGLE_CLOUD_PROJECT": "tests",
-            # Beside their work they ask Google where the account may be used; here that ends.
+            # The clients also ask Google where the account may be used; that request ends here.
             "HTTPS_PROXY": self.address,
         }
 
     def put(self, folder: Path, prefix: str) -> str:
-        """Copies a folder into the bucket; returns where it is."""
+        """Copies a folder into the bucket, and returns its path there."""
         for path in folder.rglob("*"):
             if path.is_file():
                 name = f"{prefix}/{path.relative_to(folder).as_posix()}"
@@ -92,25 +92,25 @@ class CloudStorage:
         return f"{self.root}/{prefix}"
 
     def names(self, prefix: str) -> set[str]:
-        """The names of everything below a prefix, relative to it."""
+        """Returns the names of all objects below a prefix, relative to it."""
         blobs = self._bucket.list_blobs(prefix=f"{prefix}/")
         return {blob.name.removeprefix(f"{prefix}/") for blob in blobs}
 
     def get(self, prefix: str) -> dict[str, bytes]:
-        """Everything below a prefix, by its name relative to it."""
+        """Returns the contents of all objects below a prefix, by their names relative to it."""
         return {
             name: self._bucket.blob(f"{prefix}/{name}").download_as_bytes()
             for name in self.names(prefix)
         }
 
     def next_fault(self, kind: str) -> str | None:
-        """What happens to a request of a kind, which is counted."""
+        """Records a request of a kind, and returns the fault that it meets."""
         with self._lock:
             self.requests.append(kind)
             number = self.requests.count(kind)
         if kind in self.refusals:
             return self.refusals[kind]
-        # Every other one, or a request would meet all of them, and wait longer from time to time.
+        # Every other request is spared, or one would meet all faults, with ever longer waits.
         turn, is_spared = divmod(number - 1, 2)
         if not self.faults or is_spared or turn >= len(FAULTS):
             return None
@@ -120,7 +120,7 @@ class CloudStorage:
 
 @contextlib.contextmanager
 def run_cloud_storage(folder: Path):
-    """Starts the emulator, and the network between it and its clients."""
+    """Runs the emulator, and the network between it and its clients."""
     port = free_port()
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--quiet", "--in-memory"]
     emulator = subprocess.Popen([*command, f"--port={port}", f"--default-bucket={BUCKET}"])
@@ -151,7 +151,7 @@ def run_cloud_storage(folder: Path):
 
 
 def write_service_account(path: Path, *, token_uri: str) -> None:
-    """Writes the key file of a service account, such as Google Cloud's console makes one."""
+    """Writes the key file of a service account, like those of Google Cloud's console."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     account = {
         "type": "service_account",
@@ -166,7 +166,7 @@ def write_service_account(path: Path, *, token_uri: str) -> None:
 
 
 def write_certificate(path: Path) -> Path:
-    """Writes a certificate of Google's addresses that nobody but the tests trusts, with its key."""
+    """Writes a certificate for Google's host names, which only the tests trust, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -192,10 +192,10 @@ def _pem(key: Any) -> bytes:
 
 
 class _Network(http.server.BaseHTTPRequestHandler):
-    """Passes requests on to the emulator, or not."""
+    """Passes requests on to the emulator, unless they meet a fault."""
 
     protocol_version = "HTTP/1.1"
-    # Headers and content together: in two packets, the second one waits for the other's receipt.
+    # Send headers and content together: a second packet would wait until the first is acknowledged.
     wbufsize = -1
 
     def _pass_on(self) -> None:
@@ -213,7 +213,7 @@ class _Network(http.server.BaseHTTPRequestHandler):
         if fault not in (None, "reset after"):
             return self._answer(int(fault), {}, b'{"error": {"message": "not now"}}')
         if self.path in cloud_storage.uploads:
-            # The end of an upload that has ended; the emulator knows nothing of it any more.
+            # A repeated end of an upload, which the emulator no longer knows.
             return self._answer(200, {}, cloud_storage.uploads[self.path])
         connection = http.client.HTTPConnection("localhost", self.server.emulator_port)
         connection.request(self.command, self.path, body, dict(self.headers))
@@ -226,7 +226,7 @@ class _Network(http.server.BaseHTTPRequestHandler):
         if kind == "read":
             cloud_storage.bytes_read += len(content)
         else:
-            # Objects tell where they are read from, and must not lead past the network.
+            # Objects contain their own addresses, which must not bypass the network.
             content = content.replace(*self.server.addresses)
         if kind == "list":
             content = _page(content, self.path)
@@ -238,7 +238,7 @@ class _Network(http.server.BaseHTTPRequestHandler):
         return self._answer(response.status, headers, content)
 
     def do_CONNECT(self) -> None:
-        """Is Google's own address to a client that knows no other, as TensorFlow's does not."""
+        """Answers at Google's own host names, the only ones that TensorFlow's client knows."""
         if self.path.partition(":")[0] not in GOOGLE_HOSTS:
             return self._answer(403, {}, b"")
         self.send_response(200)
@@ -256,7 +256,7 @@ class _Network(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _reset(self) -> None:
-        # Closing without having lingered sends a reset, as a broken network does.
+        # Closing without lingering sends a reset, like a broken network.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
@@ -267,7 +267,7 @@ class _Network(http.server.BaseHTTPRequestHandler):
 
 
 def _kind(method: str, path: str) -> str:
-    """What a request asks for: `list`, `read`, `look up`, `upload`, `batch`."""
+    """Returns the kind of a request: `list`, `read`, `look up`, `upload`, `batch`."""
     url = urllib.parse.urlsplit(path)
     if url.path.startswith("/batch"):
         return "batch"
@@ -279,7 +279,7 @@ def _kind(method: str, path: str) -> str:
 
 
 def _page(content: bytes, path: str) -> bytes:
-    """One page of a listing, of which the emulator makes a single one."""
+    """Cuts one page out of a listing, which the emulator returns as a whole."""
     listing = json.loads(content)
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
     start = int(query.get("pageToken", ["0"])[0])

@@ -1,4 +1,4 @@
-"""Small corpora, and the datasets that are built from them."""
+"""Small corpora, and running the command that builds datasets from them."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from schemas.tfrecord import decode_example, read_records
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE_RATE = 8000
 
-# Utterances of a second can't start seconds after one another.
+# Utterances of a second need smaller offsets than those of the presets.
 RECIPE = {
     "version": 1,
     "description": "Two speakers, one a little after the other.",
@@ -34,14 +34,14 @@ RECIPE = {
 
 
 def voice(pitch_hz, duration_s, sample_rate=SAMPLE_RATE, level=0.1):
-    """Harmonics of a pitch, never silent, as float32 `[samples]`."""
+    """Returns the harmonics of a pitch, never silent, float32 [samples]."""
     time_s = np.arange(round(duration_s * sample_rate)) / sample_rate
     wave = sum(np.sin(2 * np.pi * pitch_hz * k * time_s + k) / k for k in range(1, 6))
     return (level * wave).astype(np.float32)
 
 
 def write_corpus(folder, *, num_speakers=8, num_utterances=3, suffix=".flac"):
-    """A folder for each speaker, with utterances that all differ; returns the folder."""
+    """Writes a folder for each speaker, with utterances that all differ."""
     for speaker in range(num_speakers):
         (folder / f"speaker{speaker}").mkdir(parents=True)
         for number in range(num_utterances):
@@ -52,19 +52,19 @@ def write_corpus(folder, *, num_speakers=8, num_utterances=3, suffix=".flac"):
 
 
 def write_recipe(path, **changes):
-    """A recipe configuration, as a file."""
+    """Writes a recipe configuration, with changes to `RECIPE`."""
     path.write_text(json.dumps(RECIPE | changes), "utf-8")
     return path
 
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What is left of a job that has ended.
+    """The outcome of a job.
 
     Attributes:
         status: its exit status.
-        printed: what it printed, and what it complained of.
-        complaints: the latter alone.
+        printed: its standard output.
+        complaints: its standard error.
         folder: its output.
     """
 
@@ -83,7 +83,7 @@ class Built:
 
     @property
     def rejected(self):
-        """The reason for each file, by its path."""
+        """The reason for each rejected file, by its path."""
         lines = (self.folder / "rejected.jsonl").read_text("utf-8").split("\n")
         return {line["path"]: line["reason"] for line in map(json.loads, filter(None, lines))}
 
@@ -96,7 +96,7 @@ class Built:
         return sum(split["num_mixtures"] for split in self.quality["splits"].values())
 
     def recipes(self, split="*"):
-        """The recipes of a split, in order."""
+        """Returns the recipes of a split, in order."""
         return [
             parse_recipe(line, str(path))
             for path in sorted((self.folder / "recipes").glob(f"{split}-*.jsonl"))
@@ -104,7 +104,7 @@ class Built:
         ]
 
     def examples(self, split="*"):
-        """The features of each mixture of a split, in order."""
+        """Returns the features of each mixture of a split, in order."""
         examples = []
         for path in sorted(self.folder.glob(f"*-{split}.tfrecord-*")):
             with path.open("rb") as file:
@@ -121,7 +121,7 @@ def build(*arguments, corpus, output):
 
 
 def build_elsewhere(*arguments, corpus, output, **popen):
-    """Runs the job as its user does: by its command."""
+    """Runs the job in a process of its own, as a user does."""
     argv = command_line(*arguments, corpus=corpus, output=output)
     with start(*argv, **popen) as process:
         out, err = process.communicate()
@@ -139,7 +139,7 @@ def start(*argv, **popen):
 
 
 def kill_when(process, ready):
-    """Kills a job with all its processes at the moment when something is there."""
+    """Kills a job with all its processes as soon as `ready` returns true."""
     while not ready() and process.poll() is None:
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
@@ -147,12 +147,12 @@ def kill_when(process, ready):
 
 
 def command_line(*arguments, corpus, output):
-    """The arguments of a job."""
+    """Returns the arguments of a job."""
     return [f"--corpus={corpus}", f"--output={output}", *map(str, arguments)]
 
 
 def shard_digests(folder):
-    """What each shard's bytes come to, by the end of its name."""
+    """Returns the SHA-256 of each shard, by the end of its name."""
     return {
         path.name[path.name.index(".tfrecord-") - 5 :]: hashlib.sha256(
             path.read_bytes()
@@ -162,7 +162,7 @@ def shard_digests(folder):
 
 
 def leftovers(folder):
-    """The files of a dataset's folder that only a job at work needs."""
+    """Returns the files in a dataset's folder that only a running job needs."""
     return [
         path
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Stems as people have them: recordings of instruments, and the mixtures that they belong to."""
+"""Songs as folders of stems with their mixtures, and Spleeter's CSVs of them."""
 
 import csv
 
@@ -9,13 +9,13 @@ RATE = 8000
 
 
 def noise(seed, *, num_frames=RATE, channels=2, level=3000):
-    """Noise as int16 [frames, channels], the same for the same seed."""
+    """Returns noise, int16 [frames, channels], the same for the same seed."""
     samples = np.random.default_rng(seed).normal(0, level, (num_frames, channels))
     return np.rint(samples).astype(np.int16)
 
 
 def write_song(folder, tracks, *, rate=RATE):
-    """Writes each track as a WAV file; its mixture is their sum, unless `mix` is among them."""
+    """Writes tracks as WAV files, with their sum as the mixture unless `mix` is among them."""
     folder.mkdir(parents=True, exist_ok=True)
     tracks = {"mix": sum(tracks.values())} | tracks
     for name, samples in tracks.items():
@@ -24,7 +24,7 @@ def write_song(folder, tracks, *, rate=RATE):
 
 
 def write_csv(path, songs, *, instruments=("vocals", "drums"), duration=1.0):
-    """Writes Spleeter's CSV of some songs, which are folders beside it."""
+    """Writes Spleeter's CSV of songs, whose folders are beside it."""
     names = ("mix", *instruments)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

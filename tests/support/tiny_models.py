@@ -1,4 +1,4 @@
-"""Tiny models, made here: what they do to a signal is known exactly, and none needs training."""
+"""Tiny models that need no training, and whose effect on a signal is known exactly."""
 
 import importlib.resources
 import json
@@ -41,7 +41,7 @@ def save_bundle(folder, function, *, aligned, num_channels=1):
 
 
 def low_band(tf, waveform, num_taps=65):
-    """A low-pass filter at a quarter of the sample rate's half, without a delay."""
+    """Filters out everything above an eighth of the sample rate, without a delay."""
     time = np.arange(num_taps) - num_taps // 2
     taps = np.sinc(time / 4) / 4 * np.hamming(num_taps)
     kernel = tf.constant(taps[:, None, None], tf.float32)
@@ -57,7 +57,7 @@ def split_bands(tf, waveform):
 
 
 def split_bands_in_any_order(tf, waveform):
-    """Swaps the two for one window in two, as the window's own samples have it."""
+    """Swaps the two bands of every other window or so, depending on the window's samples."""
     bands = split_bands(tf, waveform)
     digest = tf.reduce_sum(tf.cast(tf.abs(waveform) * 32768, tf.int64), axis=[1, 2])
     swap = tf.equal(digest % 2, 1)[:, None, None, None]
@@ -65,9 +65,9 @@ def split_bands_in_any_order(tf, waveform):
 
 
 def save_spleeter_model(folder, stock_name, **changes):
-    """Saves random weights for a stock configuration, smaller where `changes` say so.
+    """Saves random weights for a stock configuration with changes, such as a smaller network.
 
-    Returns the configuration's path, and what Spleeter makes of a whole signal.
+    Returns the configuration's path, and a function that separates a whole signal with Spleeter.
     """
     tf = import_tensorflow()
     from spleeter.model import EstimatorSpecBuilder, InputProviderFactory  # noqa: PLC0415
@@ -77,13 +77,13 @@ def save_spleeter_model(folder, stock_name, **changes):
     folder.mkdir(parents=True, exist_ok=True)
     with tf.Graph().as_default():
         tf.compat.v1.set_random_seed(0)
-        # Spleeter's estimator looks for it in every checkpoint.
+        # Spleeter's estimator expects it in every checkpoint.
         tf.compat.v1.train.create_global_step()
         provider = InputProviderFactory.get(configuration)
         features = provider.get_input_dict_placeholders()
         outputs = EstimatorSpecBuilder(features, configuration).outputs
         sources = tf.stack([outputs[name] for name in configuration["instrument_list"]])
-        # As they begin, they would leave each layer's input as it is.
+        # With their initial values, batch normalisation would do nothing.
         shifts = [
             tf.compat.v1.assign(variable, tf.random.uniform(variable.shape, 0.2, 1, seed=index))
             for index, variable in enumerate(tf.compat.v1.global_variables())

@@ -5,7 +5,7 @@ import soundfile
 
 
 def write_tones(path, duration_s=2.5, sample_rate=8000, num_channels=1, **kwargs):
-    """A low tone and a high one; each channel has frequencies of its own."""
+    """Writes a low tone and a high one; each channel has its own frequencies."""
     time = np.arange(round(duration_s * sample_rate)) / sample_rate
     channels = [
         0.3 * np.sin(2 * np.pi * (200 + 50 * channel) * time)

@@ -1,7 +1,7 @@
-"""A file system that is not this machine's as far as the project can see: `shelf://` is a folder.
+"""A remote file system for tests: `shelf://` is a folder of this machine.
 
-Like an object store it has no folders, its files can't be sought in while they are written, and a
-path of it means nothing to anyone but Beam.
+Like an object store, it has no folders, its files can't be sought while they are written, and only
+Beam understands its paths.
 """
 
 import io
@@ -16,7 +16,7 @@ _PREFIX = "shelf://"
 
 
 class ShelfFileSystem(FileSystem):
-    """The file system; what `failures` holds is raised by the next files that are opened."""
+    """The file system. Opening a file raises the last of `failures`, as long as there are any."""
 
     failures: ClassVar[list[Exception]] = []
 
