@@ -10,57 +10,53 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_jobs.dataset.folder import is_complete
+from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import UsageError, parse_options
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
-from beam_jobs.separation.archive_scores import References
 from beam_jobs.separation.output_names import fill_template
+from beam_jobs.separation.references import References
+from beam_jobs.separation.rejected_transforms import WriteRejected
 from beam_jobs.separation.score_transforms import (
+    ReadLedger,
     ScoreAgainstDataset,
     ScoreAgainstFiles,
-    ScoreArchive,
+    Scoring,
+    WriteReports,
 )
 from beam_jobs.storage import files
-from schemas.dataset import DATASET, parse_dataset
 from schemas.ledger import LEDGER, REJECTED
 from scoring.diarisation import require_pyannote
 from scoring.report import PAGE, TEXT
 
-_NUM_PLAYERS = 12
-
 
 def run(argv: Sequence[str]) -> int:
-    """Follows a command line and returns the exit status.
+    """Runs the job and returns its exit status.
+
+    Args:
+        argv: the command line.
 
     Raises:
-        UserError: it can't be followed; the message says what to change.
+        UserError: it can't be done as asked; the message says what to change.
         OSError: the archive or the dataset can't be read.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     archive, output = files.absolute(arguments.separated), files.absolute(arguments.output)
-    against = _choose_scorer(arguments, archive, output)
-    paths = _list_ledger(archive)
+    scoring = _choose_scoring(arguments, output)
+    relative_paths = _list_ledger(archive)
     for name in (TEXT, PAGE):
-        # A report of an earlier run would pass for this one's.
+        # The report of an earlier run must not pass for this one's.
         files.remove(output, name)
     pipeline = make_pipeline(beam_options)
-    not_separated = [
-        Rejected(one.path, f"not separated: {one.reason}")
-        for one in read_rejected(files.join(archive, REJECTED))
-    ]
+    recordings, unreadable = pipeline | "ReadLedger" >> ReadLedger(archive, relative_paths)
+    scores, unscored = recordings | "Score" >> scoring
+    _ = scores | "WriteReports" >> WriteReports(output)
+    not_separated = pipeline | "NotSeparated" >> beam.Create(_list_not_separated(archive))
     _ = (
-        pipeline
-        | "Recordings"
-        >> beam.Create(
-            [
-                (path, f"{number:02d}" if number < _NUM_PLAYERS else "")
-                for number, path in enumerate(paths)
-            ]
-        )
-        | "ScoreArchive"
-        >> ScoreArchive(archive=archive, against=against, output=output, rejected=not_separated)
+        (not_separated, unreadable, unscored)
+        | "AllRejected" >> beam.Flatten()
+        | "WriteRejected" >> WriteRejected(output)
     )
     if not run_pipeline(pipeline, beam_options):
         return DONE
@@ -77,12 +73,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Follows a command line; whatever happens, the last line says how it ended."""
+    """Runs the command and returns its exit status; the last line printed says how it ended."""
     return run_command(argv, run, name="score_separation", resumes=False)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this job."""
+    """Returns the parser of this job's own options."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_jobs.score_separation",
         description="Scores a separated archive against references or a mixture dataset.",
@@ -114,9 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _choose_scorer(
-    arguments: argparse.Namespace, archive: str, output: str
-) -> ScoreAgainstFiles | ScoreAgainstDataset:
+def _choose_scoring(arguments: argparse.Namespace, output: str) -> Scoring:
     references = References(
         arguments.references and files.absolute(arguments.references),
         arguments.reference_rttm and files.absolute(arguments.reference_rttm),
@@ -125,32 +119,28 @@ def _choose_scorer(
         raise UsageError("say --dataset, or --references or --reference_rttm or both")
     if arguments.rttm or references.rttm:
         require_pyannote()
-    if arguments.dataset is None:
-        if arguments.rttm:
-            raise UsageError("--rttm is for --dataset: say --reference_rttm")
-        if "{" in references.audio:
-            first, second = (
-                fill_template(references.audio, "a/b.wav", number=number) for number in "12"
-            )
-            if first == second:
-                raise UsageError(f"--references={references.audio} lacks {{number}}, of the source")
-        fill_template(references.rttm, "a/b.wav")
-        return ScoreAgainstFiles(references, archive=archive, output=output)
-    folder = files.absolute(arguments.dataset)
-    if not is_complete(folder):
-        raise UsageError(f"{folder}: not a dataset, or one whose job has not finished")
-    path = files.join(folder, DATASET)
-    return ScoreAgainstDataset(
-        folder,
-        parse_dataset(files.read_text(path), path),
-        rttm=arguments.rttm,
-        archive=archive,
-        output=output,
-    )
+    if arguments.dataset is not None:
+        folder = files.absolute(arguments.dataset)
+        return ScoreAgainstDataset(folder, open_dataset(folder), rttm=arguments.rttm, output=output)
+    if arguments.rttm:
+        raise UsageError("--rttm is for --dataset: say --reference_rttm")
+    _check_templates(references)
+    return ScoreAgainstFiles(references, output=output)
+
+
+def _check_templates(references: References) -> None:
+    """Fails on a mistyped template here rather than in a worker."""
+    fill_template(references.rttm, "a/b.wav")
+    if "{" in references.audio:
+        first, second = (
+            fill_template(references.audio, "a/b.wav", number=number) for number in "12"
+        )
+        if first == second:
+            raise UsageError(f"--references={references.audio} lacks {{number}}, of the source")
 
 
 def _list_ledger(archive: str) -> list[str]:
-    """The place of each recording in the archive's tree."""
+    """Returns the place in the tree of each recording that the ledger lists."""
     prefix = files.join(archive, LEDGER, "")
     paths = files.list_paths(archive, f"{LEDGER}/**")
     places = [
@@ -159,6 +149,14 @@ def _list_ledger(archive: str) -> list[str]:
     if not places:
         raise UsageError(f"{archive}: no ledger in it: give separate_archive's --output")
     return places
+
+
+def _list_not_separated(archive: str) -> list[Rejected]:
+    """Returns the recordings that the archive job rejected, as rejected by this one too."""
+    return [
+        Rejected(one.path, f"not separated: {one.reason}")
+        for one in read_rejected(files.join(archive, REJECTED))
+    ]
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How well speakers were separated: measures, bounds, and the report; without TensorFlow."""
+"""Measures of how well speakers were separated, with bounds and reports; needs no TensorFlow."""

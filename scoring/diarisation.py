@@ -1,8 +1,8 @@
-"""How well it was told who speaks when: the diarisation error rate, by pyannote.metrics.
+"""The diarisation error rate of turns, computed by pyannote.metrics.
 
-As in NIST's Rich Transcription evaluations, a quarter of a second on each side of where a turn of
-the reference begins or ends is not scored. Overlapped speech is: each speaker who is not named
-counts as missed.
+As in NIST's Rich Transcription evaluations, a quarter of a second on either side of the beginning
+and the end of each reference turn is not scored. Overlapped speech is scored: each speaker that
+the hypothesis leaves out counts as missed.
 """
 
 import dataclasses
@@ -14,23 +14,23 @@ from schemas.errors import UserError
 COLLAR_S = 0.25
 
 Turns = Sequence[tuple[str, float, float]]
-"""Who speaks, from when, and until when, in seconds."""
+"""Each a speaker, and the start and the end of a turn in seconds."""
 
 
 class PyannoteMissingError(UserError):
-    """The package that measures is not installed."""
+    """pyannote.metrics is not installed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DiarisationErrors:
-    """What was told wrongly of a recording, or of several; all in seconds of one speaker's speech.
+    """The errors in the turns of a recording, or of several, in seconds of one speaker's speech.
 
     Attributes:
-        mixture: the recording's name; empty of several.
-        speech_s: all speech of the reference that is scored.
-        missed_s: speech that nobody was named for.
-        false_alarm_s: speech that was named where there is none.
-        confusion_s: speech of one speaker that was given to another.
+        mixture: the recording's name; empty for several.
+        speech_s: reference speech that is scored.
+        missed_s: reference speech without a speaker in the hypothesis.
+        false_alarm_s: speech in the hypothesis that the reference does not have.
+        confusion_s: speech that the hypothesis gives to another speaker.
     """
 
     mixture: str
@@ -41,7 +41,7 @@ class DiarisationErrors:
 
     @property
     def rate(self) -> float:
-        """The diarisation error rate; 0 where there was nothing to tell."""
+        """The diarisation error rate; without reference speech, 1 if there are errors, else 0."""
         wrong_s = self.missed_s + self.false_alarm_s + self.confusion_s
         return wrong_s / self.speech_s if self.speech_s else float(wrong_s > 0)
 
@@ -56,10 +56,10 @@ class DiarisationErrors:
 
 
 def require_pyannote() -> None:
-    """Makes sure that diarisation can be scored.
+    """Checks that pyannote.metrics is installed.
 
     Raises:
-        PyannoteMissingError: it can't.
+        PyannoteMissingError: it is not; the message says how to install it.
     """
     if not can_score():
         raise PyannoteMissingError(
@@ -69,7 +69,7 @@ def require_pyannote() -> None:
 
 
 def can_score() -> bool:
-    """Whether pyannote.metrics is installed."""
+    """Returns whether pyannote.metrics is installed."""
     return importlib.util.find_spec("pyannote") is not None and (
         importlib.util.find_spec("pyannote.metrics") is not None
     )
@@ -78,15 +78,15 @@ def can_score() -> bool:
 def find_errors(
     mixture: str, *, reference: Turns, hypothesis: Turns, duration_s: float
 ) -> DiarisationErrors:
-    """Compares two time lines of a recording, with the names in their best permutation.
+    """Compares the turns of a recording with true ones, under the best mapping of the speakers.
 
     Args:
         mixture: the recording's name.
-        reference: what is true.
-        hypothesis: what was told.
-        duration_s: of the recording; all of it is scored.
+        reference: the true turns.
+        hypothesis: the turns to score.
+        duration_s: the length of the recording, all of which is scored.
     """
-    # An extra, and slow to import.
+    # An optional dependency that is slow to import.
     from pyannote.core import Annotation, Segment, Timeline  # noqa: PLC0415
     from pyannote.metrics.diarization import DiarizationErrorRate  # noqa: PLC0415
 
@@ -94,10 +94,10 @@ def find_errors(
         annotation = Annotation()
         for number, (speaker, start_s, stop_s) in enumerate(turns):
             annotation[Segment(start_s, stop_s), number] = speaker
-        # Two turns of one speaker that overlap or touch are one.
+        # Merges turns of one speaker that overlap or touch.
         return annotation.support()
 
-    # Its collar is the width of both sides together.
+    # pyannote gives the collar as the width of both sides together.
     metric = DiarizationErrorRate(collar=2 * COLLAR_S, skip_overlap=False)
     components = metric.compute_components(
         annotate(reference), annotate(hypothesis), uem=Timeline([Segment(0, duration_s)])
@@ -112,6 +112,6 @@ def find_errors(
 
 
 def add_up(errors: Iterable[DiarisationErrors]) -> DiarisationErrors:
-    """The errors of several recordings together."""
+    """Adds up the errors of several recordings."""
     columns = zip(*(dataclasses.astuple(one)[1:] for one in errors), strict=True)
     return DiarisationErrors("", *(float(sum(column)) for column in columns))

@@ -1,4 +1,4 @@
-"""How well a mixture is separated: measures, their best permutation, and bounds to read them by.
+"""Measures of how well a mixture is separated, and the ideal ratio mask as an upper bound.
 
 PESQ, STOI and BSS Eval are measured where the packages `pesq`, `pystoi` and `fast_bss_eval` are
 installed.
@@ -7,7 +7,6 @@ installed.
 import collections
 import dataclasses
 import importlib
-import itertools
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
@@ -16,12 +15,13 @@ import numpy.typing as npt
 import scipy.signal
 
 from schemas.pcm import Samples
+from scoring.permutations import Scores, best_permutation
 
-Pairwise = npt.NDArray[np.float64]
+Levels = npt.NDArray[np.float64]
 
 _EPSILON = 1e-10
 _PESQ_MODES = {8000: "nb", 16000: "wb"}
-# What pystoi returns of less than 0.4 s of speech, with a warning.
+# pystoi returns this, with a warning, for less than 0.4 s of speech.
 _TOO_LITTLE_SPEECH = 1e-5
 
 
@@ -30,9 +30,9 @@ class Block:
     """A stretch of a mixture, or all of it.
 
     Attributes:
-        estimates: what was separated, [sources, samples].
-        sources: what should have been, [sources, samples].
-        mixture: [samples].
+        estimates: the outputs of a model, float32 [sources, samples].
+        sources: the true sources, float32 [sources, samples].
+        mixture: float32 [samples].
     """
 
     estimates: Samples
@@ -40,12 +40,12 @@ class Block:
     mixture: Samples
 
     def alone(self) -> "tuple[Block]":
-        """The blocks of a mixture that this is all of, for `measure`."""
+        """Returns this as the only block of its mixture; the method itself is a `Blocks`."""
         return (self,)
 
 
 Blocks = Callable[[], Iterable[Block]]
-"""Gives the blocks of a mixture, from the first on, however often it is called."""
+"""Returns the blocks of a mixture from its beginning, each time it is called."""
 
 
 def _optional(name: str) -> ModuleType | None:
@@ -58,8 +58,8 @@ def _optional(name: str) -> ModuleType | None:
 _BSS_EVAL, _PESQ, _STOI = _optional("fast_bss_eval"), _optional("pesq"), _optional("pystoi")
 
 
-def si_sdr_db(estimates: Samples, sources: Samples) -> Pairwise:
-    """The scale-invariant signal-to-distortion ratio of each estimate for each source.
+def si_sdr_db(estimates: Samples, sources: Samples) -> Scores:
+    """Returns the scale-invariant signal-to-distortion ratio of each estimate for each source.
 
     Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
 
@@ -68,46 +68,33 @@ def si_sdr_db(estimates: Samples, sources: Samples) -> Pairwise:
         sources: [sources, samples].
 
     Returns:
-        [estimates, sources], in dB.
+        float64 [estimates, sources], in dB.
     """
     products = _Products()
     products.add(estimates, sources)
     return products.si_sdr_db()
 
 
-def best_permutation(pairwise_db: Pairwise) -> tuple[int, ...]:
-    """The estimate of each source, such that the mean is highest.
-
-    Args:
-        pairwise_db: [estimates, sources].
-    """
-    num_sources = pairwise_db.shape[1]
-    return max(
-        itertools.permutations(range(num_sources)),
-        key=lambda order: float(pairwise_db[order, range(num_sources)].sum()),
-    )
-
-
 def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[int, ...]]:
-    """All measures of one mixture, each the mean over its sources.
+    """Takes all measures of one mixture, each as the mean over its sources.
 
-    SI-SDR, and with it the permutation, is that of the whole mixture, in however many blocks it
-    comes. The other measures are the mean of those of its blocks.
+    SI-SDR, and the permutation that follows from it, are computed over the whole mixture, however
+    many blocks it is read in. The other measures are averaged over the blocks.
 
     Args:
-        blocks: of the mixture.
+        blocks: of the mixture; read twice.
         sample_rate: in Hz.
 
     Returns:
-        The measures by name, without those that nothing could be measured by, and the estimate of
-        each source.
+        The measures by name, without those that could not be taken, and the estimate of each
+        source.
     """
     separated, unprocessed = _Products(), _Products()
     for block in blocks():
         separated.add(block.estimates, block.sources)
         unprocessed.add(block.mixture[np.newaxis], block.sources)
     pairwise_db = separated.si_sdr_db()
-    order = best_permutation(pairwise_db)
+    order, _ = best_permutation(pairwise_db)
     mean_db = float(np.mean(pairwise_db[order, range(len(order))]))
     unprocessed_db = float(np.mean(unprocessed.si_sdr_db()))
     measures = {"si_sdr_db": mean_db, "si_sdri_db": mean_db - unprocessed_db}
@@ -119,15 +106,17 @@ def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[i
 
 
 def ideal_ratio_mask(sources: Samples, mixture: Samples, sample_rate: int) -> Samples:
-    """What masks on magnitudes could do at best, more or less: they are made from the sources.
+    """Separates a mixture with masks that are made from the true sources.
+
+    That is about the best that a mask on the magnitudes of an STFT can do.
 
     Args:
-        sources: [sources, samples].
-        mixture: [samples].
+        sources: float32 [sources, samples].
+        mixture: float32 [samples].
         sample_rate: in Hz.
 
     Returns:
-        The separated sources, [sources, samples].
+        The separated sources, float32 [sources, samples].
     """
     length = 2 ** round(np.log2(0.064 * sample_rate))
     framing = {"nperseg": length, "noverlap": length - length // 4}
@@ -138,28 +127,30 @@ def ideal_ratio_mask(sources: Samples, mixture: Samples, sample_rate: int) -> Sa
     return separated[:, : len(mixture)].astype(np.float32)
 
 
-def level_difference_db(blocks: Iterable[Samples]) -> float:
-    """The level of the loudest source over that of the quietest, by the RMS of where they sound.
+def source_levels_db(blocks: Iterable[Samples]) -> Levels:
+    """Returns the RMS level of each source where it sounds, float64 [sources], in dBFS.
+
+    A source that is silent throughout has a level of minus infinity.
 
     Args:
-        blocks: of the sources, each [sources, samples].
+        blocks: of the sources, each float32 [sources, samples].
     """
-    energies: npt.NDArray[np.float64] = np.zeros(1)
-    num_sounding: npt.NDArray[np.float64] = np.zeros(1)
+    energies: Levels = np.zeros(1)
+    num_sounding: Levels = np.zeros(1)
     for sources in blocks:
         energies = energies + np.sum(sources.astype(np.float64) ** 2, axis=1)
         num_sounding = num_sounding + (sources != 0).astype(np.float64).sum(axis=1)
     levels_db = 10 * np.log10(energies / np.maximum(num_sounding, 1) + _EPSILON)
-    return float(np.ptp(levels_db))
+    return np.where(num_sounding > 0, levels_db, -np.inf)
 
 
 class _Products:
-    """What SI-SDR needs of all samples: the products of each estimate and each source."""
+    """The products of estimates and sources that SI-SDR needs, summed over all blocks."""
 
     def __init__(self) -> None:
-        self._products: Pairwise = np.zeros((1, 1))
-        self._estimate_energies: Pairwise = np.zeros((1, 1))
-        self._source_energies: Pairwise = np.zeros((1, 1))
+        self._products: Scores = np.zeros((1, 1))
+        self._estimate_energies: Scores = np.zeros((1, 1))
+        self._source_energies: Scores = np.zeros((1, 1))
 
     def add(self, estimates: Samples, sources: Samples) -> None:
         """Adds the products of further samples."""
@@ -170,22 +161,22 @@ class _Products:
         )
         self._source_energies = self._source_energies + np.sum(sources**2, axis=1)
 
-    def si_sdr_db(self) -> Pairwise:
-        """[estimates, sources], in dB."""
+    def si_sdr_db(self) -> Scores:
+        """Returns float64 [estimates, sources], in dB."""
         energies = self._estimate_energies * self._source_energies
         share = np.minimum(np.square(self._products) / (energies + _EPSILON**2), 1)
-        ratio: Pairwise = 10 * np.log10((share + _EPSILON) / (1 - share + _EPSILON))
+        ratio: Scores = 10 * np.log10((share + _EPSILON) / (1 - share + _EPSILON))
         return ratio
 
 
 def _measure_block(block: Block, order: tuple[int, ...], sample_rate: int) -> dict[str, float]:
-    """What is measured of one block; nothing where a source is silent."""
+    """Takes the measures of one block; none where a source is silent in it."""
     if not block.sources.any(axis=1).all():
         return {}
     estimates = block.estimates[list(order)]
     measures: dict[str, float] = {}
     if _BSS_EVAL:
-        # A little on the diagonal, because silence has no inverse.
+        # Silence has no inverse, so the diagonal is loaded a little.
         sdr_db = _BSS_EVAL.sdr(
             block.sources.astype(np.float64), estimates.astype(np.float64), load_diag=1e-8
         )

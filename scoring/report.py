@@ -1,4 +1,4 @@
-"""The report of an evaluation: as text, as JSON, and as a page where one can listen."""
+"""The report of an evaluation: as text, as JSON, and as a page with audio players."""
 
 import dataclasses
 import json
@@ -20,18 +20,18 @@ def render_reports(
 ) -> dict[str, str]:
     """Renders the report.
 
-    The page plays the files that the results name, in a folder `audio` beside it.
+    The page plays the files that the results name, from the folder `audio` beside it.
 
     Args:
         results: of all mixtures.
-        diarisation: how well it was told who speaks when, where that was scored.
+        diarisation: the errors in who speaks when, where that was scored.
 
     Returns:
-        The content of each file by its name.
+        The content of each file of the report, by its name.
     """
-    rows = summarise(results)
+    models = summarise(results)
     document: dict[str, Any] = {
-        "models": rows,
+        "models": models,
         "results": [dataclasses.asdict(result) for result in results],
     }
     if diarisation:
@@ -43,9 +43,9 @@ def render_reports(
         loader=jinja2.PackageLoader("scoring"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template("evaluation.html").render(
-        models=rows,
+        models=models,
         measures=list_measures(results),
-        histograms={row["model"]: _histogram(results, row["model"]) for row in rows},
+        histograms={one["model"]: _histogram(results, one["model"]) for one in models},
         heard={
             mixture: [result for result in results if result.mixture == mixture]
             for mixture in dict.fromkeys(result.mixture for result in results if result.audio)
@@ -53,43 +53,43 @@ def render_reports(
         diarisation=add_up(diarisation) if diarisation else None,
     )
     return {
-        TEXT: _render_text(rows, list_measures(results), diarisation),
+        TEXT: _render_text(models, list_measures(results), diarisation),
         DOCUMENT: json.dumps(document, indent=1) + "\n",
         PAGE: page,
     }
 
 
 def _render_text(
-    rows: Sequence[dict[str, Any]],
+    models: Sequence[dict[str, Any]],
     names: Sequence[str],
     diarisation: Sequence[DiarisationErrors],
 ) -> str:
     lines = []
-    if rows:
-        width = max(len(row["model"]) for row in rows)
-        lines += [f"{rows[0]['mixtures']} mixtures; mean (median)", ""]
+    if models:
+        width = max(len(model["model"]) for model in models)
+        lines += [f"{models[0]['mixtures']} mixtures; mean (median)", ""]
         lines.append(f"{'':{width}}" + "".join(f"{name:>18}" for name in names))
-        for row in rows:
+        for model in models:
             cells = [
-                f"{row[name]['mean']:.2f} ({row[name]['median']:.2f})" if name in row else "-"
+                f"{model[name]['mean']:.2f} ({model[name]['median']:.2f})" if name in model else "-"
                 for name in names
             ]
-            lines.append(f"{row['model']:{width}}" + "".join(f"{cell:>18}" for cell in cells))
-        for kind, groups in rows[0]["groups"].items():
+            lines.append(f"{model['model']:{width}}" + "".join(f"{cell:>18}" for cell in cells))
+        for kind, groups in models[0]["groups"].items():
             lines += ["", f"si_sdri_db by {kind}"]
             heads = [f"{group} ({cell['mixtures']})" for group, cell in groups.items()]
             lines.append(f"{'':{width}}" + "".join(f"{head:>18}" for head in heads))
-            for row in rows:
-                found = [row["groups"][kind].get(group) for group in groups]
+            for model in models:
+                found = [model["groups"][kind].get(group) for group in groups]
                 cells = [f"{cell['mean']:.2f}" if cell else "-" for cell in found]
-                lines.append(f"{row['model']:{width}}" + "".join(f"{cell:>18}" for cell in cells))
+                lines.append(f"{model['model']:{width}}" + "".join(f"{cell:>18}" for cell in cells))
     if diarisation:
         lines += ["", f"who speaks when, {len(diarisation)} mixtures: {add_up(diarisation)}"]
     return "\n".join(lines) + "\n"
 
 
 def _histogram(results: Sequence[Result], model: str) -> list[tuple[int, int]]:
-    """How many mixtures each whole dB of SI-SDRi has; the first is the lower edge in dB."""
+    """Counts the mixtures in each whole dB of SI-SDRi: pairs of the lower edge and the number."""
     edges = range(-10, 21)
     values = [result.measures["si_sdri_db"] for result in results if result.model == model]
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1] - 0.001), bins=list(edges))

@@ -1,31 +1,30 @@
-"""What was measured of each mixture, and what it comes to."""
+"""The results of an evaluation, and their summary for each model."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from schemas.recipe import Recipe
+from scoring.metrics import Levels
 
-UNPROCESSED = "unprocessed mixture"
-IDEAL_RATIO_MASK = "ideal ratio mask"
-
-_OVERLAP_EDGES = (0.25, 0.5, 0.75)
+_OVERLAP_EDGES_PERCENT = (25, 50, 75)
 _LEVEL_EDGES_DB = (2.5, 5.0)
+# A silent source counts as this loud.
+_SILENCE_DBFS = -100.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What one model made of one mixture.
+    """The measures of what one model made of one mixture.
 
     Attributes:
         model: its name.
         mixture: the mixture's name.
-        groups: the group that the mixture belongs to, by what groups are made of.
+        groups: the group that the mixture belongs to, by the property that groups are made by.
         measures: by name, such as `si_sdri_db`.
-        audio: the files that one can listen to, of the mixture and of each source, if any.
+        audio: the names of files to listen to, of the mixture and of each source, if any.
     """
 
     model: str
@@ -35,12 +34,12 @@ class Result:
     audio: tuple[str, ...] = ()
 
 
-def find_groups(level_db: float, recipe: Recipe | None = None) -> dict[str, str]:
-    """The groups that a mixture belongs to.
+def find_groups(levels_db: Levels, recipe: Recipe | None = None) -> dict[str, str]:
+    """Returns the groups that a mixture belongs to, as `Result` has them.
 
     Args:
-        level_db: the level of its loudest source over that of the quietest.
-        recipe: of the mixture, where it has one.
+        levels_db: the level of each of its sources, [sources].
+        recipe: of the mixture, where it has one; without it, only levels make groups.
     """
     groups = {}
     if recipe is not None:
@@ -48,54 +47,40 @@ def find_groups(level_db: float, recipe: Recipe | None = None) -> dict[str, str]
         gender = "same" if len(genders) == 1 else "different"
         groups = {
             "gender": "unknown" if "" in genders else gender,
-            "overlap": _range_name(
-                100 * recipe.overlap_ratio, [100 * edge for edge in _OVERLAP_EDGES], "%"
-            ),
+            "overlap": _range_name(100 * recipe.overlap_ratio, _OVERLAP_EDGES_PERCENT, "%"),
         }
-    return groups | {"level difference": _range_name(level_db, list(_LEVEL_EDGES_DB), "dB")}
+    difference_db = float(np.ptp(np.maximum(levels_db, _SILENCE_DBFS)))
+    return groups | {"level difference": _range_name(difference_db, _LEVEL_EDGES_DB, "dB")}
 
 
 def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One row per model: the mean and the median of each measure, and the mean SI-SDRi by group."""
-    rows = []
+    """Summarises each model: mean and median of each measure, and mean SI-SDRi in each group."""
+    summaries = []
     for model in dict.fromkeys(result.model for result in results):
         own = [result for result in results if result.model == model]
-        row: dict[str, Any] = {"model": model, "mixtures": len(own)}
+        summary: dict[str, Any] = {"model": model, "mixtures": len(own)}
         for name in list_measures(own):
             values = [result.measures[name] for result in own if name in result.measures]
-            row[name] = {"mean": float(np.mean(values)), "median": float(np.median(values))}
-        row["groups"] = {}
+            summary[name] = {"mean": float(np.mean(values)), "median": float(np.median(values))}
+        summary["groups"] = {}
         for kind in own[0].groups:
             by_group: dict[str, list[float]] = {}
             for result in own:
                 by_group.setdefault(result.groups[kind], []).append(result.measures["si_sdri_db"])
-            row["groups"][kind] = {
+            summary["groups"][kind] = {
                 group: {"mixtures": len(values), "mean": float(np.mean(values))}
                 for group, values in sorted(by_group.items())
             }
-        rows.append(row)
-    return rows
+        summaries.append(summary)
+    return summaries
 
 
 def list_measures(results: Sequence[Result]) -> list[str]:
-    """The names of all measures."""
+    """Returns the names of all measures, in the order in which they first occur."""
     return list(dict.fromkeys(name for result in results for name in result.measures))
 
 
-def name_audio(mixture: str, model: str, num_sources: int) -> tuple[str, ...]:
-    """The names of the files of a mixture and of what a model made of it, as `Result` has them.
-
-    Args:
-        mixture: what the names begin with.
-        model: its name.
-        num_sources: how many outputs it has.
-    """
-    model = re.sub(r"[^A-Za-z0-9._]+", "_", model)
-    outputs = (f"{mixture}-{model}-{slot}.flac" for slot in range(1, num_sources + 1))
-    return (f"{mixture}-mixture.flac", *outputs)
-
-
-def _range_name(value: float, edges: list[float], unit: str) -> str:
+def _range_name(value: float, edges: Sequence[float], unit: str) -> str:
     for lower, upper in zip([0.0, *edges], edges, strict=False):
         if value < upper:
             return f"{lower:g}-{upper:g} {unit}"

@@ -1,54 +1,64 @@
-"""TODO."""
+"""The paths of outputs, which the name template makes of the place of each input in the tree."""
 
 import posixpath
 import string
 from collections.abc import Sequence
 
 from beam_jobs.separation.inputs import InputFile, NamingError
-from schemas.ledger import (
-    LEDGER,
-    REJECTED,
-    REPORT,
-    RUNS,
-    SUMMARY,
-    Parameters,
-)
+from schemas.ledger import LEDGER, REJECTED, REPORT, RUNS, SUMMARY, Parameters
 
 FIELDS = ("folder", "stem", "suffix", "source", "extension")
-EXTENSIONS = {"wav": "wav", "flac": "flac", "opus": "opus"}
+
+# Names in the output folder that the job itself uses.
+_RESERVED = ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT)
 
 
 def output_paths(
     relative_path: str, source_names: Sequence[str], parameters: Parameters
 ) -> tuple[str, ...]:
-    """The paths of a file's outputs, relative to the output folder, in the order of the sources.
+    """Returns the paths of a recording's outputs, in the order of the sources.
+
+    Args:
+        relative_path: the recording's place in the tree.
+        source_names: of the model.
+        parameters: with the template and the audio format, whose name is the extension.
+
+    Returns:
+        Paths relative to the output folder.
 
     Raises:
-        NamingError: the template has a field that there is not, or leads out of the folder.
+        NamingError: the template has an unknown field, or leads out of the output folder.
     """
-    extension = EXTENSIONS[parameters.audio_format]
     paths = []
     for source in source_names:
         filled = fill_template(
-            parameters.name_template, relative_path, source=source, extension=extension
+            parameters.name_template,
+            relative_path,
+            source=source,
+            extension=parameters.audio_format,
         )
         path = posixpath.normpath(filled.lstrip("/"))
-        if path.split("/")[0] in ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT):
+        if path.split("/")[0] in _RESERVED:
             raise NamingError(f"{relative_path}: {path!r} is no place for an output")
         paths.append(path)
     return tuple(paths)
 
 
+def rttm_path(relative_path: str) -> str:
+    """Returns the path of a recording's RTTM file, relative to the output folder."""
+    return f"{relative_path}.rttm"
+
+
 def fill_template(template: str, relative_path: str, **fields: str) -> str:
-    """Fills the fields {folder}, {stem} and {suffix} of a name template, and any others.
+    """Fills in a name template, which has {folder}, {stem} and {suffix} besides given fields.
 
     Args:
         template: such as `{folder}/{stem}_{source}.wav`.
-        relative_path: what gives the folder, the stem and the suffix.
-        fields: the others.
+        relative_path: the path that folder, stem and suffix are of.
+        fields: the other fields by name.
 
     Raises:
-        NamingError: the template has a field that there is not.
+        NamingError: the template has an unknown field.
     """
     folder, name = posixpath.split(relative_path)
     stem, suffix = posixpath.splitext(name)
@@ -65,19 +75,19 @@ def fill_template(template: str, relative_path: str, **fields: str) -> str:
 def check_collisions(
     inputs: Sequence[InputFile], source_names: Sequence[str], parameters: Parameters
 ) -> None:
-    """Makes sure that no two outputs have one path.
+    """Checks that no two outputs have the same path.
 
     Raises:
-        NamingError: the first two that do, and what to put in the template.
+        NamingError: two have; the message names both, and a field that keeps them apart.
     """
     owners: dict[str, tuple[str, str]] = {}
     for one in inputs:
         paths = output_paths(one.relative_path, source_names, parameters)
         for source, path in zip(source_names, paths, strict=True):
-            path_owner = owners.setdefault(path, (one.path, source))
-            if path_owner != (one.path, source):
-                field = "{source}" if path_owner[0] == one.path else "{folder}, {stem} and {suffix}"
+            owner = owners.setdefault(path, (one.path, source))
+            if owner != (one.path, source):
+                field = "{source}" if owner[0] == one.path else "{folder}, {stem} and {suffix}"
                 raise NamingError(
-                    f"{source} of {one.path} and {path_owner[1]} of {path_owner[0]} would both be "
+                    f"{source} of {one.path} and {owner[1]} of {owner[0]} would both be "
                     f"{path}: put {field} in the name template {parameters.name_template!r}"
                 )

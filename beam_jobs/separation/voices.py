@@ -1,13 +1,12 @@
-"""Giving each speaker one output where a joint model's outputs swap from window to window.
+"""Keeping each speaker in one output, where a joint model's outputs swap from window to window.
 
-Where two windows overlap, correlation ties them together, in the frames where there is something to
-hear. A pause as long as the overlap cuts that tie: what follows is a new stretch of windows, tied
-among themselves. Which of its outputs is whose is told by the long-term spectrum that each speaker
-has had so far. A few words are not enough for that, so a stretch is held back until it is long
-enough to be told, for a few windows at most; where nothing tells, the order is kept.
+Two windows that overlap are tied together by correlation, in the frames of the overlap that are
+audible. A pause as long as the overlap cuts the tie, and a new stretch of windows begins, tied
+among themselves. The speakers of a new stretch are recognised by the long-term spectra that the
+speakers have had so far. A few words are not enough for that, so a stretch is held back until it is
+long enough, for a few windows at most. Where neither decides, the order is kept.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,37 +17,38 @@ import scipy.fft
 from beam_jobs.separation.windows import Framing
 from schemas.ledger import Alignment
 from schemas.pcm import Samples
+from scoring.permutations import best_permutation
 
 Array = npt.NDArray[np.float64]
 Decision = Literal["overlap", "spectrum", "kept"]
 
 _FRAME_S = 0.032
 _NUM_BANDS = 24
-# Fewer audible frames than this say nothing, in an overlap and in a spectrum.
+# Fewer audible frames than this decide nothing, in an overlap and in a spectrum.
 _MIN_OVERLAP_FRAMES = 4
 _MIN_SPECTRUM_FRAMES = 12
-# A stretch with so many is told by them; with fewer it is held back, for so many windows.
+# A stretch with fewer frames than this is held back, up to this number of windows.
 _ENOUGH_SPECTRUM_FRAMES = 100
 _MAX_HELD_WINDOWS = 4
-# A frame is audible if it is above this level, not too far below the loudest one so far, and clear
-# of the noise between words, which is what the softest fifth of a window's frames can be.
+# A frame is audible if it is above this level, not too far below the loudest frame so far, and
+# clearly above the noise between words, which is estimated from the softest fifth of a window.
 _FLOOR_DBFS = -65.0
 _BELOW_LOUDEST_DB = 40.0
 _ABOVE_NOISE_DB = 12.0
 _NOISE_PERCENTILE = 20
-# However loud that noise seems, what is this close to the loudest frame is audible.
+# A frame this close to the loudest one is audible, however loud the noise seems to be.
 _ALWAYS_AUDIBLE_DB = 15.0
-# A frame tells how a speaker sounds where the other outputs are at least this much softer.
+# A frame counts towards a speaker's spectrum if the other outputs are at least this much softer.
 _DOMINANCE_DB = 10.0
-# Out of 2, the difference between outputs that are the same and outputs that are swapped.
+# The margin is 2 between outputs that are identical in both windows and the same ones swapped.
 _MIN_OVERLAP_MARGIN = 0.1
 _MIN_SPECTRUM_MARGIN_DB = 0.25
-# How much a spectrum remembers: a speaker's voice and line change over an archive's long files.
+# Spectra forget what is older: a speaker's voice and line change over long files.
 _MEMORY_S = 120.0
 
 
 class _Spectra:
-    """The mean spectrum of each of several signals, over the last frames that told of it."""
+    """The mean spectrum of each of several signals, over the last frames that count for it."""
 
     def __init__(self, memory_frames: float) -> None:
         self._memory_frames = memory_frames
@@ -56,7 +56,7 @@ class _Spectra:
         self.weights: Array = np.zeros(0)
 
     def add(self, spectra_db: Array, weights: Array) -> None:
-        """Adds spectra in dB [signals, bands], each the mean of as many frames as its weight."""
+        """Adds spectra, in dB [signals, bands], each the mean of as many frames as its weight."""
         if not self.weights.size:
             self.mean_db, self.weights = spectra_db, weights
             return
@@ -66,9 +66,11 @@ class _Spectra:
         self.weights = np.minimum(total, self._memory_frames)
 
     def compare(self, others: "_Spectra") -> Array:
-        """[signals, signals]: how far each of these is from each other one, in dB, below 0.
+        """Returns how alike each of these and each of the others is: the negative distance in dB.
 
-        0 for all where one of these is not known, and for each other one that is not.
+        Returns:
+            float64 [signals, other signals], at most 0. All is 0 if any of these rests on too few
+            frames, and so is the column of each of the others that does.
         """
         distance_db: Array = np.sqrt(
             ((self.mean_db[:, np.newaxis] - others.mean_db[np.newaxis]) ** 2).mean(axis=2)
@@ -81,8 +83,9 @@ class Aligner:
     """Puts the outputs of one signal's windows in the order of the first window's.
 
     Attributes:
-        decisions: what decided, for each window but the first that has left the aligner.
-        margins: for each of them, how much better the order chosen is than the next best: in
+        decisions: the decisions so far, one for each window but the first, in the order in which
+            they were made.
+        margins: how much better than the next best order the chosen one was in each decision: in
             correlation (0 to 2) for `overlap`, in dB for `spectrum`, 0 for `kept`.
     """
 
@@ -94,10 +97,10 @@ class Aligner:
         self._noise_db = np.inf
         self._before: Samples | None = None
         self._speakers = _Spectra(_MEMORY_S / _FRAME_S)
-        # The stretch that is held back, in an order of its own.
+        # The present stretch, whose windows are in an order of their own while it is held back.
         self._held: list[Samples] = []
         self._stretch = _Spectra(np.inf)
-        # How the order of the present stretch becomes that of the first window.
+        # The permutation that puts the present stretch in the order of the first window.
         self._order: Sequence[int] | None = None
         self.decisions: list[Decision] = []
         self.margins: list[float] = []
@@ -109,7 +112,8 @@ class Aligner:
             output: float32 [sources, length, channels].
 
         Returns:
-            The windows that are in order now, each like `output`: none or several of those so far.
+            The windows whose order is decided now, each like `output`, in their own sequence: none,
+            this one, or several that were held back.
         """
         trusted = output[:, self._framing.context : self._framing.length - self._framing.context]
         spectra, weights = self._describe(trusted.mean(axis=2))
@@ -118,7 +122,7 @@ class Aligner:
             self._speakers.add(spectra, weights)
             self._before = output[:, self._framing.overlap_before]
             return [output]
-        order, margin = best_order(self._correlate(output[:, self._framing.overlap]))
+        order, margin = best_permutation(self._correlate(output[:, self._framing.overlap]).T)
         done: list[Samples] = []
         if margin >= _MIN_OVERLAP_MARGIN:
             chosen = list(order)
@@ -141,18 +145,18 @@ class Aligner:
         return done
 
     def flush(self) -> list[Samples]:
-        """Decides on what is held back; to be called after the last window.
+        """Decides on the windows that are held back; call it after the last window.
 
         Returns:
             As `align`.
         """
         if not self._held:
             return []
-        order, margin = best_order(self._speakers.compare(self._stretch))
+        order, margin = best_permutation(self._speakers.compare(self._stretch).T)
         if margin >= _MIN_SPECTRUM_MARGIN_DB:
             self._decide("spectrum", margin)
         else:
-            order = range(len(self._held[0]))
+            order = tuple(range(len(self._held[0])))
             self._decide("kept", 0.0)
         self._order = order
         chosen = list(order)
@@ -166,7 +170,7 @@ class Aligner:
         self.margins.append(margin)
 
     def summary(self) -> Alignment:
-        """What the ledger keeps of the decisions."""
+        """Summarises the decisions for the ledger."""
         smallest: dict[Decision, float] = {}
         for decision, margin in zip(self.decisions, self.margins, strict=True):
             smallest[decision] = min(margin, smallest.get(decision, margin))
@@ -179,7 +183,11 @@ class Aligner:
         )
 
     def _correlate(self, overlap: Samples) -> Array:
-        """[sources, sources]: the correlation of each output before with each one now."""
+        """Correlates each output of the window before with each output of this one, in the overlap.
+
+        Returns:
+            float64 [outputs before, outputs now]; 0 if too few frames are audible.
+        """
         assert self._before is not None
         before, now = (
             self._frames(part.mean(axis=2)).astype(np.float64) for part in (self._before, overlap)
@@ -195,7 +203,15 @@ class Aligner:
         return correlation
 
     def _describe(self, signals: Samples) -> tuple[Array, Array]:
-        """The spectrum of each output in dB, without its level, and how many frames it is of."""
+        """Describes how each output sounds.
+
+        Args:
+            signals: float32 [outputs, samples].
+
+        Returns:
+            The mean spectrum of each output in dB, without its level, [outputs, bands], and the
+            number of frames that it is the mean of.
+        """
         frames = self._frames(signals)
         levels_db = _level_db(frames)
         self._loudest_db = max(self._loudest_db, levels_db.max(initial=-np.inf))
@@ -216,7 +232,7 @@ class Aligner:
         return spectra, weights
 
     def _frames(self, signals: Samples) -> Samples:
-        """[sources, frames, samples]."""
+        """Cuts float32 [outputs, samples] into [outputs, frames, samples]; a rest is left out."""
         num_frames = signals.shape[1] // self._frame_length
         return signals[:, : num_frames * self._frame_length].reshape(
             len(signals), num_frames, self._frame_length
@@ -228,26 +244,17 @@ class Aligner:
         return levels_db > gate_db
 
 
-def best_order(scores: Array) -> tuple[Sequence[int], float]:
-    """The order with the highest sum of scores, and how far the next best one is below it.
-
-    Args:
-        scores: [sources, sources]: for each place, how well each output fits it.
-    """
-    orders = list(itertools.permutations(range(len(scores))))
-    totals = scores[range(len(scores)), orders].sum(axis=1)
-    best = int(totals.argmax())
-    margin = totals[best] - np.delete(totals, best).max(initial=-np.inf)
-    return orders[best], float(margin) if len(orders) > 1 else 0.0
-
-
 def _level_db(frames: npt.NDArray[Any]) -> Array:
     power = np.square(frames, dtype=np.float64).mean(axis=-1)
     return 10 * np.log10(power + 1e-12)  # type: ignore[no-any-return]
 
 
 def _band_weights(frame_length: int, sample_rate: int) -> Array:
-    """[bands, bins]: triangles, evenly spaced on the mel scale (O'Shaughnessy) from 80 Hz."""
+    """Returns triangular bands, evenly spaced on O'Shaughnessy's mel scale from 80 Hz to 8 kHz.
+
+    Returns:
+        float64 [bands, bins]; the last band ends at half the sample rate if that is below 8 kHz.
+    """
     top_hz = min(sample_rate / 2, 8000)
     edges_mel = np.linspace(
         1127 * np.log1p(80 / 700), 1127 * np.log1p(top_hz / 700), _NUM_BANDS + 2

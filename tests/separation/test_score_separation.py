@@ -6,12 +6,12 @@ import soundfile
 from small_datasets import build, write_corpus, write_recipe
 
 from beam_jobs import score_separation, separate_archive
-from beam_jobs.separation import archive_scores as scoring
+from beam_jobs.separation import archive_scores
+from schemas.mixture import decode_mixture, mix_down
 from schemas.tfrecord import read_records
 from scoring import diarisation
+from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
 from scoring.metrics import Block, measure
-from scoring.mixtures import decode_mixture
-from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED
 
 MODEL = "bands"
 
@@ -105,7 +105,7 @@ def test_references_may_lie_elsewhere_at_another_rate(archive):
 def test_a_long_recording_is_measured_in_blocks(archive, monkeypatch):
     assert score(archive, f"--references={archive}/references") == 0
     whole = row(archive, MODEL)
-    monkeypatch.setattr(scoring, "_BLOCK_S", 1.3)
+    monkeypatch.setattr(archive_scores, "BLOCK_S", 1.3)
     assert score(archive, f"--references={archive}/references") == 0
     in_blocks = row(archive, MODEL)
     for name in ("si_sdr_db", "si_sdri_db"):
@@ -169,7 +169,7 @@ def test_a_recording_is_compared_with_the_mixture_of_its_name(exported, dataset)
             soundfile.read(exported / f"out/{mixture.recipe.id}_speaker{number}.wav")[0]
             for number in (1, 2)
         ]
-        block = Block(np.stack(outputs), mixture.sources, mixture.mixture)
+        block = Block(np.stack(outputs), mix_down(mixture.sources), mix_down(mixture.mixture))
         expected.append(measure(block.alone, mixture.recipe.sample_rate)[0]["si_sdr_db"])
     assert len(expected) > 1
     found = row(exported, MODEL)
@@ -243,7 +243,7 @@ def test_rttm_that_was_not_written_can_not_be_scored(archive, bundle, capsys):
     [
         ([], "say --dataset, or --references"),
         (["--dataset=/nowhere", "--references=/nowhere"], "say --dataset, or --references"),
-        (["--dataset=/nowhere"], "/nowhere: not a dataset"),
+        (["--dataset=/nowhere"], "/nowhere: no COMPLETED file: not a dataset"),
         (["--references=/refs/{stem}.wav"], "lacks {number}"),
         (["--references=/refs/{speaker}.wav"], "not a name template"),
         (["--references=/refs", "--separated=/nowhere"], "/nowhere: no ledger in it"),

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from schemas.configuration import Configuration
-from scoring.results import IDEAL_RATIO_MASK, UNPROCESSED
+from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
 from training.evaluate import main
 from training.model_dir import Metrics, ModelDir, TrainingState
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from schemas.configuration import Configuration
 from schemas.dataset import COMPLETED
+from schemas.errors import UserError
 from training.input import (
     MixtureDataset,
     UnusableDatasetError,
@@ -191,7 +192,7 @@ def test_a_dataset_that_can_not_be_used_is_refused_before_training(
 ) -> None:
     folder = make_dataset()
     spoil(folder)
-    with pytest.raises(UnusableDatasetError, match=message):
+    with pytest.raises(UserError, match=message):
         open_dataset(str(folder), configuration("unet_8k", **changes), ["train"])
 
 
