@@ -7,10 +7,10 @@ recipe renders at any sample rate, and at its own one to the sample.
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
-from schemas.validation import InvalidDocumentError, load_document
+from schemas.validation import InvalidDocumentError, check_document, load_document
 
 VERSION = 1
 
@@ -361,27 +361,44 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
         InvalidDocumentError: not a recipe, one of another version, or rows that no speaker could
             have said.
     """
-    document = load_document(line, "recipe", origin)
-    del document["version"]
-    document["sources"] = tuple(_parse_source(source) for source in document["sources"])
-    if document.get("noise") is not None:
-        document["noise"] = _parse_noise(document["noise"])
-    if "mixture" in document:
-        document["mixture"] = GivenMixture(**document["mixture"])
-    recipe = Recipe(**document)
+    return _make_recipe(load_document(line, "recipe", origin), origin)
+
+
+def recipe_from_document(document: Mapping[str, Any], origin: str) -> Recipe:
+    """Reads a recipe that has been parsed from JSON already.
+
+    Args:
+        document: as `Recipe.to_json` writes it.
+        origin: where it comes from, for the error message.
+
+    Raises:
+        InvalidDocumentError: as `parse_recipe` does.
+    """
+    check_document(document, "recipe", origin)
+    return _make_recipe(document, origin)
+
+
+def _make_recipe(document: Mapping[str, Any], origin: str) -> Recipe:
+    fields = {name: value for name, value in document.items() if name != "version"}
+    fields["sources"] = tuple(_parse_source(source) for source in fields["sources"])
+    if fields.get("noise") is not None:
+        fields["noise"] = _parse_noise(fields["noise"])
+    if "mixture" in fields:
+        fields["mixture"] = GivenMixture(**fields["mixture"])
+    recipe = Recipe(**fields)
     if recipe.has_rooms and recipe.num_channels > 1:
         raise InvalidDocumentError(f"{origin}: rooms are not for stereo")
     _check_rows(recipe, origin)
     return recipe
 
 
-def _parse_source(document: dict[str, Any]) -> Source:
+def _parse_source(document: Mapping[str, Any]) -> Source:
     if "room" in document:
-        document["room"] = _parse_room(document["room"])
+        return Source(**{**document, "room": _parse_room(document["room"])})
     return Source(**document)
 
 
-def _parse_room(document: dict[str, Any]) -> Room:
+def _parse_room(document: Mapping[str, Any]) -> Room:
     if "path" in document:
         return RecordedRoom(**document)
     return SimulatedRoom(
@@ -392,10 +409,10 @@ def _parse_room(document: dict[str, Any]) -> Room:
     )
 
 
-def _parse_noise(document: dict[str, Any]) -> Noise:
+def _parse_noise(document: Mapping[str, Any]) -> Noise:
     kind = next(kind for kind in get_args(NoiseLevelKind) if kind in document)
-    level = document.pop(kind)
-    return Noise(**document, level_kind=kind, level=level)
+    fields = {name: value for name, value in document.items() if name != kind}
+    return Noise(**fields, level_kind=kind, level=document[kind])
 
 
 def _check_rows(recipe: Recipe, origin: str) -> None:

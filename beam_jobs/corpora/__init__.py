@@ -14,7 +14,7 @@ from beam_jobs.corpora import (
     speaker_folders,
     vctk,
 )
-from beam_jobs.corpora.layout import SOUNDS, Candidate, Corpus, Layout, audio_paths
+from beam_jobs.corpora.layout import SOUNDS, Candidate, Corpus, Found, Layout, audio_paths
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.errors import UserError
@@ -30,6 +30,12 @@ LAYOUTS: tuple[Layout, ...] = (
     vctk,
     speaker_folders,
 )
+
+
+def find_utterances(corpus: Corpus) -> Iterator[Found]:
+    """Yields each candidate of a corpus beside the corpus, and what is rejected likewise."""
+    for candidate in find_candidates(corpus):
+        yield corpus, candidate
 
 
 def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:

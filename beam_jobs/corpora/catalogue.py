@@ -1,11 +1,11 @@
-"""The catalogue: every usable utterance of the corpora, found by reading headers and no samples.
+"""The catalogue: a table of every usable utterance of the corpora, and of noise and responses.
 
 It is one Arrow file, in the order of a hash of the utterances' ids. Workers map it into memory, so
-that a corpus of millions of files costs each of them the few pages that it looks at.
+that a corpus of millions of files costs each of them only the pages that it reads. An entry is the
+number of an utterance in it, from 0.
 """
 
 import functools
-import hashlib
 import json
 import os
 import tempfile
@@ -38,12 +38,14 @@ SCHEMA = pa.schema(
 )
 
 
-def _order(utterance_id: str) -> bytes:
-    return hashlib.blake2b(utterance_id.encode(), digest_size=8).digest()
-
-
 def write_table(path: str, tables: Iterable[pa.Table], corpora: Sequence[str] = ()) -> None:
-    """Writes tables of utterances as one Arrow file, one after the other."""
+    """Writes tables of utterances as one Arrow file, in their order.
+
+    Args:
+        path: of the file.
+        tables: as `SCHEMA` says.
+        corpora: descriptions of the corpora, kept in the file for `take_catalogue`.
+    """
     schema = _schema_of(corpora)
     with files.write_atomically(path) as file, pa.ipc.new_file(file, schema) as writer:
         for table in tables:
@@ -55,7 +57,15 @@ def _schema_of(corpora: Sequence[str]) -> pa.Schema:
 
 
 def keep_catalogue(catalogue_path: str, kept_folder: str) -> str:
-    """Copies a catalogue to where other jobs find it, unless it is there; returns its path here."""
+    """Copies a catalogue to a folder for other jobs, unless one is there.
+
+    Args:
+        catalogue_path: of the catalogue.
+        kept_folder: the folder that jobs share.
+
+    Returns:
+        The path of the catalogue, unchanged.
+    """
     if not files.exists(files.join(kept_folder, dataset.CATALOGUE)):
         _copy_catalogue(os.path.dirname(catalogue_path), kept_folder)
     return catalogue_path
@@ -65,12 +75,12 @@ def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> Non
     """Copies the catalogue that another job has kept, if there is one.
 
     Args:
-        kept_folder: where that would be.
-        folder: of the dataset that needs it.
-        corpora: whose catalogue it has to be.
+        kept_folder: the folder that jobs share.
+        folder: of the dataset that needs the catalogue.
+        corpora: descriptions of the corpora that it must be of.
 
     Raises:
-        UserError: it is the catalogue of something else, or none.
+        UserError: the file is not a catalogue, or one of other corpora.
     """
     kept = files.join(kept_folder, dataset.CATALOGUE)
     if not files.exists(kept):
@@ -90,103 +100,109 @@ def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> Non
 
 
 def _copy_catalogue(source_folder: str, target_folder: str) -> None:
-    # The catalogue last: where it is, so is the rest.
+    # The catalogue last: once it is there, so is the rest.
     for name in (dataset.REJECTED, dataset.CATALOGUE):
         files.copy(files.join(source_folder, name), files.join(target_folder, name))
 
 
-def _read_table(path: str) -> pa.Table:
+def read_table(path: str) -> pa.Table:
+    """Maps a table that `write_table` wrote into memory; a remote one is downloaded first."""
     if not files.is_remote(path):
         return pa.ipc.open_file(pa.memory_map(path)).read_all()
     with tempfile.NamedTemporaryFile() as local, files.open_file(path) as file:
         while block := file.read(1 << 22):
             local.write(block)
         local.flush()
-        # The mapping outlives the name.
+        # The mapping outlives the temporary file's name.
         return pa.ipc.open_file(pa.memory_map(local.name)).read_all()
 
 
 class Catalogue:
-    """A catalogue in memory, or rather, mapped into it."""
+    """A catalogue that is mapped into memory.
+
+    Attributes:
+        speaker_names: each speaker once.
+        speakers: int32 [utterances], the index of each utterance's speaker in `speaker_names`.
+    """
 
     def __init__(self, table: pa.Table) -> None:
-        """Makes a catalogue of a table that `write_table` wrote."""
+        """Prepares to look things up in a table that `write_table` wrote."""
         self._table = table
         self._batches = table.to_batches()
         self._ends = np.cumsum([len(batch) for batch in self._batches])
         speakers = table.column("speaker").combine_chunks().dictionary_encode()
         self.speaker_names: Sequence[str] = speakers.dictionary.to_pylist()
         self.speakers: npt.NDArray[np.int32] = speakers.indices.to_numpy()
-        """int32 [utterances]: where each utterance's speaker is in `speaker_names`."""
 
     def __len__(self) -> int:
         return len(self.speakers)
 
-    def utterances(self, rows: npt.NDArray[np.int32]) -> list[Utterance]:
-        """The utterances in some rows, int32 [rows]."""
-        # Batch by batch: Arrow would join all of them, and copy the catalogue, to take a few rows.
-        numbers = np.searchsorted(self._ends, rows, side="right")
+    def utterances(self, entries: npt.NDArray[np.int32]) -> list[Utterance]:
+        """Returns the utterances at some entries, int32 [entries], in that order."""
+        # Batch by batch: to take a few entries from all of them, Arrow would join and so copy them.
+        numbers = np.searchsorted(self._ends, entries, side="right")
         found: dict[int, Utterance] = {}
         for number in np.unique(numbers):
-            batch_rows = rows[numbers == number]
+            in_batch = entries[numbers == number]
             batch = self._batches[number]
-            taken = batch.take(pa.array(batch_rows - (self._ends[number] - len(batch))))
+            taken = batch.take(pa.array(in_batch - (self._ends[number] - len(batch))))
             columns = (column.to_pylist() for column in taken.columns)
-            found |= zip(batch_rows.tolist(), map(Utterance, *columns), strict=True)
-        return [found[row] for row in rows.tolist()]
+            found |= zip(in_batch.tolist(), map(Utterance, *columns), strict=True)
+        return [found[entry] for entry in entries.tolist()]
 
-    def paths(self, rows: npt.NDArray[np.int32]) -> list[str]:
-        """The paths of the files in some rows, each relative to its corpus."""
-        return self._table["path"].take(pa.array(rows)).to_pylist()  # type: ignore[no-any-return]
+    def paths(self, entries: npt.NDArray[np.int32]) -> list[str]:
+        """Returns the paths of the files at some entries, each relative to its corpus."""
+        return self._table["path"].take(pa.array(entries)).to_pylist()  # type: ignore[no-any-return]
 
-    def rows_of(self, corpus: str) -> npt.NDArray[np.int32]:
-        """The rows of a corpus, int32 [rows]."""
+    def entries_of(self, corpus: str) -> npt.NDArray[np.int32]:
+        """Returns the entries of one corpus, int32 [entries]."""
         of_corpus = pc.equal(self._table["corpus"], corpus).to_numpy()
         return np.flatnonzero(of_corpus).astype(np.int32)
 
-    def rows_outside(self, corpora: Iterable[str]) -> npt.NDArray[np.int32]:
-        """The rows of all corpora but some, int32 [rows]."""
+    def entries_outside(self, corpora: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Returns the entries of all corpora but some, int32 [entries]."""
         names = pa.array(list(corpora), pa.string())
         is_inside = pc.is_in(self._table["corpus"], names).to_numpy()
         return np.flatnonzero(~is_inside).astype(np.int32)
 
-    def rows_by_id(self) -> dict[str, int]:
-        """The row of each utterance, by its id."""
-        return {name: row for row, name in enumerate(self._table["id"].to_pylist())}
+    def entries_by_id(self) -> dict[str, int]:
+        """Returns the entry of each utterance, by the utterance's id."""
+        return {name: entry for entry, name in enumerate(self._table["id"].to_pylist())}
 
     def speaker_splits(self) -> Mapping[str, frozenset[str]]:
-        """The corpus's own splits that each speaker stands in."""
+        """Returns the splits that the corpora have each speaker's utterances in, by speaker."""
         pairs = self._table.group_by(["speaker", "split"]).aggregate([])
         splits: dict[str, frozenset[str]] = {}
-        for row in pairs.to_pylist():
-            splits[row["speaker"]] = splits.get(row["speaker"], frozenset()) | {row["split"]}
+        for pair in pairs.to_pylist():
+            speaker = pair["speaker"]
+            splits[speaker] = splits.get(speaker, frozenset()) | {pair["split"]}
         return splits
 
-    def in_split(self, rows: npt.NDArray[np.int32], split: str) -> npt.NDArray[np.bool_]:
-        """Whether the corpus has each of some rows in a split, or in none."""
-        own = pc.is_in(self._table["split"].take(pa.array(rows)), pa.array([split, ""]))
+    def in_split(self, entries: npt.NDArray[np.int32], split: str) -> npt.NDArray[np.bool_]:
+        """Returns whether the corpus has each of some entries in a split or in none, [entries]."""
+        own = pc.is_in(self._table["split"].take(pa.array(entries)), pa.array([split, ""]))
         return own.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
-    def genders(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.str_]:
-        """The genders in some rows, `f`, `m` or empty, [rows]."""
-        codes = pc.index_in(self._table["gender"].take(pa.array(rows)), pa.array(["f", "m"]))
+    def genders(self, entries: npt.NDArray[np.int32]) -> npt.NDArray[np.str_]:
+        """Returns the genders of the speakers at some entries, `f`, `m` or empty, [entries]."""
+        codes = pc.index_in(self._table["gender"].take(pa.array(entries)), pa.array(["f", "m"]))
         genders: npt.NDArray[np.str_] = np.array(["f", "m", ""])[codes.fill_null(2).to_numpy()]
         return genders
 
-    def durations_s(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """The length of the utterances in some rows, in seconds, float64 [rows]."""
+    def durations_s(self, entries: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """Returns the lengths of the utterances at some entries in seconds, float64 [entries]."""
         start, stop, rate = (
             self._table[name].to_numpy() for name in ("start", "stop", "sample_rate")
         )
-        return ((stop - start) / rate)[rows]  # type: ignore[no-any-return]
+        return ((stop - start) / rate)[entries]  # type: ignore[no-any-return]
 
 
 def open_catalogue(path: str) -> Catalogue:
-    """Maps a catalogue into memory, once a process."""
+    """Maps a catalogue into memory; the same file only once a process."""
     return _open_version(path, files.version(path)[1])
 
 
 @functools.lru_cache(maxsize=1)
 def _open_version(path: str, last_updated_s: float) -> Catalogue:
     del last_updated_s
-    return Catalogue(_read_table(path))
+    return Catalogue(read_table(path))

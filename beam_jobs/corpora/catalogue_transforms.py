@@ -1,6 +1,6 @@
-"""TODO."""
+"""Beam transform that reads the headers of all audio files and writes the catalogue."""
 
-import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -8,10 +8,9 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from beam_jobs.corpora import find_candidates
-from beam_jobs.corpora.catalogue import SCHEMA, _order, _read_table, write_table
-from beam_jobs.corpora.headers import _printable, catalogue_utterance
-from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.corpora.catalogue import SCHEMA, read_table, write_table
+from beam_jobs.corpora.headers import catalogue_utterance
+from beam_jobs.corpora.layout import Found
 from beam_jobs.runtime.dead_letters import Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.storage import files
@@ -22,15 +21,11 @@ from schemas.recipe import Utterance
 _NUM_PARTS = 16
 
 
-Found = tuple[Corpus, Candidate | Rejected]
-"""What a corpus has, before anybody has looked into the file."""
-
-
 class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]]):
     """Reads the headers of all files and writes the catalogue.
 
-    Input: what was found. Output: the path of the catalogue, once it is there. What can't be used
-    is in `rejected.jsonl` before.
+    Input: each candidate of each corpus. Output: the path of the catalogue, once it is written.
+    Before that, `rejected.jsonl` is written, with what can't be used.
     """
 
     def __init__(
@@ -44,11 +39,11 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         """Makes the transform.
 
         Args:
-            folder: the dataset's.
-            corpora: whose catalogue it is, in words that are kept in it.
+            folder: of the dataset.
+            corpora: descriptions of the corpora, which the catalogue keeps.
             corpus_roots: the folder of each corpus, by its name.
-            prefix_names: whether to put the name of its corpus before each id, which is unique
-                within one corpus only.
+            prefix_names: whether ids begin with the name of their corpus; without it they are
+                unique within one corpus only.
         """
         self._folder = folder
         self._corpora = corpora
@@ -56,7 +51,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         self._prefix_names = prefix_names
 
     def expand(self, found: PCollection[Found]) -> PCollection[str]:
-        """Reads in parallel, sorts by ranges of a hash, joins the ranges."""
+        """Reads headers in parallel, sorts ranges of a hash of the ids, and joins the ranges."""
         read = (
             found
             | "SpreadFiles" >> beam.Reshuffle()
@@ -89,21 +84,19 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         return catalogue
 
 
-def find_utterances(corpus: Corpus) -> Iterator[Found]:
-    """Yields what a corpus has."""
-    for candidate in find_candidates(corpus):
-        yield corpus, candidate
-
-
 def _catalogue(
     found: Found, prefix_names: bool
 ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
     utterance = catalogue_utterance(*found, prefix_names=prefix_names)
     if isinstance(utterance, Rejected):
-        printable = dataclasses.replace(utterance, path=_printable(utterance.path))
-        yield TaggedOutput("rejected", printable)
+        yield TaggedOutput("rejected", utterance)
     else:
         yield utterance
+
+
+def _order(utterance_id: str) -> bytes:
+    """Returns the place of an utterance in the catalogue, as a hash that compares."""
+    return hashlib.blake2b(utterance_id.encode(), digest_size=8).digest()
 
 
 def _part(utterance_id: str) -> int:
@@ -113,7 +106,7 @@ def _part(utterance_id: str) -> int:
 def _write_part(
     keyed: tuple[int, Iterable[Utterance]], folder: str, corpus_roots: Mapping[str, str]
 ) -> Iterator[str | TaggedOutput[Literal["rejected"], Rejected]]:
-    """Writes one part, and yields its path, and what has an id that was there before."""
+    """Writes one part of the catalogue; yields its path, and each utterance with a taken id."""
     part, utterances = keyed
     unique: dict[str, Utterance] = {}
     for utterance in sorted(utterances, key=lambda one: (_order(one.id), one.id, one.path)):
@@ -122,10 +115,9 @@ def _write_part(
             path = files.join(corpus_roots[utterance.corpus], utterance.path)
             reason = f"duplicate utterance id: {utterance.id!r} is {first.path} too"
             yield TaggedOutput("rejected", Rejected(path, reason))
-    rows = [[getattr(one, name) for name in SCHEMA.names] for one in unique.values()]
     columns = [
-        pa.array(column, field.type)
-        for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
+        pa.array([getattr(one, field.name) for one in unique.values()], field.type)
+        for field in SCHEMA
     ]
     path = files.join(folder, PROGRESS, f"catalogue-{part:02d}.arrow")
     write_table(path, [pa.table(columns, schema=SCHEMA)])
@@ -135,8 +127,8 @@ def _write_part(
 def _join_parts(
     folder: str, corpora: Sequence[str], parts: Iterable[str], rejected: Iterable[Rejected]
 ) -> str:
-    """Makes the catalogue of its parts, when all that was rejected on the way is known."""
+    """Joins the parts of the catalogue, after writing down what was rejected on the way."""
     write_rejected(files.join(folder, dataset.REJECTED), sorted(rejected))
     path = files.join(folder, dataset.CATALOGUE)
-    write_table(path, map(_read_table, sorted(parts)), corpora)
+    write_table(path, map(read_table, sorted(parts)), corpora)
     return path

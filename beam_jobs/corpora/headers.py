@@ -1,5 +1,6 @@
-"""TODO."""
+"""Reads the header of an audio file, and says if the utterance in it can be used."""
 
+import dataclasses
 import os
 
 from beam_jobs.audio.decoding import read_header
@@ -9,10 +10,10 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.recipe import Utterance
 
-# Shorter than this is no speech; a file of one sample is what it is meant for.
+# Nothing shorter is speech. This is for files that are all but empty.
 MIN_DURATION_S = 0.1
 
-# Manifests give the end of a file in decimals, and most of them two.
+# Manifests round the end of a file, most of them to two decimals.
 _ROUNDING_S = 0.011
 
 
@@ -22,13 +23,16 @@ def catalogue_utterance(
     """Reads the header of a candidate's file.
 
     Args:
-        corpus: where the candidate is from.
-        candidate: what the corpus's layout says of it; what it rejects stays so.
-        prefix_names: whether to put the name of the corpus before the ids of utterance and speaker,
-            which are unique within one corpus only.
+        corpus: that the candidate is from.
+        candidate: as the corpus's layout describes it.
+        prefix_names: whether the ids of utterance and speaker begin with the name of the corpus;
+            without it they are unique within one corpus only.
+
+    Returns:
+        The utterance; or if it can't be used, or the layout has rejected it, the reason.
     """
     if isinstance(candidate, Rejected):
-        return candidate
+        return dataclasses.replace(candidate, path=_printable(candidate.path))
     path = files.join(corpus.root, candidate.path)
     try:
         _check_path(corpus, candidate.path)
@@ -38,7 +42,7 @@ def catalogue_utterance(
             raise UnusableAudioError(f"shorter than {MIN_DURATION_S} s")
     except UnusableAudioError as error:
         origin = f": named in {candidate.origin}" if candidate.origin else ""
-        return Rejected(path, f"{error}{origin}")
+        return Rejected(_printable(path), f"{error}{origin}")
     prefix = f"{corpus.name}/" if prefix_names else ""
     return Utterance(
         id=prefix + candidate.utterance,
@@ -55,7 +59,7 @@ def catalogue_utterance(
 
 
 def _frames(candidate: Candidate, header: AudioHeader) -> tuple[int, int]:
-    """The frames of a candidate's time range.
+    """Returns the first frame of a candidate's time range, and the one after its last.
 
     Raises:
         UnusableAudioError: the range leaves the file.
@@ -74,7 +78,7 @@ def _frames(candidate: Candidate, header: AudioHeader) -> tuple[int, int]:
 def _check_path(corpus: Corpus, path: str) -> None:
     if _printable(path) != path:
         raise UnusableAudioError("the file's name is not UTF-8: rename it")
-    # A manifest may well name files elsewhere.
+    # An absolute path is from a manifest, which may name files outside its folder.
     if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
         return
     root = os.path.realpath(corpus.root)
@@ -83,10 +87,11 @@ def _check_path(corpus: Corpus, path: str) -> None:
         raise UnusableAudioError(
             "a link, or a path that leaves the corpus: copy what it points to into the corpus"
         )
-    # Opening a pipe would wait forever for someone to write into it.
+    # Opening a named pipe would wait forever for a writer.
     if os.path.exists(file) and not os.path.isfile(file):
         raise UnusableAudioError("not a file")
 
 
 def _printable(path: str) -> str:
+    """Returns a path that JSON and terminals can hold: bytes that are not UTF-8 are escaped."""
     return path.encode(errors="backslashreplace").decode()

@@ -70,6 +70,10 @@ class Candidate:
     origin: str = ""
 
 
+Found = tuple[Corpus, Candidate | Rejected]
+"""A corpus and one of its candidates, or something in it that can't be one."""
+
+
 class Layout(Protocol):
     """A module of this package."""
 

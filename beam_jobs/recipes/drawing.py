@@ -1,4 +1,4 @@
-"""TODO."""
+"""Draws the recipe of a mixture: when each utterance starts, its level, and what is kept."""
 
 import itertools
 import math
@@ -6,32 +6,43 @@ from collections.abc import Iterator, Sequence
 
 from beam_jobs.recipes.conversation import conversation_offsets
 from beam_jobs.recipes.overlap import overlap_offsets
-from beam_jobs.recipes.plan import Draft
 from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
-from beam_jobs.recipes.scene import draw_scene, draw_speeds
+from beam_jobs.recipes.scene import NO_FILES, SceneFiles, draw_scene, draw_speeds
 from schemas.recipe import LevelKind, Recipe, Source, Utterance
 from schemas.recipe_config import RecipeConfig, Uniform
 
-# The RMS level of the first source where levels are relative; far enough from full scale.
+# The RMS level of the first source when levels are relative: far from full scale.
 _REFERENCE_RMS_DBFS = -25.0
 
 
-def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
-    """Draws everything that a configuration leaves to chance.
+def draw_recipe(
+    config: RecipeConfig,
+    *,
+    seed: int,
+    mixture_id: str,
+    split: str,
+    utterances: Sequence[Utterance],
+    scene: SceneFiles = NO_FILES,
+) -> Recipe:
+    """Draws everything about a mixture that a configuration leaves to chance.
 
     Args:
         config: what to draw from.
-        seed: of the job; with the id of the mixture it is what the random numbers belong to.
-        draft: who is in the mixture.
+        seed: of the job; the random numbers depend on it and on the id of the mixture.
+        mixture_id: the id of the mixture.
+        split: of the mixture.
+        utterances: in the mixture; those of one speaker are next to each other, and only in a
+            conversation does anyone have several.
+        scene: the files of its noise and of its room.
     """
     rate = config.sample_rate
-    uniforms = keyed_uniforms(seed, draft.id)
-    utterances = draw_speeds(draft.utterances, config, seed, draft.id)
+    uniforms = keyed_uniforms(seed, mixture_id)
+    utterances = draw_speeds(utterances, config, seed, mixture_id)
     row_sizes = [1] * len(utterances)
     if config.conversation is not None:
         speakers = itertools.groupby(utterance.speaker for utterance in utterances)
         row_sizes = [len(list(own)) for _, own in speakers]
-    # Whole samples, so that a recipe says to the sample what is rendered.
+    # Whole samples, so that rendering need not round.
     offsets = _draw_offsets(config, utterances, row_sizes, uniforms)
     offsets_s = [offset / rate for offset in offsets]
     level_kind, row_levels = _draw_levels(config, len(row_sizes), uniforms)
@@ -40,7 +51,7 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
         offset_s + utterance.duration_s
         for offset_s, utterance in zip(offsets_s, utterances, strict=True)
     ]
-    # Where the first source ends of those that are still there when the last one has started.
+    # The first end among the sources that still sound when the last one starts.
     overlap_end_s = min(end_s for end_s in ends_s if end_s > offsets_s[-1])
     start_s, stop_s = 0.0, max(ends_s)
     if config.length == "min":
@@ -54,8 +65,8 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
         start_s = round(start_s * rate) / rate
         stop_s = start_s + length_s
     recipe = Recipe(
-        id=draft.id,
-        split=draft.split,
+        id=mixture_id,
+        split=split,
         sample_rate=rate,
         duration_s=max(round((stop_s - start_s) * rate), 1) / rate,
         channels=config.channels,
@@ -72,7 +83,7 @@ def draw_recipe(config: RecipeConfig, seed: int, draft: Draft) -> Recipe:
             for utterance, offset_s, row in zip(utterances, offsets_s, rows, strict=True)
         ),
     )
-    return draw_scene(recipe, draft.scene, config, seed)
+    return draw_scene(recipe, scene, config, seed)
 
 
 def _draw_offsets(
@@ -81,7 +92,7 @@ def _draw_offsets(
     row_sizes: Sequence[int],
     uniforms: Iterator[float],
 ) -> Iterator[int]:
-    """Yields when each utterance starts, in samples of the mixture."""
+    """Yields the first sample of each utterance in the mixture."""
     rate = config.sample_rate
     if config.offset_s is not None:
         offset_s = 0.0
@@ -103,6 +114,7 @@ def _draw_offsets(
 def _draw_levels(
     config: RecipeConfig, count: int, uniforms: Iterator[float]
 ) -> tuple[LevelKind, list[float]]:
+    """Draws a level for each row of the dataset's `sources`."""
     levels = [round(draw(config.level, uniforms), 4) for _ in range(count)]
     if config.level_kind == "relative_db":
         return "rms_dbfs", [
@@ -119,7 +131,7 @@ def _draw_crop(
     overlap_end_s: float,
     uniforms: Iterator[float],
 ) -> float:
-    """Where a crop starts that has as much of the overlap, and of the mixture, as it can."""
+    """Draws the start of a crop that has as much of the overlap, and of the mixture, as it can."""
     last_start_s = max(end_s - length_s, 0.0)
     bounds_s = sorted((overlap_start_s, overlap_end_s - length_s))
     low_s, high_s = (min(max(bound_s, 0.0), last_start_s) for bound_s in bounds_s)
@@ -133,7 +145,7 @@ def _draw_stretch(
     rows: Sequence[int],
     uniforms: Iterator[float],
 ) -> float:
-    """Where a stretch of a conversation starts in which, if it can be, speakers change."""
+    """Draws the start of a stretch of a conversation, with a change of speakers if it can be."""
     turns = itertools.pairwise(sorted(zip(offsets_s, rows, strict=True)))
     changes_s = [start_s for (_, before), (start_s, row) in turns if row != before]
     change_s = changes_s[int(next(uniforms) * len(changes_s))] if changes_s else 0.0
@@ -150,7 +162,7 @@ def _place(
     level: float,
     row: int | None,
 ) -> Source:
-    """Places an utterance in a mixture of which only the stretch from start to stop is kept."""
+    """Places an utterance in a mixture that is cut to the stretch from start to stop."""
     rate = utterance.played_rate
     skipped = round(max(start_s - offset_s, 0.0) * rate)
     start = min(utterance.start + skipped, utterance.stop)

@@ -1,12 +1,13 @@
-"""Plans: from the catalogue, the configuration and a seed to the recipes of every shard.
+"""The plan of a dataset whose recipes are drawn from a catalogue, a configuration and a seed.
 
-Nothing here depends on the runner, the number of workers or the order of arrival, and a shard's
-recipes need no other shard's: the plan of a million mixtures is the plan of the shard at hand.
+Nothing here depends on the runner, the number of workers or the order of arrival. A shard is
+planned without the others, so that a plan of a million mixtures costs a worker no more than its
+own shard.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.gender_share import GenderShare
 from beam_jobs.recipes.pairing import Indices, Pairing
 from beam_jobs.recipes.plan import (
-    _MIXTURE_S,
+    MIXTURE_S,
     Draft,
     NothingToDoError,
     NoUtteranceLeftError,
@@ -25,23 +26,28 @@ from beam_jobs.recipes.plan import (
     shard_range,
 )
 from beam_jobs.recipes.random_numbers import keyed_generator
-from beam_jobs.recipes.scene import NO_FILES, SceneFilesPlan
+from beam_jobs.recipes.scene import NO_FILES, SceneFiles, SceneFilesPlan
 from beam_jobs.recipes.splits import apportion, split_by_corpus, split_by_shares
 from schemas.dataset import SPLITS, Shard, Split
-from schemas.recipe import Recipe
+from schemas.recipe import Utterance
 
-# Enough that looking them up in the catalogue costs little each, few enough to be no memory.
+# Looked up in the catalogue together, these cost little each, and they take little memory.
 _DRAFTS_AT_ONCE = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _SplitPlan:
-    """One split: rows of the catalogue, who meets whom, and how often.
+    """The plan of one split.
 
-    Those who meet are utterances, or where there are runs of utterances, runs.
+    Attributes:
+        entries: int32 [utterances], where the catalogue has the utterances of the split.
+        pairing: of the utterances; of the runs, if there are any.
+        runs: of utterances, for conversations.
+        num_mixtures: in the split.
+        num_shards: of the split.
     """
 
-    rows: Indices
+    entries: Indices
     pairing: Pairing
     runs: Runs | None
     num_mixtures: int
@@ -49,18 +55,18 @@ class _SplitPlan:
 
 
 class DrawnPlan:
-    """The recipes of a dataset, shard by shard.
+    """A plan that draws each recipe by the seed and the number of the mixture.
 
     Attributes:
         speaker_splits: the split of each speaker.
     """
 
     def __init__(self, catalogue: Catalogue, options: PlanOptions) -> None:
-        """Divides the speakers, and says how many mixtures and shards each split has.
+        """Divides the speakers, and decides how many mixtures and shards each split has.
 
         Raises:
-            NothingToDoError: no usable utterance, in no split speakers enough for a mixture, or no
-                gender known where genders matter.
+            NothingToDoError: there is no usable utterance, no split has enough speakers for a
+                mixture, or no gender is known and the configuration needs it.
         """
         self._catalogue = catalogue
         self._options = options
@@ -72,7 +78,7 @@ class DrawnPlan:
             shares=options.shares,
             seed=options.seed,
         )
-        self._speech = catalogue.rows_outside(options.sounds.values())
+        self._speech = catalogue.entries_outside(options.sounds.values())
         uses = np.bincount(catalogue.speakers[self._speech])
         speaker_names = [catalogue.speaker_names[speaker] for speaker in np.flatnonzero(uses)]
         if not speaker_names:
@@ -89,13 +95,13 @@ class DrawnPlan:
             self.speaker_splits = split_by_corpus(
                 {name: own_splits[name] for name in speaker_names}
             )
-        rows = self._rows_by_split()
+        entries = self._entries_by_split()
         pairings: dict[Split, Pairing] = {}
         runs: dict[Split, Runs | None] = {}
         for split in SPLITS:
-            speakers = catalogue.speakers[rows[split]]
+            speakers = catalogue.speakers[entries[split]]
             if len(np.unique(speakers)) >= group_size:
-                units = rows[split]
+                units = entries[split]
                 runs[split] = self._divide_into_runs(units)
                 if own_runs := runs[split]:
                     units = units[own_runs.firsts]
@@ -115,12 +121,12 @@ class DrawnPlan:
             split: pairing.groups_per_round for split, pairing in pairings.items()
         }
         if options.num_mixtures:
-            weights = options.shares or {split: float(len(rows[split])) for split in SPLITS}
+            weights = options.shares or {split: float(len(entries[split])) for split in SPLITS}
             placed = {split: weights[split] if split in pairings else 0.0 for split in SPLITS}
             counts = apportion(options.num_mixtures, placed)
-        self._splits = {
+        self._splits: dict[str, _SplitPlan] = {
             split: _SplitPlan(
-                rows[split],
+                entries[split],
                 pairings[split],
                 runs[split],
                 counts[split],
@@ -129,7 +135,7 @@ class DrawnPlan:
             for split in pairings
             if counts[split]
         }
-        if missing := self._scenes.missing(tuple(self._splits)):
+        if missing := self._scenes.missing(self._splits):
             raise NothingToDoError(missing)
 
     @property
@@ -142,69 +148,66 @@ class DrawnPlan:
         )
 
     @property
-    def counts(self) -> dict[Split, int]:
+    def counts(self) -> Mapping[str, int]:
         """The number of mixtures of each split that has any."""
         return {split: plan.num_mixtures for split, plan in self._splits.items()}
 
-    def left_out(self) -> dict[Split, int]:
-        """The splits that were asked for but have no mixtures, and their number of speakers."""
+    def left_out(self) -> Mapping[str, int]:
+        """Returns the number of speakers of each split that should have mixtures but has none."""
         counts = {split: 0 for split in SPLITS if self._options.shares.get(split)}
         for split in self.speaker_splits.values():
             counts[split] = counts.get(split, 0) + 1
         return {split: count for split, count in counts.items() if split not in self._splits}
 
-    def mixture_range(self, shard: Shard) -> tuple[int, int]:
-        """The numbers of a shard's first mixture, and of the one after its last."""
-        return shard_range(shard, self._splits[shard.split].num_mixtures)  # type: ignore[index]
-
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard, in order."""
-        plan = self._splits[shard.split]  # type: ignore[index]
-        start, stop = self.mixture_range(shard)
+        plan = self._splits[shard.split]
+        start, stop = shard_range(shard, self.counts)
         for first in range(start, stop, _DRAFTS_AT_ONCE):
             groups = list(plan.pairing.groups(first, min(first + _DRAFTS_AT_ONCE, stop)))
             if runs := plan.runs:
                 groups = [np.concatenate([runs[run] for run in group]) for group in groups]
-            rows = plan.rows[np.concatenate(groups)]
-            utterances = iter(self._catalogue.utterances(rows))
-            remaining = iter(rows.tolist())
+            entries = plan.entries[np.concatenate(groups)]
+            utterances = iter(self._catalogue.utterances(entries))
+            remaining = iter(entries.tolist())
             ids = [f"{shard.split}-{first + index:09d}" for index in range(len(groups))]
             scenes = self._scenes.draw(ids, shard.split)
             for mixture_id, group, scene in zip(ids, groups, scenes, strict=True):
-                own_rows = tuple(itertools.islice(remaining, len(group)))
-                members = tuple(itertools.islice(utterances, len(group)))
-                yield Draft(mixture_id, shard.split, own_rows, members, scene=scene or NO_FILES)
-
-    def recipe(self, draft: Draft) -> Recipe:
-        """Draws the recipe of a mixture."""
-        return draw_recipe(self._options.config, self._options.seed, draft)
+                yield self._draft(
+                    mixture_id,
+                    shard.split,
+                    list(itertools.islice(remaining, len(group))),
+                    list(itertools.islice(utterances, len(group))),
+                    scene or NO_FILES,
+                )
 
     def redraft(self, draft: Draft, unusable: Collection[int]) -> Draft:
-        """Replaces the files of a mixture that turned out unusable.
+        """Returns a mixture with other files in place of those that turned out unusable.
 
-        A speaker of a conversation who has other utterances goes without them. What takes the place
-        of the rest depends on the seed, the mixture and on which are unusable; an utterance is of
-        another speaker than the rest in any case.
+        An utterance in a conversation is only left out, if its speaker has others there. What takes
+        the place of any other depends on the seed, the mixture and the set of unusable files, and
+        is said by someone who is not in the mixture yet.
 
         Args:
             draft: as planned.
-            unusable: rows of the catalogue.
+            unusable: entries of the catalogue.
 
         Raises:
             NoUtteranceLeftError: the split has no other utterance, noise or room response.
         """
         speakers = self._catalogue.speakers
-        generator = keyed_generator(self._options.seed, draft.id, "spares")
-        order = generator.permutation(self._splits[draft.split].rows)  # type: ignore[index]
+        planned = draft.recipe
+        generator = keyed_generator(self._options.seed, planned.id, "spares")
+        order = generator.permutation(self._splits[planned.split].entries)
         spares = iter(order.tolist())
-        rows = _leave_out(draft, unusable)
-        for index, row in enumerate(rows):
-            if row not in unusable:
+        entries = self._leave_out(draft.entries[: len(planned.sources)], unusable)
+        for index, entry in enumerate(entries):
+            if entry not in unusable:
                 continue
-            others = {speakers[other] for other in rows[:index] + rows[index + 1 :]}
+            others = {speakers[other] for other in entries[:index] + entries[index + 1 :]}
             candidates: Iterator[int] = spares
             if self._options.config.same_gender_share is not None:
-                own = self._catalogue.genders(np.array([row]))
+                own = self._catalogue.genders(np.array([entry], np.int32))
                 alike = order[self._catalogue.genders(order) == own]
                 candidates = itertools.chain(alike.tolist(), spares)
             fitting = (
@@ -214,37 +217,64 @@ class DrawnPlan:
             )
             spare = next(fitting, None)
             if spare is None:
-                raise NoUtteranceLeftError(draft.id)
-            rows[index] = spare
-        (scene,) = self._scenes.draw([draft.id], draft.split, unusable)
+                raise NoUtteranceLeftError(planned.id)
+            entries[index] = spare
+        (scene,) = self._scenes.draw([planned.id], planned.split, unusable)
         if scene is None:
-            raise NoUtteranceLeftError(draft.id)
-        utterances = tuple(self._catalogue.utterances(np.array(rows)))
-        return dataclasses.replace(draft, rows=tuple(rows), utterances=utterances, scene=scene)
+            raise NoUtteranceLeftError(planned.id)
+        utterances = self._catalogue.utterances(np.array(entries, np.int32))
+        return self._draft(planned.id, planned.split, entries, utterances, scene)
+
+    def _draft(
+        self,
+        mixture_id: str,
+        split: str,
+        entries: Sequence[int],
+        utterances: Sequence[Utterance],
+        scene: SceneFiles,
+    ) -> Draft:
+        recipe = draw_recipe(
+            self._options.config,
+            seed=self._options.seed,
+            mixture_id=mixture_id,
+            split=split,
+            utterances=utterances,
+            scene=scene,
+        )
+        return Draft(recipe, (*entries, *scene.entries))
+
+    def _leave_out(self, entries: Sequence[int], unusable: Collection[int]) -> list[int]:
+        """Returns the utterances of a mixture without the unusable ones of speakers with others."""
+        kept: list[int] = []
+        speakers = self._catalogue.speakers
+        for _, of_speaker in itertools.groupby(entries, key=lambda entry: speakers[entry]):
+            own = list(of_speaker)
+            kept += [entry for entry in own if entry not in unusable] or own[:1]
+        return kept
 
     @property
     def _mixture_s(self) -> float:
-        """About how long a mixture is, in seconds."""
+        """The usual length of a mixture, in seconds."""
         conversation = self._options.config.conversation
-        return conversation.speech_s if conversation else _MIXTURE_S
+        return conversation.speech_s if conversation else MIXTURE_S
 
-    def _divide_into_runs(self, rows: Indices) -> Runs | None:
+    def _divide_into_runs(self, entries: Indices) -> Runs | None:
         config = self._options.config
         if config.conversation is None:
             return None
         return divide_into_runs(
-            self._catalogue.speakers[rows],
-            self._catalogue.durations_s(rows),
+            self._catalogue.speakers[entries],
+            self._catalogue.durations_s(entries),
             config.conversation.speech_s / config.num_speakers,
         )
 
-    def _gender_share(self, rows: Indices) -> GenderShare | None:
+    def _gender_share(self, entries: Indices) -> GenderShare | None:
         share = self._options.config.same_gender_share
         if share is None:
             return None
-        return GenderShare(self._catalogue.genders(rows) == "f", share)
+        return GenderShare(self._catalogue.genders(entries) == "f", share)
 
-    def _rows_by_split(self) -> dict[Split, Indices]:
+    def _entries_by_split(self) -> dict[Split, Indices]:
         names = self._catalogue.speaker_names
         codes = np.array(
             [
@@ -252,45 +282,33 @@ class DrawnPlan:
                 for name in names
             ]
         )
-        row_codes = np.full(len(self._catalogue), -1)
-        row_codes[self._speech] = codes[self._catalogue.speakers[self._speech]]
-        rows = {
-            split: np.flatnonzero(row_codes == code).astype(np.int32)
+        entry_codes = np.full(len(self._catalogue), -1)
+        entry_codes[self._speech] = codes[self._catalogue.speakers[self._speech]]
+        entries = {
+            split: np.flatnonzero(entry_codes == code).astype(np.int32)
             for code, split in enumerate(SPLITS)
         }
         if not self._options.shares:
-            # An utterance that its corpus places elsewhere than its speaker stands nowhere.
+            # An utterance that the corpus has in another split than its speaker is in none.
             for split in SPLITS:
-                rows[split] = rows[split][self._catalogue.in_split(rows[split], split)]
+                entries[split] = entries[split][self._catalogue.in_split(entries[split], split)]
         if self._options.config.same_gender_share is not None:
-            known = {split: self._catalogue.genders(rows[split]) != "" for split in SPLITS}
+            known = {split: self._catalogue.genders(entries[split]) != "" for split in SPLITS}
             if not any(of_split.any() for of_split in known.values()):
                 raise NothingToDoError(
                     "same_gender_share and this corpus do not go together: it says no speaker's"
                     " gender"
                 )
-            rows = {split: rows[split][known[split]] for split in SPLITS}
+            entries = {split: entries[split][known[split]] for split in SPLITS}
         if limit := self._options.config.max_utterances_per_speaker:
-            rows = {split: self._limit_each_speaker(rows[split], limit) for split in SPLITS}
-        return rows
+            entries = {split: self._limit_each_speaker(entries[split], limit) for split in SPLITS}
+        return entries
 
-    def _limit_each_speaker(self, rows: Indices, limit: int) -> Indices:
-        """The first rows of each speaker; the catalogue is in an order that chance has made."""
-        speakers = self._catalogue.speakers[rows]
+    def _limit_each_speaker(self, entries: Indices, limit: int) -> Indices:
+        """Returns the first utterances of each speaker: the catalogue's order is random already."""
+        speakers = self._catalogue.speakers[entries]
         by_speaker = np.argsort(speakers, kind="stable")
         _, starts, counts = np.unique(speakers[by_speaker], return_index=True, return_counts=True)
-        places = np.arange(len(rows)) - np.repeat(starts, counts)
-        kept: Indices = rows[np.sort(by_speaker[places < limit])]
+        places = np.arange(len(entries)) - np.repeat(starts, counts)
+        kept: Indices = entries[np.sort(by_speaker[places < limit])]
         return kept
-
-
-def _leave_out(draft: Draft, unusable: Collection[int]) -> list[int]:
-    """The rows of a draft without the unusable ones of speakers who have others."""
-    rows: list[int] = []
-    by_speaker = itertools.groupby(
-        zip(draft.rows, draft.utterances, strict=True), key=lambda pair: pair[1].speaker
-    )
-    for _, pairs in by_speaker:
-        own = [row for row, _ in pairs]
-        rows += [row for row in own if row not in unusable] or own[:1]
-    return rows

@@ -1,12 +1,11 @@
-"""TODO."""
+"""The plan of a dataset whose recipes the user gives."""
 
-import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from beam_jobs.corpora.catalogue import Catalogue
-from beam_jobs.recipes.given_recipes import _NUM_NAMED, GivenRecipes, _candidates
+from beam_jobs.recipes.given_recipes import GivenRecipes
 from beam_jobs.recipes.plan import (
     Draft,
     NothingToDoError,
@@ -14,44 +13,53 @@ from beam_jobs.recipes.plan import (
     choose_num_shards,
     shard_range,
 )
-from beam_jobs.recipes.recipe_format import BadRecipeError, Row
+from beam_jobs.recipes.recipe_format import BadRecipeError
 from beam_jobs.runtime.dead_letters import Rejected
-from schemas.dataset import SPLITS, Shard, Split
-from schemas.recipe import Recipe
+from schemas.dataset import SPLITS, Shard
+
+# A message with more names than this is no longer read.
+_MAX_NAMED = 20
 
 
 class GivenPlan:
-    """The recipes of a dataset, shard by shard."""
+    """A plan that follows given recipes, in the order of their files.
+
+    Attributes:
+        counts: the number of mixtures of each split that has any.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, given: GivenRecipes, rejected: Sequence[Rejected], asked: int
+        self,
+        catalogue: Catalogue,
+        given: GivenRecipes,
+        rejected: Sequence[Rejected],
+        num_shards: int,
     ) -> None:
-        """Makes the plan.
+        """Divides the recipes into shards.
 
         Args:
             catalogue: the files that the recipes name.
             given: the recipes.
-            rejected: what the corpora lack, and the lines that are no recipes.
-            asked: how many shards each split shall have; 0 to choose.
+            rejected: the files that can't be used, and the lines that are not recipes.
+            num_shards: of each split; 0 to choose by the number of mixtures.
 
         Raises:
-            NothingToDoError: something is lacking, and the rest alone was not asked for.
+            NothingToDoError: something was rejected, and the user did not ask for the rest alone.
         """
         if rejected and not given.skip_missing:
-            listed = "; ".join(f"{one.path}: {one.reason}" for one in rejected[:_NUM_NAMED])
-            more = f" and {len(rejected) - _NUM_NAMED} more" if rejected[_NUM_NAMED:] else ""
+            listed = "; ".join(f"{one.path}: {one.reason}" for one in rejected[:_MAX_NAMED])
+            more = f" and {len(rejected) - _MAX_NAMED} more" if rejected[_MAX_NAMED:] else ""
             raise NothingToDoError(
                 f"{len(rejected)} things that the recipes need are not there ({listed}{more}; all"
                 " are in rejected.jsonl): mend that, or render the rest with --skip_missing_recipes"
             )
         self._catalogue = catalogue
         self._given = given
-        self._rows = catalogue.rows_by_id()
+        self._entries = catalogue.entries_by_id()
         counts = {split: sum(file.counts.get(split, 0) for file in given.files) for split in SPLITS}
-        self.counts = {split: count for split, count in counts.items() if count}
-        """The number of mixtures of each split that has any."""
+        self.counts: Mapping[str, int] = {split: count for split, count in counts.items() if count}
         self._num_shards = {
-            split: choose_num_shards(count, asked) for split, count in self.counts.items()
+            split: choose_num_shards(count, num_shards) for split, count in self.counts.items()
         }
 
     @property
@@ -63,64 +71,39 @@ class GivenPlan:
             for index in range(count)
         )
 
-    def left_out(self) -> dict[Split, int]:
-        """Nothing: whoever gives recipes says what splits there are."""
+    def left_out(self) -> Mapping[str, int]:
+        """Returns nothing: given recipes ask for no splits but their own."""
         return {}
 
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard whose files are all there, in order."""
-        start, stop = shard_range(shard, self.counts[shard.split])  # type: ignore[index]
-        for row in self._rows_between(shard.split, start, stop):
+        for given in self._given.read_range(shard.split, *shard_range(shard, self.counts)):
             try:
-                candidates = _candidates(row, self._given)
-                rows = [self._rows[candidate.utterance] for _, candidate in candidates]
-                named = self._catalogue.utterances(np.array(rows))
-                recipe = self._given.format.recipe(row, named, self._given.context)
+                named = self._given.named_files(given)
+                entries = tuple(self._entries[candidate.utterance] for _, candidate in named)
+                recipe = given.complete(self._catalogue.utterances(np.array(entries, np.int32)))
             except (BadRecipeError, KeyError) as error:
                 self._check_skipped(str(error))
                 continue
-            yield Draft(recipe.id, recipe.split, tuple(rows), tuple(named), recipe)
+            yield Draft(recipe, entries)
 
-    def recipe(self, draft: Draft) -> Recipe:
-        """The recipe of a mixture."""
-        assert draft.recipe is not None
-        return draft.recipe
-
-    def redraft(self, draft: Draft, unusable: Container[int]) -> Draft:
-        """Never: what is given has nothing in its place.
+    def redraft(self, draft: Draft, unusable: Collection[int]) -> Draft:
+        """Never returns: a given recipe has no substitutes for its files.
 
         Raises:
-            NoUtteranceLeftError: the mixture is gone without.
-            NothingToDoError: that was not asked for.
+            NoUtteranceLeftError: the mixture is left out.
+            NothingToDoError: the user did not ask for mixtures to be left out.
         """
         paths = [
-            utterance.path
-            for row, utterance in zip(draft.rows, draft.utterances, strict=True)
-            if row in unusable
+            part.path
+            for part, entry in zip(draft.recipe.parts, draft.entries, strict=True)
+            if entry in unusable
         ]
-        self._check_skipped(f"{draft.id}: can't be decoded: {', '.join(paths)}")
-        raise NoUtteranceLeftError(draft.id)
+        self._check_skipped(f"{draft.recipe.id}: can't be decoded: {', '.join(paths)}")
+        raise NoUtteranceLeftError(draft.recipe.id)
 
     def _check_skipped(self, reason: str) -> None:
         if not self._given.skip_missing:
             raise NothingToDoError(
                 f"{reason}: mend that, or render the rest with --skip_missing_recipes"
             )
-
-    def _rows_between(self, split: str, start: int, stop: int) -> Iterator[Row]:
-        """The rows of a split from number `start` to `stop`, without reading other files."""
-        position = 0
-        for file in self._given.files:
-            count = file.counts.get(split, 0)
-            low, high = max(start - position, 0), min(stop - position, count)
-            if low < high:
-                read_rows = self._given.format.read_rows
-                rows = (row for _, row in read_rows(file.path, self._given.context))
-                of_split = (
-                    row
-                    for row in rows
-                    if not isinstance(row, BadRecipeError)
-                    and self._given.format.split(row) == split
-                )
-                yield from itertools.islice(of_split, low, high)
-            position += count

@@ -1,18 +1,23 @@
-"""The plan of a dataset whose recipes are given, and the files that they need.
+"""Recipes that the user gives in files: their formats, their number, and the files that they need.
 
-It stands where `planning.Plan` stands: shards, the mixtures in them, and the recipe of each. The
-recipes stay in their files, and a worker reads those that its shard has a part of.
+The recipes stay in their files. A job counts them once, and each worker reads those of its shard.
 """
 
 import dataclasses
 import glob
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.corpora.layout import Candidate, Corpus, Found
 from beam_jobs.corpora.manifest import read_lines
-from beam_jobs.recipes.recipe_format import BadRecipeError, RecipeContext, RecipeFormat, Row
-from beam_jobs.recipes.recipe_formats import FORMATS
+from beam_jobs.recipes import librimix_csv, recipe_jsonl, spleeter_csv
+from beam_jobs.recipes.recipe_format import (
+    BadRecipeError,
+    GivenRecipe,
+    RecipeContext,
+    RecipeFormat,
+)
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.dataset import SPLITS
@@ -20,7 +25,7 @@ from schemas.errors import UserError
 from schemas.recipe import Channels
 from schemas.recipe_config import RecipeConfig, Uniform
 
-_NUM_NAMED = 20
+FORMATS: tuple[RecipeFormat, ...] = (recipe_jsonl, librimix_csv, spleeter_csv)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class RecipeFile:
 
     Attributes:
         path: of the file.
-        counts: its recipes, by split.
+        counts: the number of its recipes, by split.
         crc32c: its checksum.
     """
 
@@ -40,18 +45,18 @@ class RecipeFile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GivenRecipes:
-    """What is given.
+    """All recipes that a user gives, which are alike in what a dataset has once.
 
     Attributes:
         files: in order.
-        format_name: of all of them.
+        format_name: the format of all files.
         num_sources: in each mixture.
-        has_noise: whether each mixture has noise, or none has.
-        has_rooms: whether each mixture is in a room, or none is.
-        mixture_given: whether each mixture is a recording, or each the sum of its parts.
-        instruments: the names of the sources, where they are the same in all mixtures.
-        context: what the files leave open, with the rate and the channels that the mixtures have.
-        skip_missing: whether to go without the mixtures that can't be made.
+        has_noise: whether each mixture has noise; if not, none has.
+        has_rooms: whether each mixture is in a room; if not, none is.
+        mixture_given: whether each mixture is a recording; if not, each is the sum of its parts.
+        instruments: the names of the sources, if each mixture has the same.
+        context: what the files leave open, with the rate and the channels of the mixtures.
+        skip_missing: whether to leave out the mixtures that can't be made.
     """
 
     files: tuple[RecipeFile, ...]
@@ -65,13 +70,8 @@ class GivenRecipes:
     skip_missing: bool
 
     @property
-    def format(self) -> RecipeFormat:
-        """The format of all files."""
-        return next(one for one in FORMATS if self.format_name == one.NAME)
-
-    @property
     def config(self) -> RecipeConfig:
-        """What of a configuration there is where recipes are not drawn."""
+        """The configuration as far as recipes that are not drawn have one."""
         return RecipeConfig(
             description=self._description,
             num_speakers=self.num_sources,
@@ -91,52 +91,99 @@ class GivenRecipes:
             f"Given recipes: {self.format_name}, {'with' if self.has_noise else 'without'} noise."
         )
 
+    def read(self, file: RecipeFile) -> Iterator[GivenRecipe | Rejected]:
+        """Yields each recipe of a file, and each line that is none with the reason."""
+        # By name: the format is a module, which a runner can't pickle.
+        chosen = next(one for one in FORMATS if self.format_name == one.NAME)
+        return chosen.read(file.path, self.context)
+
+    def read_range(self, split: str, start: int, stop: int) -> Iterator[GivenRecipe]:
+        """Yields the recipes of a split from number `start` to `stop`, and opens no other files."""
+        position = 0
+        for file in self.files:
+            count = file.counts.get(split, 0)
+            low, high = max(start - position, 0), min(stop - position, count)
+            if low < high:
+                of_split = (
+                    one
+                    for one in self.read(file)
+                    if not isinstance(one, Rejected) and one.split == split
+                )
+                yield from itertools.islice(of_split, low, high)
+            position += count
+
+    def named_files(self, recipe: GivenRecipe) -> list[tuple[Corpus, Candidate]]:
+        """Returns the audio files that a recipe names, in the order of `Recipe.parts`.
+
+        Raises:
+            BadRecipeError: the recipe can't be used, or not in a dataset with the first one.
+        """
+        named = recipe.named_files()
+        if recipe.num_sources != self.num_sources:
+            raise BadRecipeError(
+                f"{recipe.num_sources} sources where the first recipe has"
+                f" {self.num_sources}: a dataset has as many in each mixture"
+            )
+        if recipe.mixture_given != self.mixture_given:
+            raise BadRecipeError(
+                "a given mixture, where the first recipe has none, or the other way"
+            )
+        if recipe.instruments != self.instruments:
+            raise BadRecipeError(
+                f"{', '.join(recipe.instruments)} where the first recipe has"
+                f" {', '.join(self.instruments)}"
+            )
+        if recipe.has_noise != self.has_noise:
+            raise BadRecipeError("noise, where the first recipe has none, or the other way round")
+        if recipe.split not in SPLITS:
+            raise BadRecipeError(f"no split of that name: {recipe.split!r}")
+        return named
+
 
 def find_given_recipes(
     patterns: Sequence[str], context: RecipeContext, *, skip_missing: bool
 ) -> GivenRecipes:
-    """Counts the recipes in files, and sees what they have in common.
+    """Counts the recipes in files, and takes from the first what all must have in common.
 
     Args:
         patterns: paths of files, or glob patterns.
         context: what the files leave open.
-        skip_missing: whether to go without the mixtures that can't be made.
+        skip_missing: whether to leave out the mixtures that can't be made.
 
     Raises:
-        UserError: no such files, files that are no recipes, or no recipe in them.
+        UserError: there are no such files, they are not recipes, or no recipe can be used.
     """
     paths = [path for pattern in patterns for path in _match(pattern)]
     chosen = _choose_format(paths)
     found = []
-    usable: Row | None = None
+    usable: GivenRecipe | None = None
     audio: tuple[int, Channels] = (0, "average")
     problem = "no recipe in it"
     for path in paths:
         counts: Counter[str] = Counter()
-        for _, row in chosen.read_rows(path, context):
-            if isinstance(row, BadRecipeError):
+        for recipe in chosen.read(path, context):
+            if isinstance(recipe, Rejected):
                 continue
-            counts[chosen.split(row)] += 1
+            counts[recipe.split] += 1
             if usable is None:
                 try:
-                    audio, usable = chosen.audio(row, context), row
-                except ValueError as error:
+                    audio, usable = recipe.audio(), recipe
+                except BadRecipeError as error:
                     problem = f"no recipe in it that can be used: {error}"
         found.append(RecipeFile(path, dict(counts), files.checksum(path)[1]))
     if usable is None:
         raise UserError(f"--recipes={patterns[0]}: {problem}")
-    context = dataclasses.replace(
-        context, sample_rate=context.sample_rate or audio[0], channels=audio[1]
-    )
     return GivenRecipes(
         files=tuple(found),
         format_name=chosen.NAME,
-        num_sources=chosen.num_sources(usable),
-        has_noise=chosen.has_noise(usable, context),
-        has_rooms=chosen.has_rooms(usable),
-        mixture_given=chosen.is_mixture_given(usable),
-        instruments=chosen.instruments(usable),
-        context=context,
+        num_sources=usable.num_sources,
+        has_noise=usable.has_noise,
+        has_rooms=usable.has_rooms,
+        mixture_given=usable.mixture_given,
+        instruments=usable.instruments,
+        context=dataclasses.replace(
+            context, sample_rate=context.sample_rate or audio[0], channels=audio[1]
+        ),
         skip_missing=skip_missing,
     )
 
@@ -167,43 +214,21 @@ def _choose_format(paths: Sequence[str]) -> RecipeFormat:
     return only
 
 
-def find_named_files(
-    recipe_file: RecipeFile, given: GivenRecipes
-) -> Iterator[tuple[Corpus, Candidate | Rejected]]:
-    """Yields the files that the recipes of a file name, once each, and the lines that name none."""
+def find_named_files(recipe_file: RecipeFile, given: GivenRecipes) -> Iterator[Found]:
+    """Yields each audio file that the recipes of a file name, once, and each line that is bad."""
     seen = set()
+    # Of no consequence for a line that names no file, but each must have one.
     corpus = next(iter(given.context.corpora.values()))
-    for number, row in given.format.read_rows(recipe_file.path, given.context):
-        origin = f"{recipe_file.path}:{number}"
-        try:
-            candidates = _candidates(row, given)
-        except BadRecipeError as error:
-            yield corpus, Rejected(origin, str(error))
+    for recipe in given.read(recipe_file):
+        if isinstance(recipe, Rejected):
+            yield corpus, recipe
             continue
-        for named in candidates:
-            if named[1].utterance not in seen:
-                seen.add(named[1].utterance)
-                yield named[0], dataclasses.replace(named[1], origin=origin)
-
-
-def _candidates(row: Row | BadRecipeError, given: GivenRecipes) -> list[tuple[Corpus, Candidate]]:
-    if isinstance(row, BadRecipeError):
-        raise row
-    candidates = given.format.candidates(row, given.context)
-    if given.format.num_sources(row) != given.num_sources:
-        raise BadRecipeError(
-            f"{given.format.num_sources(row)} sources where the first recipe has"
-            f" {given.num_sources}: a dataset has as many in each mixture"
-        )
-    if given.format.is_mixture_given(row) != given.mixture_given:
-        raise BadRecipeError("a given mixture, where the first recipe has none, or the other way")
-    if given.format.instruments(row) != given.instruments:
-        raise BadRecipeError(
-            f"{', '.join(given.format.instruments(row))} where the first recipe has"
-            f" {', '.join(given.instruments)}"
-        )
-    if given.format.has_noise(row, given.context) != given.has_noise:
-        raise BadRecipeError("noise, where the first recipe has none, or the other way round")
-    if given.format.split(row) not in SPLITS:
-        raise BadRecipeError(f"no split of that name: {given.format.split(row)!r}")
-    return candidates
+        try:
+            named = given.named_files(recipe)
+        except BadRecipeError as error:
+            yield corpus, Rejected(recipe.origin, str(error))
+            continue
+        for corpus_of_file, candidate in named:
+            if candidate.utterance not in seen:
+                seen.add(candidate.utterance)
+                yield corpus_of_file, dataclasses.replace(candidate, origin=recipe.origin)

@@ -1,24 +1,23 @@
-"""What the formats of recipe files have in common."""
+"""Interfaces of the formats of recipe files, and of a recipe that is read from one."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
 from schemas.recipe import Channels, Recipe, Utterance
-
-Row = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecipeContext:
-    """What a recipe file leaves open.
+    """The choices that a recipe file leaves to the command line.
 
     Attributes:
-        corpora: by name.
-        noise_corpus: where noises are; None to leave them out.
-        rooms_corpus: where room responses are, or None.
+        corpora: the corpora of speech or of songs, by name.
+        noise_corpus: the corpus of noise; None to leave noise out.
+        rooms_corpus: the corpus of room responses, or None.
         sample_rate: of the mixtures, in Hz; 0 for the recipes' own.
         length: of the mixtures, where the recipes do not say it: `min`, `max` or a number of
             seconds; empty to leave it open.
@@ -34,68 +33,74 @@ class RecipeContext:
 
 
 class BadRecipeError(UserError):
-    """A line of a recipe file can't be used; the message says why."""
+    """A recipe that can't be used; the message says why."""
+
+
+class GivenRecipe(Protocol):
+    """A recipe as a line of a file gives it, before the headers of its audio files are read.
+
+    `origin` and `split` cost nothing, so that the recipes of a large file can be counted and
+    skipped. Everything else may check the line first, and raises `BadRecipeError` if it is wrong.
+    """
+
+    @property
+    def origin(self) -> str:
+        """The file and the line, such as `train.csv:3`."""
+
+    @property
+    def split(self) -> str:
+        """The split that the mixture belongs to; any text, if the file says so."""
+
+    @property
+    def num_sources(self) -> int:
+        """The number of sources in the mixture."""
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the mixture has noise."""
+
+    @property
+    def has_rooms(self) -> bool:
+        """Whether any source is heard in a room."""
+
+    @property
+    def mixture_given(self) -> bool:
+        """Whether the mixture is a recording rather than the sum of its parts."""
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The names of the sources, if each mixture of a dataset has the same; else none."""
+
+    def audio(self) -> tuple[int, Channels]:
+        """Returns the sample rate in Hz and the channels: the recipe's own, or its files'."""
+
+    def named_files(self) -> list[tuple[Corpus, Candidate]]:
+        """Returns the audio files that the recipe names, in the order of `Recipe.parts`."""
+
+    def complete(self, files: Sequence[Utterance]) -> Recipe:
+        """Returns the complete recipe.
+
+        Args:
+            files: what the headers of `named_files` say, in the same order.
+
+        Raises:
+            BadRecipeError: the recipe was made for other files.
+        """
 
 
 class RecipeFormat(Protocol):
-    """A module of this package."""
+    """A module that reads one format of recipe files."""
 
     @property
     def NAME(self) -> str:  # noqa: N802
-        """What messages call it."""
+        """The name of the format in messages."""
 
     def recognises(self, first_line: str) -> bool:
-        """Whether a file that begins with a line is of this format."""
+        """Returns whether a file that begins with this line is of this format."""
 
-    def read_rows(
-        self, path: str, context: RecipeContext
-    ) -> Iterator[tuple[int, Row | BadRecipeError]]:
-        """Yields the number of the line and what stands in it, for each mixture.
+    def read(self, path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
+        """Yields each recipe of a file, and each line that is none with the reason.
 
         Raises:
             UserError: the file as a whole can't be used, or not with this context.
-        """
-
-    def split(self, row: Row) -> str:
-        """The split of a row's mixture, found without looking at the rest of it."""
-
-    def num_sources(self, row: Row) -> int:
-        """How many sources a row's mixture has."""
-
-    def has_noise(self, row: Row, context: RecipeContext) -> bool:
-        """Whether there is noise in a row's mixture."""
-
-    def has_rooms(self, row: Row) -> bool:
-        """Whether a row's mixture is in a room."""
-
-    def is_mixture_given(self, row: Row) -> bool:
-        """Whether a row's mixture is a recording, and not the sum of its parts."""
-
-    def instruments(self, row: Row) -> tuple[str, ...]:
-        """The names of a row's sources, where they are the same in all rows."""
-
-    def audio(self, row: Row, context: RecipeContext) -> tuple[int, Channels]:
-        """The rate that a row asks for, in Hz, and the channels; those of the files if for none.
-
-        Raises:
-            UserError: the row or its files can't be used.
-        """
-
-    def candidates(self, row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-        """The files of a row, in the order of the recipe's parts.
-
-        Raises:
-            BadRecipeError: the row can't be used.
-        """
-
-    def recipe(self, row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
-        """The recipe of a row.
-
-        Args:
-            row: of the file.
-            files: what the headers of `candidates` say, in their order.
-            context: what the file leaves open.
-
-        Raises:
-            BadRecipeError: the files are not those that the recipe was made for.
         """

@@ -1,113 +1,128 @@
-"""The recipes that mixture jobs write: one of `schemas.recipe` a line."""
+"""Recipes as a mixture job writes them: one JSON object of `schemas.recipe` a line."""
 
 import dataclasses
-import json
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
 from beam_jobs.corpora.sounds import sound_candidate
-from beam_jobs.recipes.recipe_format import BadRecipeError, RecipeContext, Row
+from beam_jobs.recipes.recipe_format import BadRecipeError, GivenRecipe, RecipeContext
+from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
-from schemas.recipe import Channels, Recipe, Source, Utterance, num_channels, parse_recipe
+from schemas.recipe import (
+    Channels,
+    Recipe,
+    Source,
+    Utterance,
+    num_channels,
+    recipe_from_document,
+)
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
 
 
 def recognises(first_line: str) -> bool:
-    """Whether the first line is a JSON object."""
+    """Returns whether the first line may be a JSON object."""
     return first_line.lstrip().startswith("{")
 
 
-def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
-    """Yields each line, as JSON that nobody has checked yet."""
+def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
+    """Yields each recipe of a file, and each line that is not a JSON object with the reason.
+
+    Raises:
+        UserError: a length is asked for, which each recipe has already.
+    """
     if context.length:
         raise UserError(f"--length={context.length}: recipes have their own length")
     for number, line in enumerate(read_lines(path), 1):
-        if line.strip():
-            try:
-                yield number, parse_object(line)
-            except BadLineError as error:
-                yield number, BadRecipeError(str(error))
+        if not line.strip():
+            continue
+        try:
+            document = parse_object(line)
+        except BadLineError as error:
+            yield Rejected(f"{path}:{number}", str(error))
+        else:
+            yield _JsonRecipe(path, number, document, context)
 
 
-def split(row: Row) -> str:
-    """As the recipe says."""
-    return str(row.get("split"))
+@dataclasses.dataclass(frozen=True)
+class _JsonRecipe:
+    path: str
+    line_number: int
+    document: Mapping[str, Any]
+    context: RecipeContext
 
+    @property
+    def origin(self) -> str:
+        return f"{self.path}:{self.line_number}"
 
-def num_sources(row: Row) -> int:
-    """As many rows as the recipe has."""
-    sources = filter(lambda source: isinstance(source, dict), row.get("sources", ()))
-    return len({str(source.get("row", number)) for number, source in enumerate(sources)})
+    @property
+    def split(self) -> str:
+        return str(self.document.get("split"))
 
+    @property
+    def num_sources(self) -> int:
+        return len(self._recipe.rows)
 
-def has_noise(row: Row, context: RecipeContext) -> bool:
-    """As the recipe says."""
-    del context
-    return row.get("noise") is not None
+    @property
+    def has_noise(self) -> bool:
+        return self._recipe.noise is not None
 
+    @property
+    def has_rooms(self) -> bool:
+        return self._recipe.has_rooms
 
-def has_rooms(row: Row) -> bool:
-    """As the recipe says."""
-    return any("room" in source for source in row.get("sources", ()))
+    @property
+    def mixture_given(self) -> bool:
+        return self._recipe.mixture is not None
 
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        if not self.mixture_given:
+            return ()
+        return tuple(source.speaker for source in self._recipe.sources)
 
-def is_mixture_given(row: Row) -> bool:
-    """As the recipe says."""
-    return "mixture" in row
+    def audio(self) -> tuple[int, Channels]:
+        return self._recipe.sample_rate, self._recipe.channels
 
-
-def instruments(row: Row) -> tuple[str, ...]:
-    """The names of the sources of a given mixture, which are no speakers."""
-    return tuple(source["speaker"] for source in row["sources"]) if is_mixture_given(row) else ()
-
-
-def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
-    """As the recipe says."""
-    del context
-    recipe = _parse(row)
-    return recipe.sample_rate, recipe.channels
-
-
-def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-    """The files of the recipe's parts."""
-    named = []
-    for part in _parse(row).parts:
-        corpus = _corpus(part.corpus, context)
-        candidate = (
-            Candidate(part.path, part.utterance, part.speaker, part.gender)
-            if isinstance(part, Source)
-            else sound_candidate(corpus, part.path)
-        )
-        named.append((corpus, candidate))
-    return named
-
-
-def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
-    """The recipe itself, at the rate that is asked for."""
-    given = _parse(row)
-    if num_channels(given.channels) != num_channels(context.channels):
-        raise BadRecipeError("stereo, where the first recipe is not, or the other way round")
-    for part, file in zip(given.parts, files, strict=True):
-        if part.file_sample_rate != file.sample_rate or part.stop > file.stop:
-            raise BadRecipeError(
-                f"made for another {part.path}, of {part.stop} frames or more at"
-                f" {part.file_sample_rate} Hz"
+    def named_files(self) -> list[tuple[Corpus, Candidate]]:
+        named = []
+        for part in self._recipe.parts:
+            corpus = _find_corpus(part.corpus, self.context)
+            candidate = (
+                Candidate(part.path, part.utterance, part.speaker, part.gender)
+                if isinstance(part, Source)
+                else sound_candidate(corpus, part.path)
             )
-    rate = context.sample_rate or given.sample_rate
-    return dataclasses.replace(given, sample_rate=rate, common_gain_db=0.0)
+            named.append((corpus, candidate))
+        return named
+
+    def complete(self, files: Sequence[Utterance]) -> Recipe:
+        recipe, context = self._recipe, self.context
+        if num_channels(recipe.channels) != num_channels(context.channels):
+            raise BadRecipeError("stereo, where the first recipe is not, or the other way round")
+        for part, file in zip(recipe.parts, files, strict=True):
+            if part.file_sample_rate != file.sample_rate or part.stop > file.stop:
+                raise BadRecipeError(
+                    f"made for another {part.path}, of {part.stop} frames or more at"
+                    f" {part.file_sample_rate} Hz"
+                )
+        rate = context.sample_rate or recipe.sample_rate
+        return dataclasses.replace(recipe, sample_rate=rate, common_gain_db=0.0)
+
+    @functools.cached_property
+    def _recipe(self) -> Recipe:
+        # Only on demand: the schema takes a hundred times as long as the JSON.
+        try:
+            return recipe_from_document(self.document, "recipe")
+        except InvalidDocumentError as error:
+            raise BadRecipeError(str(error)) from None
 
 
-def _parse(row: Row) -> Recipe:
-    try:
-        return parse_recipe(json.dumps(row), "recipe")
-    except InvalidDocumentError as error:
-        raise BadRecipeError(str(error)) from None
-
-
-def _corpus(name: str, context: RecipeContext) -> Corpus:
+def _find_corpus(name: str, context: RecipeContext) -> Corpus:
     corpora = dict(context.corpora)
     for sounds in (context.noise_corpus, context.rooms_corpus):
         if sounds is not None:

@@ -1,13 +1,13 @@
-"""Scenes: the noise under a mixture, the room that it is in, and the speed of its speech.
+"""Draws the scene of a mixture: its noise, its room, and the speed of its speech.
 
-All of it is drawn by random numbers of its own, so that the same seed gives the same speakers, at
-the same places and levels, with a scene and without.
+A scene has random numbers of its own, so that the same seed gives the same speakers at the same
+offsets and levels, with a scene and without.
 """
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from schemas.dataset import SPLITS, Split
 from schemas.recipe import Noise, Recipe, RecordedRoom, Room, SimulatedRoom, Utterance
 from schemas.recipe_config import NoiseConfig, RecipeConfig, SimulatedRooms
 
-# Where the speech keeps its corpus's own splits, which a folder of noise has none of.
+# For a folder of noise or of responses, when the speech keeps the splits of its corpus.
 _SHARES: Mapping[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
-# How close people and microphones get to the wall of a simulated room.
+# People and microphones are at least this far from the walls of a simulated room.
 WALL_M = 0.3
 
-# Standing and sitting people, and what is put on a table or hangs on a wall.
+# The heights of people who stand or sit, and of microphones on tables and walls.
 _LOWEST_M, _HIGHEST_M = 1.0, 2.0
 _NUM_DIRECTIONS = 64
 _ROUNDING_M = 0.001
@@ -36,12 +36,12 @@ class SceneFiles:
     """The files that a mixture needs besides its utterances.
 
     Attributes:
-        rows: of the catalogue: the noise, where there is one, then the room responses.
+        entries: where the catalogue has the noise, if there is one, and then the room responses.
         noise: the noise, or None.
         responses: one for each speaker, or none.
     """
 
-    rows: tuple[int, ...] = ()
+    entries: tuple[int, ...] = ()
     noise: Utterance | None = None
     responses: tuple[Utterance, ...] = ()
 
@@ -50,10 +50,10 @@ NO_FILES = SceneFiles()
 
 
 class SceneFilesPlan:
-    """Which noise and which room responses each mixture has.
+    """The assignment of noise and of room responses to mixtures.
 
-    A file belongs to one split only: the splits have their shares of the files as of the speakers.
-    The responses in one folder are of one room, and a mixture is in one room.
+    A file belongs to one split only: the splits share the files as they share the speakers. The
+    responses in one folder are of one room, and a mixture is in one room.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class SceneFilesPlan:
         shares: Mapping[Split, float],
         seed: int,
     ) -> None:
-        """Divides the files.
+        """Divides the files among the splits.
 
         Args:
             catalogue: of speech, noise and room responses.
-            sounds: the names of the corpora of `noise` and of `rooms`, where there are.
+            sounds: the names of the corpora of `noise` and of `rooms`, if there are any.
             num_speakers: in each mixture.
             shares: of the speakers in each split; empty for the corpus's own splits.
             seed: of the job.
@@ -79,14 +79,14 @@ class SceneFilesPlan:
         self._seed = seed
         shares = shares or _SHARES
         divided = {
-            option: _divide(catalogue, catalogue.rows_of(corpus), shares)
+            option: _divide(catalogue, catalogue.entries_of(corpus), shares)
             for option, corpus in sounds.items()
         }
         self._noises, self._responses = divided.get("noise"), divided.get("rooms")
         self._rooms = _group_by_folder(catalogue, self._responses or {})
 
-    def missing(self, splits: Sequence[Split]) -> str:
-        """Says what some of the splits would have to do without, or nothing."""
+    def missing(self, splits: Iterable[str]) -> str:
+        """Returns a complaint about a split that gets no noise or no room, or an empty text."""
         for option, files in (("noise", self._noises), ("rooms", self._responses)):
             if files is None:
                 continue
@@ -102,18 +102,21 @@ class SceneFilesPlan:
     def draw(
         self, mixture_ids: Sequence[str], split: str, unusable: Collection[int] = ()
     ) -> list[SceneFiles | None]:
-        """Draws the files of some mixtures of a split; None where no usable one is left.
+        """Draws the files of some mixtures.
 
         Args:
             mixture_ids: of the mixtures.
             split: of all of them.
-            unusable: rows of the catalogue.
+            unusable: entries of the catalogue.
+
+        Returns:
+            The files of each mixture; None if no usable noise or response is left for it.
         """
         if self._noises is None and self._responses is None:
             return [NO_FILES] * len(mixture_ids)
-        drawn = [self._draw_rows(mixture_id, split, unusable) for mixture_id in mixture_ids]
-        rows = [row for one in drawn if one is not None for row in one]
-        files = iter(self._catalogue.utterances(np.array(rows, np.int32)))
+        drawn = [self._draw_entries(mixture_id, split, unusable) for mixture_id in mixture_ids]
+        entries = [entry for one in drawn if one is not None for entry in one]
+        files = iter(self._catalogue.utterances(np.array(entries, np.int32)))
         scenes: list[SceneFiles | None] = []
         for one in drawn:
             if one is None:
@@ -124,14 +127,14 @@ class SceneFilesPlan:
             scenes.append(SceneFiles(one, noise, responses))
         return scenes
 
-    def _draw_rows(
+    def _draw_entries(
         self, mixture_id: str, split: str, unusable: Collection[int]
     ) -> tuple[int, ...] | None:
-        rows: list[int] = []
+        entries: list[int] = []
         if self._noises is not None:
             uniforms = keyed_uniforms(self._seed, mixture_id, "noise")
-            rows += _draw_distinct(self._noises[split], 1, unusable, uniforms)
-            if not rows:
+            entries += _draw_distinct(self._noises[split], 1, unusable, uniforms)
+            if not entries:
                 return None
         if self._responses is not None:
             uniforms = keyed_uniforms(self._seed, mixture_id, "room")
@@ -142,59 +145,60 @@ class SceneFilesPlan:
             while not in_room:
                 room = self._rooms[int(responses[int(next(uniforms) * len(responses))])]
                 in_room = _draw_distinct(room, self._num_speakers, unusable, uniforms)
-            rows += in_room
-        return tuple(rows)
+            entries += in_room
+        return tuple(entries)
 
 
 def _divide(
-    catalogue: Catalogue, rows: Indices, shares: Mapping[Split, float]
+    catalogue: Catalogue, entries: Indices, shares: Mapping[Split, float]
 ) -> dict[str, Indices]:
-    """The rows of each split."""
-    names = catalogue.paths(rows)
+    """Returns the files of each split."""
+    names = catalogue.paths(entries)
     splits = split_by_shares(names, shares, min_speakers=1)
     return {
-        split: rows[np.array([splits[name] == split for name in names], bool)] for split in SPLITS
+        split: entries[np.array([splits[name] == split for name in names], bool)]
+        for split in SPLITS
     }
 
 
 def _group_by_folder(
-    catalogue: Catalogue, rows_by_split: Mapping[str, Indices]
+    catalogue: Catalogue, entries_by_split: Mapping[str, Indices]
 ) -> dict[int, Indices]:
-    """For each row, the rows of the same split and folder."""
+    """Returns, by file, all files of the same split and folder."""
     rooms: dict[int, Indices] = {}
-    for rows in rows_by_split.values():
+    for entries in entries_by_split.values():
         folders: dict[str, list[int]] = {}
-        for row, path in zip(rows.tolist(), catalogue.paths(rows), strict=True):
-            folders.setdefault(path.rpartition("/")[0], []).append(row)
+        for entry, path in zip(entries.tolist(), catalogue.paths(entries), strict=True):
+            folders.setdefault(path.rpartition("/")[0], []).append(entry)
         for members in folders.values():
             rooms |= dict.fromkeys(members, np.array(members, np.int32))
     return rooms
 
 
 def _draw_distinct(
-    rows: Indices, count: int, unusable: Collection[int], uniforms: Iterator[float]
+    entries: Indices, count: int, unusable: Collection[int], uniforms: Iterator[float]
 ) -> list[int]:
-    """Draws some rows, each once if there are enough; none if none is usable.
+    """Draws usable files, each once if there are enough; none if none is usable.
 
-    What is known of rows that are not drawn does not change which are.
+    To know that another file is unusable changes nothing, unless that file would be drawn.
     """
-    num_usable = _count_usable(rows, unusable)
+    num_usable = _count_usable(entries, unusable)
     drawn: list[int] = []
     while num_usable and len(drawn) < count:
-        row = int(rows[int(next(uniforms) * len(rows))])
-        if row not in unusable and (row not in drawn or len(set(drawn)) == num_usable):
-            drawn.append(row)
+        entry = int(entries[int(next(uniforms) * len(entries))])
+        if entry not in unusable and (entry not in drawn or len(set(drawn)) == num_usable):
+            drawn.append(entry)
     return drawn
 
 
-def _count_usable(rows: Indices, unusable: Collection[int]) -> int:
-    return sum(row not in unusable for row in rows.tolist()) if unusable else len(rows)
+def _count_usable(entries: Indices, unusable: Collection[int]) -> int:
+    return sum(entry not in unusable for entry in entries.tolist()) if unusable else len(entries)
 
 
 def draw_speeds(
     utterances: Sequence[Utterance], config: RecipeConfig, seed: int, mixture_id: str
 ) -> Sequence[Utterance]:
-    """The utterances, each at the speed that is drawn for it."""
+    """Returns the utterances, each at a speed drawn for it."""
     if config.speed is None:
         return utterances
     uniforms = keyed_uniforms(seed, mixture_id, "speed")
@@ -205,11 +209,11 @@ def draw_speeds(
 
 
 def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: int) -> Recipe:
-    """Puts what is in a mixture into a room, and noise under it.
+    """Returns a recipe whose sources are in a room, over noise, as far as there are any.
 
     Args:
-        recipe: of the mixture.
-        files: that it needs.
+        recipe: of the mixture, dry and without noise.
+        files: of its noise and of its room.
         config: what to draw from.
         seed: of the job.
     """
@@ -239,7 +243,7 @@ def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: in
 def _draw_noise(
     file: Utterance, config: NoiseConfig, duration_s: float, uniforms: Iterator[float]
 ) -> Noise:
-    """A stretch of a noise that is long enough, or all of one that is not."""
+    """Draws a stretch as long as the mixture from a noise; all of a noise that is shorter."""
     num_frames = math.ceil(duration_s * file.sample_rate)
     level = round(draw(config.level, uniforms), 4)
     spare = max(file.stop - num_frames, 0)
@@ -259,14 +263,17 @@ def _draw_noise(
 def draw_simulated_rooms(
     config: SimulatedRooms, num_speakers: int, uniforms: Iterator[float]
 ) -> list[SimulatedRoom]:
-    """One room, with a microphone in it, and a place for each speaker.
+    """Draws a room with a microphone and a place for each speaker.
 
-    All are at one height, and not too close to a wall.
+    Microphone and speakers are at one height, and not too close to a wall.
 
     Args:
-        config: what to draw from; `rooms.check_simulation` has seen that it can be done.
-        num_speakers: how many there are.
-        uniforms: numbers from 0 to 1.
+        config: what to draw from; must have passed `rooms.check_simulation`.
+        num_speakers: in the room.
+        uniforms: random numbers from 0 to 1.
+
+    Returns:
+        The same room for each speaker, with that speaker's place.
     """
     length_m, width_m, height_m = (
         round(draw(side, uniforms), 3)
@@ -284,7 +291,7 @@ def draw_simulated_rooms(
         margin_m = WALL_M - _ROUNDING_M
         return margin_m <= x_m <= length_m - margin_m and margin_m <= y_m <= width_m - margin_m
 
-    # Towards the farthest corner there is room enough, where by chance there is none elsewhere.
+    # If no direction drawn leads to a place inside, the one towards the farthest corner does.
     corner_x_m, corner_y_m = (
         side_m - WALL_M if at_m < side_m / 2 else WALL_M
         for at_m, side_m in ((x_m, length_m), (y_m, width_m))

@@ -1,31 +1,35 @@
 """Spleeter's training CSVs: `mix_path,<instrument>_path,...,duration`.
 
 The mixture is the file of `mix_path`, whether it is the sum of its instruments or not. With a
-length it is cut into pieces of about that, each a mixture; Spleeter takes some of 20 seconds.
+length, each song is cut into pieces of about that length, and each piece is a mixture; Spleeter
+itself trains on pieces of 20 seconds.
 
 Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data (Hennequin et al.).
 """
 
-import csv
+import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.corpora.layout import Candidate, Corpus
-from beam_jobs.corpora.manifest import BadLineError, corpus_path, read_lines, seconds_field
-from beam_jobs.recipes.recipe_format import BadRecipeError, RecipeContext, Row
-from beam_jobs.storage import files
+from beam_jobs.corpora.manifest import BadLineError, corpus_path, seconds_field
+from beam_jobs.recipes.csv_tables import column_names, read_table
+from beam_jobs.recipes.recipe_format import BadRecipeError, GivenRecipe, RecipeContext
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage.files import join
 from schemas.errors import UserError
 from schemas.recipe import Channels, GivenMixture, Recipe, Source, Utterance
 
 NAME = "Spleeter's training CSV"
 
-_MIX = "mix_path"
 _SUFFIX = "_path"
+_MIX = "mix"
+_MIX_COLUMN = _MIX + _SUFFIX
 _MAX_INSTRUMENTS = 5
-_BYTE_ORDER_MARK = "\ufeff"
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -39,161 +43,159 @@ _SPLIT_WORDS = {
 
 
 def recognises(first_line: str) -> bool:
-    """Whether the header is Spleeter's, or was meant to be."""
-    columns = set(_columns(first_line))
-    return _MIX in columns or ("duration" in columns and any(map(_is_path, columns)))
-
-
-def read_rows(path: str, context: RecipeContext) -> Iterator[tuple[int, Row | BadRecipeError]]:
-    """Yields each row once for each piece, by the names of its columns.
-
-    The split, by the name of the file, is added to it, and which piece of how many it stands for.
-
-    Raises:
-        UserError: the header lacks a column, or has too many.
-    """
-    if context.length in ("min", "max"):
-        raise UserError(f"--length={context.length}: {NAME} is cut into pieces of SECONDS, or not")
-    lines = read_lines(path)
-    columns = _columns(next(lines, ""))
-    missing = [name for name in (_MIX, "duration") if name not in columns]
-    if missing:
-        raise UserError(f"{path}: {NAME} without {' and '.join(missing)} in its header")
-    num_instruments = sum(map(_is_path, columns)) - 1
-    if not 1 <= num_instruments <= _MAX_INSTRUMENTS:
-        raise UserError(
-            f"{path}: {num_instruments} instruments: a mixture has 1 to {_MAX_INSTRUMENTS}"
-        )
-    split_name = _split_of(path)
-    for number, fields in enumerate(csv.reader(lines), 2):
-        if len(fields) == len(columns):
-            row = dict(zip(columns, fields, strict=True))
-            try:
-                num_pieces = _num_pieces(row, context)
-            except BadRecipeError as error:
-                yield number, error
-                continue
-            for piece in range(num_pieces):
-                yield number, row | {"split": split_name, "piece": piece, "num_pieces": num_pieces}
-        elif fields:
-            reason = f"{len(fields)} fields where {len(columns)} belong"
-            yield number, BadRecipeError(reason)
-
-
-def split(row: Row) -> str:
-    """The one that the file's name says."""
-    return str(row["split"])
-
-
-def num_sources(row: Row) -> int:
-    """As many as there are instruments."""
-    return len(instruments(row))
-
-
-def has_noise(row: Row, context: RecipeContext) -> bool:
-    """Never."""
-    del row, context
-    return False
-
-
-def has_rooms(row: Row) -> bool:
-    """Never: what there is of a room is in the files."""
-    del row
-    return False
-
-
-def is_mixture_given(row: Row) -> bool:
-    """Always."""
-    del row
-    return True
-
-
-def instruments(row: Row) -> tuple[str, ...]:
-    """As the columns are called, in their order."""
-    return tuple(name.removesuffix(_SUFFIX) for name in row if _is_path(name) and name != _MIX)
-
-
-def audio(row: Row, context: RecipeContext) -> tuple[int, Channels]:
-    """Those of the mixture's file."""
-    corpus, candidate = candidates(row, context)[-1]
-    path = files.join(corpus.root, candidate.path)
-    try:
-        header = read_header(path)
-    except UnusableAudioError as error:
-        raise BadRecipeError(f"{path}: {error}") from None
-    return header.sample_rate, "average" if header.num_channels == 1 else "stereo"
-
-
-def candidates(row: Row, context: RecipeContext) -> list[tuple[Corpus, Candidate]]:
-    """The files of the instruments, then the mixture's."""
-    if len(context.corpora) != 1:
-        raise BadRecipeError("of one corpus: name Spleeter's audio_path, alone, with --corpus")
-    (corpus,) = context.corpora.values()
-    named = []
-    for name in (*instruments(row), _MIX.removesuffix(_SUFFIX)):
-        path = _relative_path(corpus, row[name + _SUFFIX], name + _SUFFIX)
-        # A file may be one instrument's here and another's there.
-        named.append((corpus, Candidate(path, f"{name}/{path}", name)))
-    return named
-
-
-def recipe(row: Row, files: Sequence[Utterance], context: RecipeContext) -> Recipe:
-    """The recipe of mixture and instruments, which all begin and end together."""
-    *stems, mix = files
-    for stem in stems:
-        _check_alike(stem, mix)
-    if context.length and abs(float(row["duration"]) - mix.duration_s) > float(context.length):
-        raise BadRecipeError(
-            f"{mix.path}: {mix.duration_s:.1f} s where 'duration' says {row['duration']}"
-        )
-    rate, piece, num_pieces = context.sample_rate, row["piece"], row["num_pieces"]
-    start, stop = (mix.stop * number // num_pieces for number in (piece, piece + 1))
-    name = os.path.splitext(mix.path)[0].replace("/", "_")
-    return Recipe(
-        id=name if num_pieces == 1 else f"{name}_{piece:03d}",
-        split=split(row),
-        sample_rate=rate,
-        duration_s=round((stop - start) / mix.sample_rate * rate) / rate,
-        channels=context.channels,
-        sources=tuple(
-            Source(
-                utterance=stem.id,
-                corpus=stem.corpus,
-                path=stem.path,
-                speaker=stem.speaker,
-                gender="",
-                start=start,
-                stop=stop,
-                file_sample_rate=stem.sample_rate,
-                offset_s=0.0,
-                level_kind="gain_db",
-                level=0.0,
-            )
-            for stem in stems
-        ),
-        mixture=GivenMixture(mix.corpus, mix.path, start, stop, mix.sample_rate),
+    """Returns whether the first line is the header of Spleeter's CSVs, or nearly so."""
+    columns = set(column_names(first_line))
+    return _MIX_COLUMN in columns or (
+        "duration" in columns and any(name.endswith(_SUFFIX) for name in columns)
     )
 
 
-def _columns(header: str) -> list[str]:
-    fields = next(csv.reader([header.removeprefix(_BYTE_ORDER_MARK)]), [])
-    return [field.strip() for field in fields]
+def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
+    """Yields a recipe for each piece of each song, and each line that can't be used.
+
+    Raises:
+        UserError: the length is not a number of seconds, or the header lacks a column or has too
+            many.
+    """
+    if context.length in ("min", "max"):
+        raise UserError(f"--length={context.length}: {NAME} is cut into pieces of SECONDS, or not")
+    columns, lines = read_table(path)
+    instruments = _find_instruments(path, columns)
+    split = _split_of(path)
+    for line in lines:
+        if isinstance(line, Rejected):
+            yield line
+            continue
+        number, fields = line
+        origin = f"{path}:{number}"
+        song = dict(zip(columns, fields, strict=True))
+        try:
+            num_pieces = _num_pieces(song, context)
+        except BadRecipeError as error:
+            yield Rejected(origin, str(error))
+            continue
+        for piece in range(num_pieces):
+            yield _Piece(origin, split, instruments, song, piece, num_pieces, context)
 
 
-def _is_path(column: str) -> bool:
-    return column.endswith(_SUFFIX)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Piece:
+    """The recipe of one piece of a song, or of all of it.
+
+    Attributes:
+        origin: the file and the line.
+        split: as the name of the file says.
+        instruments: as the columns are called, in their order.
+        song: the fields of the line by their columns.
+        piece: from 0.
+        num_pieces: of the song.
+        context: what the file leaves open.
+    """
+
+    origin: str
+    split: str
+    instruments: tuple[str, ...]
+    song: Mapping[str, str]
+    piece: int
+    num_pieces: int
+    context: RecipeContext
+
+    has_noise: ClassVar[bool] = False
+    # If there is a room, it is in the files.
+    has_rooms: ClassVar[bool] = False
+    mixture_given: ClassVar[bool] = True
+
+    @property
+    def num_sources(self) -> int:
+        return len(self.instruments)
+
+    def audio(self) -> tuple[int, Channels]:
+        corpus, candidate = self.named_files()[-1]
+        path = join(corpus.root, candidate.path)
+        try:
+            header = read_header(path)
+        except UnusableAudioError as error:
+            raise BadRecipeError(f"{path}: {error}") from None
+        return header.sample_rate, "average" if header.num_channels == 1 else "stereo"
+
+    def named_files(self) -> list[tuple[Corpus, Candidate]]:
+        if len(self.context.corpora) != 1:
+            raise BadRecipeError("of one corpus: name Spleeter's audio_path, alone, with --corpus")
+        (corpus,) = self.context.corpora.values()
+        named = []
+        for name in (*self.instruments, _MIX):
+            path = _relative_path(corpus, self.song[name + _SUFFIX], name + _SUFFIX)
+            # Two songs may use one file for different instruments.
+            named.append((corpus, Candidate(path, f"{name}/{path}", name)))
+        return named
+
+    def complete(self, files: Sequence[Utterance]) -> Recipe:
+        *stems, mix = files
+        for stem in stems:
+            _check_alike(stem, mix)
+        length_s = float(self.context.length or 0)
+        if length_s and abs(float(self.song["duration"]) - mix.duration_s) > length_s:
+            raise BadRecipeError(
+                f"{mix.path}: {mix.duration_s:.1f} s where 'duration' says {self.song['duration']}"
+            )
+        rate = self.context.sample_rate
+        start, stop = (
+            mix.stop * number // self.num_pieces for number in (self.piece, self.piece + 1)
+        )
+        name = os.path.splitext(mix.path)[0].replace("/", "_")
+        return Recipe(
+            id=name if self.num_pieces == 1 else f"{name}_{self.piece:03d}",
+            split=self.split,
+            sample_rate=rate,
+            duration_s=round((stop - start) / mix.sample_rate * rate) / rate,
+            channels=self.context.channels,
+            sources=tuple(
+                Source(
+                    utterance=stem.id,
+                    corpus=stem.corpus,
+                    path=stem.path,
+                    speaker=stem.speaker,
+                    gender="",
+                    start=start,
+                    stop=stop,
+                    file_sample_rate=stem.sample_rate,
+                    offset_s=0.0,
+                    level_kind="gain_db",
+                    level=0.0,
+                )
+                for stem in stems
+            ),
+            mixture=GivenMixture(mix.corpus, mix.path, start, stop, mix.sample_rate),
+        )
+
+
+def _find_instruments(path: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of the instruments, in the order of their columns."""
+    missing = [name for name in (_MIX_COLUMN, "duration") if name not in columns]
+    if missing:
+        raise UserError(f"{path}: {NAME} without {' and '.join(missing)} in its header")
+    instruments = tuple(
+        name.removesuffix(_SUFFIX)
+        for name in columns
+        if name.endswith(_SUFFIX) and name != _MIX_COLUMN
+    )
+    if not 1 <= len(instruments) <= _MAX_INSTRUMENTS:
+        raise UserError(
+            f"{path}: {len(instruments)} instruments: a mixture has 1 to {_MAX_INSTRUMENTS}"
+        )
+    return instruments
 
 
 def _split_of(path: str) -> str:
-    """Train, as for Spleeter, unless a word of the file's name says otherwise."""
+    """Returns train, as Spleeter does, unless a word of the file's name says otherwise."""
     words = re.split(r"[^a-z]+", os.path.basename(path).lower())
     return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), "train")
 
 
-def _num_pieces(row: Row, context: RecipeContext) -> int:
-    """How many mixtures a row makes, before anybody has looked into its files."""
+def _num_pieces(song: Mapping[str, str], context: RecipeContext) -> int:
+    """Returns the number of mixtures that a song makes, by the duration in the CSV."""
     try:
-        duration_s = seconds_field(row, "duration")
+        duration_s = seconds_field(song, "duration")
     except BadLineError as error:
         raise BadRecipeError(str(error)) from None
     if duration_s <= 0:
@@ -214,13 +216,13 @@ def _relative_path(corpus: Corpus, path: str, column: str) -> str:
 
 
 def _check_alike(stem: Utterance, mix: Utterance) -> None:
-    for what, of_stem, of_mix in (
+    for unit, of_stem, of_mix in (
         ("Hz", stem.sample_rate, mix.sample_rate),
         ("frames", stem.stop, mix.stop),
         ("channels", stem.num_channels, mix.num_channels),
     ):
         if of_stem != of_mix:
             raise BadRecipeError(
-                f"{stem.path}: {of_stem} {what} where its mixture {mix.path} has {of_mix}:"
+                f"{stem.path}: {of_stem} {unit} where its mixture {mix.path} has {of_mix}:"
                 " instruments and mixture must be alike"
             )

@@ -11,12 +11,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_datasets import RECIPE, SAMPLE_RATE, build, voice, write_corpus
-from test_planning import a_draft, options, table, utterance
+from test_planning import a_recipe, options, table, utterance
 
 from beam_jobs import verify_dataset
 from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.recipes.conversation import conversation_offsets, divide_into_runs, turn_changes
-from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.plan import NoUtteranceLeftError
 from beam_jobs.recipes.presets import load_recipe_config
@@ -88,7 +87,7 @@ def test_pauses_gaps_and_overlaps_have_the_distribution_that_was_asked_for():
             for speaker in ("anna", "bert")
             for number in range(10)
         ]
-        recipe = draw_recipe(PRESET, seed, a_draft(utterances))
+        recipe = a_recipe(PRESET, seed, utterances)
         for kind, duration_s in turn_changes(recipe):
             found[kind].append(duration_s)
     asked = PRESET.conversation
@@ -152,20 +151,21 @@ def test_speakers_are_apart_and_utterances_are_used_evenly(counts, num_speakers,
     asked = conversation_options(
         splits="train=1", num_mixtures=num_mixtures, num_speakers=num_speakers, num_shards=2
     )
-    plan = DrawnPlan(a_catalogue(counts), asked)
+    catalogue = a_catalogue(counts)
+    plan = DrawnPlan(catalogue, asked)
     uses, runs = Counter(), Counter()
     for shard in plan.shards:
         for draft in plan.drafts(shard):
-            recipe = plan.recipe(draft)
+            recipe = draft.recipe
             assert len(recipe.rows) == num_speakers
             names = [{source.speaker for source in sources} for sources in recipe.rows]
             assert all(len(name) == 1 for name in names)
             assert len(set.union(*names)) == num_speakers
             assert [source.utterance for source in recipe.sources] == [
-                one.id for one in draft.utterances
+                one.id for one in catalogue.utterances(np.array(draft.entries))
             ]
             assert parse_recipe(recipe.to_json(), "recipe") == recipe
-            uses.update(draft.rows)
+            uses.update(draft.entries)
             runs.update(tuple(source.utterance for source in row) for row in recipe.rows)
     # Runs are what is used evenly, where no speaker has more of them than there are conversations.
     most = max(Counter(run[0].partition("/")[0] for run in runs).values())
@@ -176,7 +176,7 @@ def test_speakers_are_apart_and_utterances_are_used_evenly(counts, num_speakers,
 
 def test_speakers_with_one_utterance_have_one_turn():
     plan = DrawnPlan(a_catalogue([1] * 12), conversation_options(splits="train=1"))
-    recipes = [plan.recipe(draft) for shard in plan.shards for draft in plan.drafts(shard)]
+    recipes = [draft.recipe for shard in plan.shards for draft in plan.drafts(shard)]
     assert len(recipes) == 6
     assert all([len(sources) for sources in recipe.rows] == [1, 1] for recipe in recipes)
 
@@ -184,22 +184,25 @@ def test_speakers_with_one_utterance_have_one_turn():
 def test_without_what_is_unusable_a_speaker_goes_on_with_the_rest():
     plan = DrawnPlan(a_catalogue([10] * 4), conversation_options(splits="train=1"))
     draft = next(plan.drafts(plan.shards[0]))
-    left_out = plan.redraft(draft, {draft.rows[0], draft.rows[-1]})
-    assert left_out.rows == draft.rows[1:-1]
-    assert len(plan.recipe(left_out).rows) == 2
+    left_out = plan.redraft(draft, {draft.entries[0], draft.entries[-1]})
+    assert left_out.entries == draft.entries[1:-1]
+    assert len(left_out.recipe.rows) == 2
 
 
 def test_a_speaker_without_anything_usable_is_replaced():
     catalogue = a_catalogue([10] * 4)
     plan = DrawnPlan(catalogue, conversation_options(splits="train=1"))
     draft = next(plan.drafts(plan.shards[0]))
-    first = draft.utterances[0].speaker
-    gone = {row for row, one in zip(draft.rows, draft.utterances, strict=True)
-            if one.speaker == first}  # fmt: skip
-    recipe = plan.recipe(plan.redraft(draft, gone))
+    first = draft.recipe.sources[0].speaker
+    gone = {
+        entry
+        for entry, source in zip(draft.entries, draft.recipe.sources, strict=True)
+        if source.speaker == first
+    }
+    recipe = plan.redraft(draft, gone).recipe
     speakers = [sources[0].speaker for sources in recipe.rows]
     assert len(set(speakers)) == 2
-    assert speakers[1] == draft.utterances[-1].speaker
+    assert speakers[1] == draft.recipe.sources[-1].speaker
     with pytest.raises(NoUtteranceLeftError):
         plan.redraft(draft, set(range(40)))
 
@@ -208,7 +211,7 @@ def test_a_speaker_without_anything_usable_is_replaced():
 def test_a_conversation_is_cut_to_a_number_of_seconds(seed, length_s):
     config = dataclasses.replace(PRESET, length=length_s)
     utterances = [utterance(name, number) for name in ("anna", "bert") for number in range(6)]
-    recipe = draw_recipe(config, seed, a_draft(utterances))
+    recipe = a_recipe(config, seed, utterances)
     assert recipe.duration_s == pytest.approx(length_s, abs=1e-3)
     assert parse_recipe(recipe.to_json(), "recipe") == recipe
     for source in recipe.sources:
@@ -221,7 +224,7 @@ def test_a_stretch_of_a_conversation_has_two_speakers():
     utterances = [
         utterance(name, number, duration_s=15) for name in ("anna", "bert") for number in range(4)
     ]
-    recipes = [draw_recipe(config, seed, a_draft(utterances)) for seed in range(300)]
+    recipes = [a_recipe(config, seed, utterances) for seed in range(300)]
     heard = [
         all(any(source.duration_s for source in sources) for sources in recipe.rows)
         for recipe in recipes
@@ -253,7 +256,7 @@ def test_a_conversation_does_not_end_with_the_first_utterance():
 )
 def test_rows_that_nobody_can_have_said_are_told(changes, complaint):
     utterances = [utterance(name, number) for name in ("anna", "bert") for number in range(2)]
-    recipe = draw_recipe(PRESET, 0, a_draft(utterances))
+    recipe = a_recipe(PRESET, 0, utterances)
     sources = list(recipe.sources)
     sources[1] = dataclasses.replace(sources[1], **changes)
     broken = dataclasses.replace(recipe, sources=tuple(sources))

@@ -10,8 +10,8 @@ from small_datasets import RECIPE
 from test_planning import options, table, utterance
 
 from beam_jobs.corpora.catalogue import Catalogue
-from beam_jobs.quality.expectations import asked_documents
-from beam_jobs.quality.measures import Quality
+from beam_jobs.quality.expectations import compare_with_config
+from beam_jobs.quality.measurements import Measurements
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.gender_share import GenderShare
 from beam_jobs.recipes.pairing import Pairing
@@ -112,7 +112,7 @@ def plan_of(genders, **changes):
 
 def genders_of(plan):
     return [
-        {source.gender for source in plan.recipe(draft).sources}
+        {source.gender for source in draft.recipe.sources}
         for shard in plan.shards
         for draft in plan.drafts(shard)
     ]
@@ -136,7 +136,7 @@ def test_speakers_of_unknown_gender_are_left_out():
         source.speaker
         for shard in plan.shards
         for draft in plan.drafts(shard)
-        for source in plan.recipe(draft).sources
+        for source in draft.recipe.sources
     }
     assert used == {"speaker0", "speaker1", "speaker2", "speaker3"}
 
@@ -144,9 +144,9 @@ def test_speakers_of_unknown_gender_are_left_out():
 def test_what_takes_the_place_of_an_unusable_utterance_is_of_the_same_gender():
     plan = plan_of("fm" * 8, same_gender_share=1.0)
     for draft in plan.drafts(plan.shards[0]):
-        replaced = plan.redraft(draft, {draft.rows[0]})
-        assert replaced.rows[0] != draft.rows[0]
-        assert {one.gender for one in replaced.utterances} == {draft.utterances[1].gender}
+        replaced = plan.redraft(draft, {draft.entries[0]})
+        assert replaced.entries[0] != draft.entries[0]
+        assert {one.gender for one in replaced.recipe.sources} == {draft.recipe.sources[1].gender}
 
 
 def test_a_corpus_without_genders_is_told():
@@ -160,10 +160,10 @@ def test_the_report_says_which_share_came_of_it():
     config = options(same_gender_share=0.5, level_kind="gain_db").config
 
     def row(genders, **counts):
-        quality = Quality()
-        quality.genders.update(counts)
-        (document,) = asked_documents(quality, config, np.array(list(genders)))
-        return document["asked"], document["achieved"]
+        measurements = Measurements()
+        measurements.genders.update(counts)
+        (share,) = compare_with_config(measurements, config, np.array(list(genders)))
+        return share.asked, share.achieved
 
     assert row("fm", one=52, both=48) == ("50.0%", "52.0%")
     assert row("fm", one=100) == (

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_datasets import RECIPE, build, write_corpus
-from test_planning import a_draft, utterance
+from test_planning import a_recipe, utterance
 
-from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.overlap import overlap_offsets
 from beam_jobs.recipes.presets import load_recipe_config
 from schemas.recipe import overlap_ratio
@@ -91,14 +90,14 @@ def test_a_thousand_recipes_have_the_overlap_that_was_asked_for(num_speakers):
             )
             for number in range(num_speakers)
         ]
-        recipe = draw_recipe(config, seed, a_draft(utterances))
+        recipe = a_recipe(config, seed, utterances)
         assert recipe.overlap_ratio == pytest.approx(ratio, abs=num_speakers * 2e-4)
 
 
 def test_a_range_of_ratios_is_drawn_from():
     config = dataclasses.replace(load_recipe_config("sparse"), overlap_ratio=Uniform(0.1, 0.4))
     utterances = [utterance("anna", 0, duration_s=6), utterance("bert", 0, duration_s=5)]
-    ratios = [draw_recipe(config, seed, a_draft(utterances)).overlap_ratio for seed in range(300)]
+    ratios = [a_recipe(config, seed, utterances).overlap_ratio for seed in range(300)]
     assert 0.0999 < min(ratios) < 0.12
     assert 0.38 < max(ratios) < 0.4001
 
