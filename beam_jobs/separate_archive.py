@@ -1,4 +1,4 @@
-"""Separates an archive of recordings, and every next time what is new in it.
+"""Separates an archive of recordings; run again, it separates what is new in the archive.
 
 python -m beam_jobs.separate_archive --input PATTERN --output FOLDER [--model MODEL] [options]
 """
@@ -27,10 +27,13 @@ from schemas.ledger import REJECTED, REPORT, RUNS, SUMMARY, Parameters
 
 
 def run(argv: Sequence[str]) -> int:
-    """Follows a command line and returns the exit status.
+    """Runs the job and returns its exit status.
+
+    Args:
+        argv: the command line.
 
     Raises:
-        UserError: it can't be followed; the message says what to change.
+        UserError: it can't be done as asked; the message says what to change.
         OSError: the inputs or the model can't be read.
     """
     start_s = time.monotonic()
@@ -56,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
     (
         pipeline
         | "Inputs" >> beam.Create(inputs)
-        | "SeparateArchive"
+        | "Separate"
         >> SeparateArchive(
             model=model,
             parameters=parameters,
@@ -101,12 +104,12 @@ def _render_report(summary: Mapping[str, Any], counts: Counts, model: Model, out
 
 
 def main(argv: Sequence[str]) -> int:
-    """Follows a command line; whatever happens, the last line says how it ended."""
+    """Runs the command and returns its exit status; the last line printed says how it ended."""
     return run_command(argv, run, name="separate_archive")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this job."""
+    """Returns the parser of this job's own options."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_jobs.separate_archive",
         description="Separates an archive of recordings, and every next time what is new in it.",

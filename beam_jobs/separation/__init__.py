@@ -1,1 +1,1 @@
-"""Separating files of any length, window by window."""
+"""Separation of recordings of any length into their speakers, and scores of the result."""

@@ -1,4 +1,4 @@
-"""The archive job's transforms: thin shells around `streaming` and the ledger."""
+"""The archive job's transforms: inspect files, separate recordings, count and reject."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -6,34 +6,34 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.transforms.combiners import ToList
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.runtime import retries
-from beam_jobs.runtime.dead_letters import Rejected, write_rejected
+from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.runtime.retries import may_pass, with_retries
 from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.separation.ledger import find_record, write_record
 from beam_jobs.separation.models import Model
+from beam_jobs.separation.recording import Recording
+from beam_jobs.separation.rejected_transforms import WriteRejected
 from beam_jobs.separation.separator import load_separator
-from beam_jobs.separation.streaming import Failure, Recording, separate_recordings
+from beam_jobs.separation.streaming import Failure, separate_recordings
 from beam_jobs.separation.summary import Counts
-from beam_jobs.storage import files
 from schemas.ledger import REJECTED, LedgerRecord, Parameters
 
-# Recordings up to this length travel in batches of about this much audio.
+# Recordings up to this length are batched until a batch is about this long.
 BATCH_S = 60.0
 
 _SHORT, _LONG, _COUNTS = "short", "long", "counts"
 
 
 class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts]]):
-    """Separates the files that the ledger does not have.
+    """Separates the files of an archive that its ledger does not list, and writes `rejected.jsonl`.
 
-    Input: `InputFile`. Output: one `Counts` of all files. `rejected.jsonl` is written too.
+    Input: `InputFile`. Output: one `Counts` of all files.
     """
 
     def __init__(
@@ -45,6 +45,15 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         force: bool = False,
         num_threads: int = 0,
     ) -> None:
+        """Takes what there is to know besides the files.
+
+        Args:
+            model: the model's description.
+            parameters: of the job.
+            output: the output folder, where the ledger is.
+            force: whether files that the ledger lists are separated again.
+            num_threads: the threads that compute in each process; 0 is one for each core.
+        """
         self._model = model
         self._parameters = parameters
         self._output = output
@@ -52,7 +61,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         self._num_threads = num_threads
 
     def expand(self, inputs: PCollection[InputFile]) -> PCollection[Counts]:
-        """Inspects, separates short and long recordings, and adds up what became of them."""
+        """Inspects the files, separates short and long recordings, and adds up the counts."""
         found = (
             inputs
             | "SpreadFiles" >> beam.Reshuffle()
@@ -62,7 +71,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             ).with_outputs(_SHORT, _LONG, _COUNTS, REJECTED)
         )
         separate = _Separate(self._model, self._parameters, self._output, self._num_threads)
-        # Two steps, so that no short recording waits behind a long one.
+        # In two steps, so that short recordings need not wait for long ones.
         short = (
             found[_SHORT]
             | "BatchShort" >> beam.ParDo(_Batch())
@@ -75,20 +84,14 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             | "SpreadLong" >> beam.Reshuffle()
             | "SeparateLong" >> beam.ParDo(separate).with_outputs(_COUNTS, REJECTED)
         )
-        rejected = (
+        num_rejected = (
             (found[REJECTED], short[REJECTED], long[REJECTED])
             | "AllRejected" >> beam.Flatten()
-            | "ListRejected" >> ToList()
+            | "WriteRejected" >> WriteRejected(self._output)
         )
-        path = files.join(self._output, REJECTED)
-        rejected | "WriteRejected" >> beam.Map(lambda all_: write_rejected(path, sorted(all_)))
+        rejected = num_rejected | "CountRejected" >> beam.Map(lambda num: Counts(rejected=num))
         counts: PCollection[Counts] = (
-            (
-                found[_COUNTS],
-                short[_COUNTS],
-                long[_COUNTS],
-                rejected | "CountRejected" >> beam.Map(lambda all_: Counts(rejected=len(all_))),
-            )
+            (found[_COUNTS], short[_COUNTS], long[_COUNTS], rejected)
             | "AllCounts" >> beam.Flatten()
             | "AddUp" >> beam.CombineGlobally(lambda counts: sum(counts, Counts()))
         )
@@ -96,7 +99,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
 
 
 class _Inspect(beam.DoFn):
-    """Passes on the recordings that are to be separated."""
+    """Reads headers, and passes on the recordings that the ledger does not list."""
 
     def __init__(self, model: Model, parameters: Parameters, output: str, force: bool) -> None:
         self._model = model
@@ -129,7 +132,7 @@ class _Inspect(beam.DoFn):
 
 
 class _Batch(beam.DoFn):
-    """Puts recordings together until they are `BATCH_S` long."""
+    """Puts recordings together until a batch is `BATCH_S` long."""
 
     def __init__(self) -> None:
         self._batch: list[Recording] = []
@@ -187,7 +190,7 @@ class _Separate(beam.DoFn):
         yield TaggedOutput(_COUNTS, Counts(busy_s=time.monotonic() - start_s))
 
     def _separate(self, recordings: Sequence[Recording]) -> Iterator[LedgerRecord | Failure]:
-        # Not in setup: a run that finds nothing to do need not load the model.
+        # Here rather than in setup, so that a run with nothing to do does not load the model.
         separator = self._shared.acquire(lambda: load_separator(self._model, self._num_threads))
         return separate_recordings(
             recordings,

@@ -1,4 +1,4 @@
-"""Iterating in a thread."""
+"""Iterating in a background thread."""
 
 import contextlib
 import queue
@@ -13,9 +13,10 @@ _NUM_AHEAD = 4
 
 @contextlib.contextmanager
 def in_background(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """Lets a thread take a few items ahead of whoever takes them from here.
+    """Iterates in a thread that stays a few items ahead of the consumer.
 
-    An error of the items comes out where they are taken.
+    The value of the context is an iterator of the same items. An exception that the items raise is
+    raised to the consumer. When the context ends, the thread stops, even if items are left.
     """
     ahead: queue.Queue[T | BaseException | None] = queue.Queue(_NUM_AHEAD)
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""The inputs of an archive, and the names of what is made of them."""
+"""The files of an archive: finding them by a pattern or a manifest, and telling versions apart."""
 
 import dataclasses
 import posixpath
@@ -6,17 +6,14 @@ import re
 
 from beam_jobs.storage import files
 from schemas.errors import UserError
-from schemas.ledger import (
-    LEDGER,
-    InputVersion,
-)
+from schemas.ledger import LEDGER, InputVersion
 
 _MANIFEST_SUFFIXES = (".txt", ".lst")
 _WILDCARD = re.compile(r"[*?\[]")
 
 
 class NamingError(UserError):
-    """The inputs or their outputs can't be told apart; the message says which, and what to do."""
+    """No inputs, or inputs or outputs with the same name; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,8 +21,8 @@ class InputFile:
     """One file of the archive.
 
     Attributes:
-        path: where it is.
-        relative_path: its place in the tree that the outputs mirror.
+        path: of the file.
+        relative_path: its place in the tree, which the outputs mirror.
     """
 
     path: str
@@ -33,12 +30,12 @@ class InputFile:
 
     @property
     def stem(self) -> str:
-        """Its place in the tree without the suffix."""
+        """The place in the tree, without the suffix."""
         return posixpath.splitext(self.relative_path)[0]
 
     @property
     def ledger_path(self) -> str:
-        """Of its record in the ledger, relative to the output folder."""
+        """The path of its record in the ledger, relative to the output folder."""
         return f"{LEDGER}/{self.relative_path}.json"
 
 
@@ -46,17 +43,17 @@ def list_inputs(pattern: str, output: str) -> list[InputFile]:
     """Finds the files of an archive.
 
     Args:
-        pattern: a glob pattern; or a manifest (.txt, .lst) with a path in each line, relative ones
-            from the manifest's folder.
-        output: the output folder; what lies in it is no input.
+        pattern: a glob pattern; or a manifest (.txt, .lst) with a path on each line, relative to
+            the manifest's folder or absolute.
+        output: the output folder, whose files are never inputs.
 
     Returns:
-        Each file once, by path. A pattern's tree begins at its last folder without a wildcard. In a
-        manifest, a relative path is its own place in the tree, and an absolute one is without its
-        beginning (`gs://calls/a.wav` is `calls/a.wav`).
+        Each file once, sorted by path. The tree of a pattern begins at its last folder without a
+        wildcard. In a manifest, a relative path is also the place in the tree; an absolute one
+        loses its beginning (`gs://calls/a.wav` becomes `calls/a.wav`).
 
     Raises:
-        NamingError: no file, or two with one place in the tree.
+        NamingError: there are no files, or two have the same place in the tree.
     """
     if pattern.endswith(_MANIFEST_SUFFIXES) and not _WILDCARD.search(pattern):
         inputs = _read_manifest(pattern)
@@ -77,10 +74,10 @@ def list_inputs(pattern: str, output: str) -> list[InputFile]:
 
 
 def input_version(path: str) -> InputVersion:
-    """What tells the version of a file that is there now from any other.
+    """Returns the version of a file as it is now.
 
     Raises:
-        OSError: it is not there; BeamIOError is one.
+        OSError: there is no such file; BeamIOError is one.
     """
     return InputVersion(*files.version(path))
 
@@ -104,6 +101,7 @@ def _read_manifest(path: str) -> list[InputFile]:
 
 
 def _root(pattern: str) -> str:
+    """Returns the last folder of a pattern before its first wildcard."""
     wildcard = _WILDCARD.search(pattern)
     literal = pattern[: wildcard.start()] if wildcard else pattern
     return literal[: literal.rfind("/") + 1]

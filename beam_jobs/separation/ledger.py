@@ -1,4 +1,4 @@
-"""What an archive job has finished."""
+"""The ledger in an archive's output folder: finding and writing the record of a file."""
 
 from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.storage import files
@@ -14,9 +14,18 @@ def find_record(
     model_fingerprint: str,
     parameters: Parameters,
 ) -> LedgerRecord | None:
-    """The record of a file that needs no separating: this version of it, so, with this model.
+    """Finds the record of a file that need not be separated again.
 
-    A record whose outputs are gone or have another size does not count.
+    Args:
+        output: the output folder.
+        file: the file.
+        version: of the file as it is now.
+        model_fingerprint: of the model.
+        parameters: of the job.
+
+    Returns:
+        The record, or None if there is none for this version, model and parameters, or if one of
+        its output files is gone or has another size.
     """
     path = files.join(output, file.ledger_path)
     if not files.exists(path):
@@ -24,7 +33,7 @@ def find_record(
     try:
         record = parse_ledger_record(files.read_text(path), path)
     except InvalidDocumentError:
-        # Of another version of this program: the file is separated again, and the record replaced.
+        # Written by another version of this program; separating the file again replaces it.
         return None
     wanted = (file.path, version, model_fingerprint, parameters)
     found = (record.path, record.version, record.model_fingerprint, record.parameters)
@@ -35,11 +44,12 @@ def find_record(
 
 
 def write_record(output: str, file: InputFile, record: LedgerRecord) -> None:
-    """Enters a file whose outputs are in place."""
+    """Writes the record of a file whose outputs are in place."""
     path = files.join(output, file.ledger_path)
     with files.write_atomically_from_disk(path) as local, open(local, "w") as record_file:
         record_file.write(record.to_json())
 
 
 def _has_size(path: str, size: int) -> bool:
+    """Returns whether there is a file of a given size in bytes."""
     return files.exists(path) and input_version(path).size == size

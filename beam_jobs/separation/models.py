@@ -1,6 +1,6 @@
-"""Models that separate: our bundles, and Spleeter's configurations with their checkpoints.
+"""Descriptions of models: this project's bundles, and Spleeter's configurations and checkpoints.
 
-What a job must know before it runs is read here without TensorFlow; `separators` runs them.
+They are read without TensorFlow, before a job runs; `separator` loads the models themselves.
 """
 
 import dataclasses
@@ -27,25 +27,25 @@ _CHECKPOINT = "checkpoint"
 
 
 class ModelError(UserError):
-    """What `--model` names is not a model that can be used; the message says what to do."""
+    """`--model` does not name a usable model; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Model:
-    """What is known of a model before it is loaded.
+    """The description of a model, known before it is loaded.
 
     Attributes:
         name: for people.
-        folder: where its files are.
+        folder: the folder of its files.
         file_names: its files, relative to the folder.
-        fingerprint: a digest of all that its outputs depend on, in hexadecimal.
+        fingerprint: a digest of everything that its outputs depend on, in hexadecimal.
         sample_rate: in Hz.
         num_channels: of its input and of each output.
-        source_names: of its outputs, in order.
-        aligned: whether each output means the same in every window.
-        framing: the windows that it is given.
-        spleeter: Spleeter's configuration, empty for a bundle.
-        checkpoint: the prefix of the checkpoint's files in the folder, empty for a bundle.
+        source_names: the names of its outputs, in order.
+        aligned: whether an output is the same source in every window; if not, outputs may swap.
+        framing: the windows that it takes.
+        spleeter: Spleeter's configuration; empty for a bundle.
+        checkpoint: the prefix of the checkpoint's files in the folder; empty for a bundle.
     """
 
     name: str
@@ -62,17 +62,21 @@ class Model:
 
 
 def describe_model(descriptor: str) -> Model:
-    """Finds a model and reads all of it but what it takes TensorFlow to read.
+    """Finds a model and reads its description.
 
     Args:
-        descriptor: a bundle's folder; a folder with a checkpoint of one of Spleeter's stock models
-            that has the model's name, such as `pretrained_models/2stems`; `spleeter:2stems`, whose
-            checkpoint is where Spleeter looks for it (`MODEL_PATH`); or a configuration of Spleeter
-            whose `model_dir` is the folder of its checkpoint.
+        descriptor: one of
+            - the folder of a bundle;
+            - the folder of a checkpoint of one of Spleeter's stock models, which has the model's
+              name, such as `pretrained_models/2stems`;
+            - `spleeter:` and the name of a stock model, whose checkpoint is where Spleeter looks
+              for it, under `MODEL_PATH`;
+            - the file of a Spleeter configuration (.json), whose `model_dir` is the folder of the
+              checkpoint.
 
     Raises:
-        ModelError: no model, or an incomplete one.
-        InvalidDocumentError: a bundle whose description is not as it should be.
+        ModelError: there is no model, or an incomplete one.
+        InvalidDocumentError: the description of a bundle does not follow its schema.
     """
     if descriptor.startswith(_STOCK_PREFIX):
         configuration = _stock_configuration(descriptor.removeprefix(_STOCK_PREFIX))
@@ -92,7 +96,7 @@ def describe_model(descriptor: str) -> Model:
 
 
 def copy_model(model: Model, folder: str) -> None:
-    """Copies a model's files to a local folder."""
+    """Copies the files of a model to a local folder."""
     for name in model.file_names:
         local = os.path.join(folder, name)
         os.makedirs(os.path.dirname(local), exist_ok=True)
@@ -175,7 +179,7 @@ def _read_configuration(path: str) -> Mapping[str, Any]:
 
 
 def _model_folder(configuration: Mapping[str, Any]) -> str:
-    """The checkpoint's folder, where Spleeter looks for it."""
+    """Returns the folder in which Spleeter looks for the checkpoint."""
     folder: str = configuration["model_dir"]
     if files.is_remote(folder) or os.path.isabs(folder):
         return folder
@@ -192,11 +196,12 @@ def _latest_checkpoint(folder: str) -> str:
     match = re.search(r'^model_checkpoint_path: "(.*)"', files.read_text(path), re.MULTILINE)
     if match is None:
         raise ModelError(f"{path}: names no checkpoint")
-    # Trained elsewhere, it may name a folder of another machine.
+    # The path may be of the machine that trained the model; only its last part counts.
     return posixpath.basename(match[1])
 
 
 def _list_names(folder: str, pattern: str) -> tuple[str, ...]:
+    """Returns the paths of the files that match, relative to the folder."""
     prefix = files.join(folder, "")
     names = (path.removeprefix(prefix) for path in files.list_paths(folder, pattern))
     return tuple(name for name in names if not name.endswith("/"))

@@ -1,4 +1,4 @@
-"""The report of a run: a page where one sees and hears a few of the recordings."""
+"""The report of an archive job: a page that shows and plays a few of the separated recordings."""
 
 import collections
 import dataclasses
@@ -24,28 +24,28 @@ from beam_jobs.pages.listening import (
 from beam_jobs.pages.page import render_page
 from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
 from beam_jobs.runtime.dead_letters import Rejected
-from beam_jobs.separation.turns import Activity, Turn
+from beam_jobs.separation.turns import Turn, TurnFinder
 from beam_jobs.storage import files
 from schemas.ledger import LEDGER, parse_ledger_record
 from schemas.pcm import Pcm, to_pcm
 
-# How much of a recording is shown, and in how much of it that is looked for.
+# The length of an excerpt, and how much of a recording is searched for it.
 _SHOWN_S = 30
 _SEARCHED_S = 600
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Excerpt:
-    """The stretch of a recording in which the most is said.
+    """The part of a recording in which the most is said.
 
     Attributes:
         name: of the recording.
-        start_s: where it begins in the recording.
-        total_s: the length of the recording.
+        start_s: its beginning in the recording, in seconds.
+        total_s: the length of the recording, in seconds.
         sample_rate: in Hz.
-        recording: [samples, 1].
-        outputs: [sources, samples, 1].
-        turns: who speaks when, in seconds from the start of the recording.
+        recording: int16 [samples, 1].
+        outputs: int16 [sources, samples, 1].
+        turns: of the recording, also those outside the excerpt, in seconds from its start.
     """
 
     name: str
@@ -69,10 +69,10 @@ def render_report(
 
     Args:
         summary: the content of `summary.json`.
-        excerpts: what the page shows and plays, in this order.
-        rejected: what could not be separated.
+        excerpts: that the page shows and plays, in this order.
+        rejected: the recordings that could not be separated.
         model: the model's name.
-        source_names: of its outputs.
+        source_names: the names of the model's outputs.
     """
     return render_page(
         "separation.html",
@@ -84,15 +84,15 @@ def render_report(
 
 
 def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -> Excerpt:
-    """Reads what is shown of a recording that has been separated, mixed down to one channel.
+    """Reads the excerpt of a separated recording, mixed down to one channel.
 
     Args:
         output: the folder of the archive.
         relative_path: the recording's place in the tree.
-        source_names: of the outputs.
+        source_names: the names of the outputs.
 
     Raises:
-        UnusableAudioError: the recording or an output is no longer there.
+        UnusableAudioError: the recording or an output can no longer be read.
     """
     path = files.join(output, LEDGER, f"{relative_path}.json")
     record = parse_ledger_record(files.read_text(path), path)
@@ -101,8 +101,8 @@ def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -
     turns = _find_turns(paths, rate, source_names)
     start_s = _busiest_start(turns, record.duration_s)
     stop_s = min(start_s + _SHOWN_S, record.duration_s)
-    signals = [_read(one, start_s, stop_s, rate) for one in (record.path, *paths)]
-    # Files at two rates may differ by a sample.
+    signals = [_read_resampled(one, start_s, stop_s, rate) for one in (record.path, *paths)]
+    # After resampling, lengths may differ by a sample.
     num_samples = min(map(len, signals))
     recording, *outputs = (signal[:num_samples, np.newaxis] for signal in signals)
     return Excerpt(
@@ -117,26 +117,26 @@ def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -
 
 
 def _find_turns(paths: Sequence[str], sample_rate: int, source_names: Sequence[str]) -> list[Turn]:
-    """Who speaks when in the first minutes of the outputs."""
-    activity = Activity(sample_rate)
+    """Finds the turns in the part of the outputs that is searched."""
+    finder = TurnFinder(sample_rate)
     outputs = [read_blocks(path, sample_rate) for path in paths]
     for blocks in itertools.islice(zip(*outputs, strict=True), _SEARCHED_S):
-        activity.add(np.stack([block.mean(axis=1) for block in blocks]))
-    return activity.turns(source_names)
+        finder.add(np.stack([block.mean(axis=1) for block in blocks]))
+    return finder.find_turns(source_names)
 
 
 def _busiest_start(turns: Sequence[Turn], duration_s: float) -> float:
-    """Where the whole second is from which on the most is said."""
+    """Finds the whole second at which to start the excerpt with the most speech."""
     starts_s = np.arange(max(1, int(min(duration_s, _SEARCHED_S)) - _SHOWN_S + 1))
-    said_s = np.zeros(len(starts_s))
+    speech_s = np.zeros(len(starts_s))
     for turn in turns:
         end_s = np.minimum(turn.onset_s + turn.duration_s, starts_s + _SHOWN_S)
-        said_s += np.maximum(end_s - np.maximum(turn.onset_s, starts_s), 0)
-    return float(starts_s[np.argmax(said_s)])
+        speech_s += np.maximum(end_s - np.maximum(turn.onset_s, starts_s), 0)
+    return float(starts_s[np.argmax(speech_s)])
 
 
-def _read(path: str, start_s: float, stop_s: float, sample_rate: int) -> Pcm:
-    """int16 [samples] at a sample rate."""
+def _read_resampled(path: str, start_s: float, stop_s: float, sample_rate: int) -> Pcm:
+    """Reads a part of a file as int16 [samples] at a given sample rate."""
     rate = read_header(path).sample_rate
     samples = read_segment(path, round(start_s * rate), round(stop_s * rate))
     resampled = soxr.resample(samples, rate, sample_rate)
@@ -165,7 +165,7 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
             ),
         ],
         lanes=[
-            TimelineLane(name, colour, (), list(_stretches(excerpt, name, duration_s)))
+            TimelineLane(name, colour, (), list(_find_stretches(excerpt, name, duration_s)))
             for name, _, colour in outputs
         ],
         tracks=[
@@ -178,7 +178,10 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
     )
 
 
-def _stretches(excerpt: Excerpt, name: str, duration_s: float) -> Iterator[tuple[float, float]]:
+def _find_stretches(
+    excerpt: Excerpt, name: str, duration_s: float
+) -> Iterator[tuple[float, float]]:
+    """Yields the start and the end of each turn of a speaker, in seconds of the excerpt."""
     for turn in excerpt.turns:
         start_s = max(turn.onset_s - excerpt.start_s, 0.0)
         stop_s = min(turn.onset_s + turn.duration_s - excerpt.start_s, duration_s)

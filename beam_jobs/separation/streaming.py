@@ -1,7 +1,7 @@
-"""Separating recordings as a stream: decode, model, write, each in a thread of its own.
+"""Separates recordings as a stream: decoding, the model and writing each have their own thread.
 
-Windows of several recordings share a batch, so that many short recordings cost the model no more
-than one long one, and the memory that a recording takes does not depend on its length.
+Windows of several recordings share a batch, so that many short recordings take the model no longer
+than one long one. The memory that a recording takes does not depend on its length.
 """
 
 import collections
@@ -14,45 +14,23 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from beam_jobs.audio.decoding import read_blocks
-from beam_jobs.audio.encoding import OPUS_SAMPLE_RATES, write_audio
+from beam_jobs.audio.encoding import write_audio
 from beam_jobs.audio.resampling import resample_blocks
-from beam_jobs.audio.types import AudioHeader, UnusableAudioError
+from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.separation.background import in_background
-from beam_jobs.separation.inputs import InputFile, input_version
+from beam_jobs.separation.inputs import input_version
 from beam_jobs.separation.models import Model
-from beam_jobs.separation.output_names import output_paths
+from beam_jobs.separation.recording import Recording, SeparationPlan, plan_separation
 from beam_jobs.separation.separator import Separator
-from beam_jobs.separation.turns import Activity, format_rttm
+from beam_jobs.separation.turns import Turn, TurnFinder, format_rttm
 from beam_jobs.separation.voices import Aligner
 from beam_jobs.separation.windows import OverlapAdd, cut_windows
 from beam_jobs.storage import files
 from beam_jobs.storage.files import OutputError
-from schemas.ledger import Alignment, InputVersion, LedgerRecord, Output, Parameters
+from schemas.ledger import Alignment, LedgerRecord, Output, Parameters
 from schemas.pcm import Samples
 
-RTTM_SUFFIX = ".rttm"
-
 _BLOCK_S = 5.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Recording:
-    """A file that is to be separated.
-
-    Attributes:
-        file: the file.
-        version: when it was found.
-        header: what it says of itself.
-    """
-
-    file: InputFile
-    version: InputVersion
-    header: AudioHeader
-
-    @property
-    def duration_s(self) -> float:
-        """The length in seconds."""
-        return self.header.num_frames / self.header.sample_rate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,8 +38,8 @@ class Failure:
     """A recording that could not be separated.
 
     Attributes:
-        recording: which.
-        error: why; an `OSError` may pass, any other will come again.
+        recording: the recording.
+        error: the reason; only an `OSError` may be gone at another attempt.
     """
 
     recording: Recording
@@ -70,15 +48,15 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Piece:
-    """One step of a recording on its way: windows, and after the model, their outputs.
+    """A step of a recording on its way through the model: one window of each of its signals.
 
     Attributes:
         index: of the recording.
-        last: whether nothing of the recording comes after it.
+        last: whether this is the last piece of the recording.
         audio: float32 [signals, length, channels], after the model [signals, sources, length,
-            channels]; none in the last piece of a recording that failed or was given up.
-        error: why it failed.
-        model_s: how long the model took.
+            channels]; None in the last piece of a recording that failed or was given up.
+        error: the reason why the recording failed.
+        model_s: the time that the model took, in seconds.
     """
 
     index: int
@@ -100,34 +78,33 @@ def separate_recordings(
 
     Args:
         recordings: what to separate.
-        model: the model's description.
-        separator: the model.
-        parameters: how.
+        model: the description of the model.
+        separator: the model itself.
+        parameters: of the job.
         output: the output folder.
 
     Yields:
-        For each recording, in order, the record for the ledger when its outputs are in place, or
-        why it has none.
+        For each recording, in order, its record for the ledger once its outputs are in place, or
+        the failure.
 
     Raises:
         OutputError: the outputs can't be written.
     """
+    plans = [plan_separation(recording, model, parameters) for recording in recordings]
     given_up: set[int] = set()
     with contextlib.ExitStack() as stack:
-        windows = stack.enter_context(
-            in_background(_cut_recordings(recordings, model, parameters, given_up))
-        )
+        windows = stack.enter_context(in_background(_cut_recordings(plans, given_up)))
         outputs = stack.enter_context(in_background(_run_model(windows, separator, given_up)))
-        for index, recording in enumerate(recordings):
+        for index, plan in enumerate(plans):
             pieces = _until_last(outputs)
             try:
-                yield _write_recording(recording, pieces, model, parameters, output)
+                yield _write_recording(plan, pieces, output)
             except OutputError:
                 raise
             except Exception as error:
                 given_up.add(index)
                 collections.deque(pieces, maxlen=0)
-                yield Failure(recording, error)
+                yield Failure(plan.recording, error)
 
 
 def _until_last(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
@@ -137,53 +114,35 @@ def _until_last(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
             return
 
 
-def _cut_recordings(
-    recordings: Sequence[Recording], model: Model, parameters: Parameters, given_up: set[int]
-) -> Iterator[_Piece]:
-    for index, recording in enumerate(recordings):
+def _cut_recordings(plans: Sequence[SeparationPlan], given_up: set[int]) -> Iterator[_Piece]:
+    for index, plan in enumerate(plans):
         try:
-            windows = _cut_recording(recording, model, parameters)
-            num_left = model.framing.num_windows(_num_model_samples(recording, model))
-            for window in windows:
+            num_left = plan.num_windows
+            for windows in _cut_recording(plan):
                 num_left -= 1
                 if index in given_up:
                     break
-                yield _Piece(index, last=num_left == 0, audio=window)
+                yield _Piece(index, last=num_left == 0, audio=windows)
             if num_left:
                 yield _Piece(index, last=True)
         except Exception as error:
             yield _Piece(index, last=True, error=error)
 
 
-def _cut_recording(recording: Recording, model: Model, parameters: Parameters) -> Iterator[Samples]:
-    """float32 [signals, length, model's channels] for each window."""
-    together = _goes_in_together(recording, model, parameters)
-    rate, num_samples = recording.header.sample_rate, _num_model_samples(recording, model)
-    num_channels = _num_output_channels(recording, model, parameters)
-    blocks = read_blocks(recording.file.path, round(_BLOCK_S * rate))
-    if num_channels < recording.header.num_channels:
+def _cut_recording(plan: SeparationPlan) -> Iterator[Samples]:
+    """Yields a window of each signal at a time: float32 [signals, length, model's channels]."""
+    header, model = plan.recording.header, plan.model
+    blocks = read_blocks(plan.recording.file.path, round(_BLOCK_S * header.sample_rate))
+    if plan.num_channels < header.num_channels:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
-    resampled = resample_blocks(blocks, rate, model.sample_rate, num_channels, num_samples)
-    for window in cut_windows(resampled, num_samples, model.framing):
-        if together:
+    resampled = resample_blocks(
+        blocks, header.sample_rate, model.sample_rate, plan.num_channels, plan.num_samples
+    )
+    for window in cut_windows(resampled, plan.num_samples, model.framing):
+        if plan.joint:
             yield window[np.newaxis]
         else:
             yield np.repeat(window.T[:, :, np.newaxis], model.num_channels, axis=2)
-
-
-def _goes_in_together(recording: Recording, model: Model, parameters: Parameters) -> bool:
-    return parameters.channels == "mix" and recording.header.num_channels == model.num_channels
-
-
-def _num_output_channels(recording: Recording, model: Model, parameters: Parameters) -> int:
-    if parameters.channels == "each" or _goes_in_together(recording, model, parameters):
-        return recording.header.num_channels
-    return 1
-
-
-def _num_model_samples(recording: Recording, model: Model) -> int:
-    header = recording.header
-    return max(1, round(header.num_frames * model.sample_rate / header.sample_rate))
 
 
 def _run_model(
@@ -217,6 +176,7 @@ def _separate_batch(batch: Sequence[_Piece], separator: Separator) -> Iterator[_
         outputs = separator.separate(np.concatenate(windows)) if windows else None
     except Exception as error:
         if len({piece.index for piece in batch}) > 1:
+            # Only the recording that the model fails on fails.
             for piece in batch:
                 yield from _separate_batch([piece], separator)
         else:
@@ -237,109 +197,92 @@ def _separate_batch(batch: Sequence[_Piece], separator: Separator) -> Iterator[_
             yield _Piece(piece.index, last=True, error=broken)
 
 
-def _write_recording(
-    recording: Recording,
-    pieces: Iterator[_Piece],
-    model: Model,
-    parameters: Parameters,
-    output: str,
-) -> LedgerRecord:
-    paths = output_paths(recording.file.relative_path, model.source_names, parameters)
-    together = _goes_in_together(recording, model, parameters)
-    num_samples = _num_model_samples(recording, model)
-    num_channels = _num_output_channels(recording, model, parameters)
-    signals = [_Signal(model, num_samples) for _ in range(1 if together else num_channels)]
-    rate = _output_rate(recording, model, parameters)
-    num_frames = (
-        recording.header.num_frames
-        if rate == recording.header.sample_rate
-        else max(1, round(num_samples * rate / model.sample_rate))
-    )
+def _write_recording(plan: SeparationPlan, pieces: Iterator[_Piece], output: str) -> LedgerRecord:
+    """Writes the outputs of a recording from its separated pieces, and returns its record."""
+    signals = [_Signal(plan) for _ in range(plan.num_signals)]
     model_s, num_windows = 0.0, 0
     with contextlib.ExitStack() as stack:
         writers = [
             stack.enter_context(
                 write_audio(
                     files.join(output, path),
-                    audio_format=parameters.audio_format,
-                    rates=(model.sample_rate, rate),
-                    num_frames=num_frames,
-                    num_channels=num_channels,
+                    audio_format=plan.parameters.audio_format,
+                    rates=(plan.model.sample_rate, plan.sample_rate),
+                    num_frames=plan.num_frames,
+                    num_channels=plan.num_channels,
                 )
             )
-            for path in paths
+            for path in plan.paths
         ]
-        activities = [Activity(model.sample_rate) for _ in signals] if parameters.rttm else []
         for piece in pieces:
             if piece.error is not None:
                 raise piece.error
             assert piece.audio is not None
             model_s += piece.model_s
             num_windows += len(piece.audio)
-            audio = piece.audio if together else piece.audio.mean(axis=3, keepdims=True)
-            # One channel's speakers may be told apart later than another's.
+            audio = piece.audio if plan.joint else piece.audio.mean(axis=3, keepdims=True)
+            # The aligner may hold back one channel longer than another.
             num_done = min(
                 signal.add(one, piece.last) for signal, one in zip(signals, audio, strict=True)
             )
             if not num_done:
                 continue
             done = [signal.take(num_done) for signal in signals]
-            for activity, sources in zip(activities, done, strict=False):
-                activity.add(sources.mean(axis=2))
             for write, *channels in zip(writers, *done, strict=True):
                 write(_join(channels), piece.last)
-        if input_version(recording.file.path) != recording.version:
+        if input_version(plan.recording.file.path) != plan.recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
-        rttm_path = None
-        if parameters.rttm:
+        if plan.rttm_path is not None:
             turns = [
                 turn
-                for channel, activity in enumerate(activities, start=1)
-                for turn in activity.turns(model.source_names, channel)
+                for channel, signal in enumerate(signals, start=1)
+                for turn in signal.find_turns(channel)
             ]
-            rttm_path = recording.file.relative_path + RTTM_SUFFIX
-            files.write_output(
-                files.join(output, rttm_path), format_rttm(recording.file.stem, turns)
-            )
+            rttm = format_rttm(plan.recording.file.stem, turns)
+            files.write_output(files.join(output, plan.rttm_path), rttm)
     return LedgerRecord(
-        path=recording.file.path,
-        version=recording.version,
-        model=model.name,
-        model_fingerprint=model.fingerprint,
-        parameters=parameters,
-        sample_rate=recording.header.sample_rate,
-        num_frames=recording.header.num_frames,
-        num_channels=recording.header.num_channels,
+        path=plan.recording.file.path,
+        version=plan.recording.version,
+        model=plan.model.name,
+        model_fingerprint=plan.model.fingerprint,
+        parameters=plan.parameters,
+        sample_rate=plan.recording.header.sample_rate,
+        num_frames=plan.recording.header.num_frames,
+        num_channels=plan.recording.header.num_channels,
         num_windows=num_windows,
-        outputs=tuple(_written(output, path) for path in paths),
-        rttm=None if rttm_path is None else _written(output, rttm_path),
+        outputs=tuple(_find_output(output, path) for path in plan.paths),
+        rttm=None if plan.rttm_path is None else _find_output(output, plan.rttm_path),
         alignments=tuple(signal.alignment for signal in signals if signal.alignment is not None),
         model_s=round(model_s, 3),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _written(output: str, path: str) -> Output:
-    return Output(path, input_version(files.join(output, path)).size)
-
-
-def _output_rate(recording: Recording, model: Model, parameters: Parameters) -> int:
-    rate = model.sample_rate if parameters.sample_rate == "model" else recording.header.sample_rate
-    if parameters.audio_format != "opus":
-        return rate
-    return next((one for one in OPUS_SAMPLE_RATES if one >= rate), OPUS_SAMPLE_RATES[-1])
+def _find_output(folder: str, path: str) -> Output:
+    return Output(path, input_version(files.join(folder, path)).size)
 
 
 class _Signal:
-    """The outputs of one signal's windows, put in order and joined."""
+    """The outputs of one signal: put in order, joined, and listened to for turns."""
 
-    def __init__(self, model: Model, num_samples: int) -> None:
+    def __init__(self, plan: SeparationPlan) -> None:
+        model = plan.model
         self._aligner = None if model.aligned else Aligner(model.framing, model.sample_rate)
-        self._join = OverlapAdd(model.framing, num_samples)
+        self._join = OverlapAdd(model.framing, plan.num_samples)
+        self._turn_finder = None if plan.rttm_path is None else TurnFinder(model.sample_rate)
+        self._source_names = model.source_names
         self._done: list[Samples] = []
 
     def add(self, output: Samples, last: bool) -> int:
-        """Adds a window's float32 [sources, length, channels]; returns how much there is now."""
+        """Adds the outputs of the next window.
+
+        Args:
+            output: float32 [sources, length, channels].
+            last: whether this is the signal's last window.
+
+        Returns:
+            The number of samples that can be taken now.
+        """
         windows = [output]
         if self._aligner is not None:
             windows = self._aligner.align(output) + (self._aligner.flush() if last else [])
@@ -347,17 +290,26 @@ class _Signal:
         return sum(done.shape[1] for done in self._done)
 
     def take(self, num_samples: int) -> Samples:
-        """float32 [sources, samples, channels]."""
+        """Takes the next samples of the sources, float32 [sources, samples, channels]."""
         done = _join(self._done)
         self._done = [done[:, num_samples:]] if done.shape[1] > num_samples else []
-        return done[:, :num_samples]
+        taken = done[:, :num_samples]
+        if self._turn_finder is not None:
+            self._turn_finder.add(taken.mean(axis=2))
+        return taken
+
+    def find_turns(self, channel: int) -> list[Turn]:
+        """Finds the turns in all that was taken; none if no RTTM file is written."""
+        if self._turn_finder is None:
+            return []
+        return self._turn_finder.find_turns(self._source_names, channel)
 
     @property
     def alignment(self) -> Alignment | None:
-        """How it was put in order, for the ledger."""
+        """The decisions of the aligner, for the ledger; None if the outputs never swap."""
         return None if self._aligner is None else self._aligner.summary()
 
 
 def _join(parts: Sequence[Samples]) -> Samples:
-    """Puts arrays together along the second axis; one alone needs no copy."""
+    """Concatenates arrays along the second axis; a single one is not copied."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

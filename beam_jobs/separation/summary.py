@@ -1,4 +1,4 @@
-"""What a run did, in a few numbers."""
+"""The numbers of a run: counts that add up, and the summary made of them."""
 
 import dataclasses
 import hashlib
@@ -11,16 +11,16 @@ NUM_EXAMPLES = 12
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of some of the files.
+    """The numbers of files and the time that they took; two of these add up.
 
     Attributes:
         separated: files that were separated in this run.
-        skipped: files that the ledger had.
+        skipped: files that the ledger listed already.
         rejected: files that could not be separated.
-        separated_s: the length of those that were separated, in seconds.
-        model_s: how long the model computed, in seconds, all workers together.
-        busy_s: how long workers were busy separating, in seconds, all of them together.
-        examples: the places in the tree of a few that were separated, chosen as if by chance.
+        separated_s: the length of the separated files, in seconds.
+        model_s: the time that the model took in all workers together, in seconds.
+        busy_s: the time that all workers together spent on separating, in seconds.
+        examples: the places in the tree of a few separated files, chosen by their hash.
     """
 
     separated: int = 0
@@ -38,7 +38,7 @@ class Counts:
         return dataclasses.replace(total, examples=tuple(examples))
 
     def to_json(self) -> str:
-        """One JSON document."""
+        """Returns the counts as a JSON document."""
         return json.dumps(dataclasses.asdict(self))
 
 
@@ -49,12 +49,12 @@ def parse_counts(text: str) -> Counts:
 
 
 def summarise(counts: Counts, *, elapsed_s: float, price_per_hour: float) -> Mapping[str, Any]:
-    """The content of `summary.json`.
+    """Returns the content of `summary.json`.
 
     Args:
         counts: of all files.
-        elapsed_s: how long the run took, start-up included.
-        price_per_hour: what a busy worker costs an hour, in any currency; 0 where unknown.
+        elapsed_s: the time that the run took, with start-up.
+        price_per_hour: of a busy worker, in any currency; 0 if it is unknown.
     """
     return {
         "files": counts.separated + counts.skipped + counts.rejected,
@@ -71,7 +71,7 @@ def summarise(counts: Counts, *, elapsed_s: float, price_per_hour: float) -> Map
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """The summary in two lines for people."""
+    """Returns the summary as two lines of text."""
     cost = summary["cost_estimate"]
     return (
         f"{summary['files']} files: {summary['separated']} separated, {summary['skipped']} skipped "

@@ -1,4 +1,4 @@
-"""Who speaks when, from the separated outputs, as RTTM.
+"""Turns, the stretches in which each speaker speaks, from separated outputs and in RTTM.
 
 RTTM is NIST's format of the Rich Transcription evaluations (RT-09 evaluation plan, appendix A): a
 line for each stretch of speech, `SPEAKER file channel onset duration <NA> <NA> name <NA> <NA>`.
@@ -21,8 +21,8 @@ class Turn:
 
     Attributes:
         speaker: the name of the output.
-        onset_s: where it begins, in seconds.
-        duration_s: how long it is, in seconds.
+        onset_s: its beginning, in seconds.
+        duration_s: its length, in seconds.
         channel: of the recording, from 1.
     """
 
@@ -32,8 +32,8 @@ class Turn:
     channel: int = 1
 
 
-class Activity:
-    """Listens to outputs that come in blocks; it keeps a level for every 20 ms, and no samples."""
+class TurnFinder:
+    """Finds the turns in outputs that come in blocks; keeps a level a frame, and no samples."""
 
     def __init__(self, sample_rate: int) -> None:
         self._frame_length = round(FRAME_S * sample_rate)
@@ -42,14 +42,20 @@ class Activity:
         self._levels_db: list[npt.NDArray[np.float32]] = []
 
     def add(self, block: Samples) -> None:
-        """Takes the next float32 [sources, samples]."""
+        """Listens to the next block of the outputs, float32 [sources, samples]."""
         if self._rest is not None:
             block = np.concatenate([self._rest, block], axis=1)
-        self._levels_db.append(frame_levels_db(block, self._frame_length))
-        self._rest = block[:, self._levels_db[-1].shape[1] * self._frame_length :].copy()
+        levels_db = frame_levels_db(block, self._frame_length)
+        self._levels_db.append(levels_db)
+        self._rest = block[:, levels_db.shape[1] * self._frame_length :].copy()
 
-    def turns(self, speakers: Sequence[str], channel: int = 1) -> list[Turn]:
-        """All turns, by onset; what is shorter than a frame at the end is left out."""
+    def find_turns(self, speakers: Sequence[str], channel: int = 1) -> list[Turn]:
+        """Finds the turns in all blocks so far, by onset; a last part of a frame is left out.
+
+        Args:
+            speakers: the names of the outputs.
+            channel: of the recording that the outputs were separated from, from 1.
+        """
         levels_db = np.concatenate(self._levels_db, axis=1)
         frame_s = self._frame_length / self._sample_rate
         turns = [
@@ -61,10 +67,10 @@ class Activity:
 
 
 def parse_rttm(text: str) -> list[Turn]:
-    """The turns in an RTTM file; its other types of lines are passed over.
+    """Reads the turns in an RTTM file; lines of types other than SPEAKER are skipped.
 
     Raises:
-        UserError: not RTTM.
+        UserError: a SPEAKER line is not RTTM.
     """
     turns = []
     for line in text.splitlines():
@@ -79,7 +85,12 @@ def parse_rttm(text: str) -> list[Turn]:
 
 
 def format_rttm(file_id: str, turns: Sequence[Turn]) -> str:
-    """The content of an RTTM file."""
+    """Formats the turns of a recording as the content of an RTTM file.
+
+    Args:
+        file_id: the name of the recording; white space becomes `_`.
+        turns: of all channels, in the order of the lines.
+    """
     name = "_".join(file_id.split())
     return "".join(
         f"SPEAKER {name} {turn.channel} {turn.onset_s:.3f} {turn.duration_s:.3f} <NA> <NA> "

@@ -1,4 +1,4 @@
-"""Cutting a signal into overlapping windows and joining what a model made of them."""
+"""Cutting a signal into overlapping windows, and joining the outputs of a model for them."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -7,23 +7,23 @@ import numpy as np
 
 from schemas.pcm import Samples
 
-# The share of a window's trusted middle that is faded over to the next one: a short fade costs
-# little, but a joint model's outputs need a long one to be recognised by.
+# The part of a window's trusted middle that fades into the next window. A short fade costs little
+# time, but outputs that may swap are recognised by their overlap and need a long one.
 _ALIGNED_FADE = 0.125
 _JOINT_FADE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Framing:
-    """How a signal is cut into windows, and how their outputs are joined; all in samples.
+    """The lengths by which a signal is cut into windows and their outputs are joined, in samples.
 
     Attributes:
         length: of a window.
         hop: from the start of one window to the start of the next.
-        lead: zeros that come before the signal.
-        tail: how much at the end of each window is complete only with the next window.
-        context: how much at each edge of a window that has a neighbour there is dropped.
-        fade: how much after that fades over from one window to the next.
+        lead: zeros before the signal.
+        tail: the end of a window that is only complete after the next one is added.
+        context: dropped at each edge of a window that has a neighbour there.
+        fade: after the context, fades from one window into the next.
     """
 
     length: int
@@ -35,28 +35,33 @@ class Framing:
 
     @property
     def overlap(self) -> slice:
-        """Where a window holds what the one before it holds at `overlap_before`, both trusted."""
+        """The part of a window that the window before it has in `overlap_before`, both trusted."""
         return slice(self.context, self.context + self.fade)
 
     @property
     def overlap_before(self) -> slice:
-        """Where a window holds what the one after it holds at `overlap`."""
+        """The part of a window that the window after it has in `overlap`."""
         return slice(self.hop + self.context, self.hop + self.context + self.fade)
 
     @property
     def fades(self) -> bool:
-        """Whether outputs count less than all at the edges of a window."""
+        """Whether outputs are weighted less at the edges of a window."""
         return bool(self.context or self.fade)
 
     def num_windows(self, num_samples: int) -> int:
-        """How many windows a signal takes."""
+        """Returns the number of windows that cover a signal."""
         beyond_first = self.lead + num_samples - (self.length - self.tail)
         return 1 + max(0, -(-beyond_first // self.hop))
 
     def weights(self, *, first: bool, last: bool) -> Samples:
-        """float32 [length]: what a window's output counts; with its neighbours' it sums to 1.
+        """Returns the weights of a window's output, float32 [length].
 
-        Where the model's own synthesis windows do that (`fade` 0), it is 1 everywhere.
+        Those of overlapping windows add up to 1. They are all 1 if there is neither context nor
+        fade: then the model's own synthesis windows add up.
+
+        Args:
+            first: whether it is the first window of the signal.
+            last: whether it is the last one.
         """
         weights = np.ones(self.length, np.float32)
         rise = np.sin(np.pi / 2 * (np.arange(self.fade) + 0.5) / max(self.fade, 1)) ** 2
@@ -71,10 +76,15 @@ class Framing:
 
 
 def spleeter_framing(frame_length: int, frame_step: int, num_frames: int) -> Framing:
-    """The windows that Spleeter's network sees: its STFT's frames, `num_frames` at a time.
+    """Returns the framing of Spleeter: each window is `num_frames` frames of its STFT.
 
-    Spleeter puts `frame_length` zeros before the file, and adds up what the inverse STFT makes of
-    each frame. So adding up what it makes of each window's frames gives the same.
+    Spleeter puts `frame_length` zeros before a file, and adds up the inverse STFT's frames. Adding
+    up the outputs of windows, which are sums of their frames, gives the same.
+
+    Args:
+        frame_length: of the STFT, in samples.
+        frame_step: from one frame to the next, in samples.
+        num_frames: that the network sees at once.
     """
     return Framing(
         length=(num_frames - 1) * frame_step + frame_length,
@@ -85,12 +95,12 @@ def spleeter_framing(frame_length: int, frame_step: int, num_frames: int) -> Fra
 
 
 def crossfade_framing(length: int, context: int, *, aligned: bool) -> Framing:
-    """Windows of a model of waveforms, faded over from one to the next.
+    """Returns the framing of a model of waveforms, whose windows fade into each other.
 
     Args:
-        length: of a window.
-        context: how much at each edge is not to be trusted.
-        aligned: whether each output means the same in every window; if not, the overlap is long.
+        length: of a window, in samples.
+        context: at each edge, too close to it to be trusted, in samples.
+        aligned: whether an output is the same source in every window; if not, the fade is long.
     """
     trusted = length - 2 * context
     fade = int(trusted * (_ALIGNED_FADE if aligned else _JOINT_FADE))
@@ -98,15 +108,15 @@ def crossfade_framing(length: int, context: int, *, aligned: bool) -> Framing:
 
 
 def cut_windows(blocks: Iterable[Samples], num_samples: int, framing: Framing) -> Iterator[Samples]:
-    """Cuts a signal, which comes in blocks of any size, into windows.
+    """Cuts a signal that comes in blocks of any size into windows.
 
     Args:
-        blocks: float32 [samples, channels], `num_samples` in all.
-        num_samples: the length of the signal.
-        framing: how it is cut.
+        blocks: float32 [samples, channels], at least one.
+        num_samples: the length of all blocks together.
+        framing: of the windows.
 
     Yields:
-        float32 [length, channels], the last one filled up with zeros.
+        float32 [length, channels], padded with zeros at the end of the signal.
     """
     pending: list[Samples] = []
     num_pending = 0
@@ -132,7 +142,7 @@ def cut_windows(blocks: Iterable[Samples], num_samples: int, framing: Framing) -
 
 
 class OverlapAdd:
-    """Joins the outputs of a signal's windows, in order, in memory that does not grow."""
+    """Joins the outputs of a signal's windows as they come, in memory that does not grow."""
 
     def __init__(self, framing: Framing, num_samples: int) -> None:
         self._framing = framing
@@ -143,13 +153,13 @@ class OverlapAdd:
         self._sum: Samples | None = None
 
     def add(self, output: Samples) -> Samples:
-        """Adds the next window's output and returns what no later window changes.
+        """Adds the output of the next window, and returns the samples that are complete now.
 
         Args:
-            output: float32 [sources, length, channels]; where nothing fades, it is written to.
+            output: float32 [sources, length, channels]; overwritten if the framing does not fade.
 
         Returns:
-            float32 [sources, samples, channels]; all calls together return `num_samples`.
+            float32 [sources, samples, channels]; `num_samples` in all calls together.
         """
         framing = self._framing
         first, last = self._next == 0, self._next == self._num_windows - 1

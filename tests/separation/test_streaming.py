@@ -9,8 +9,9 @@ from tones import write_tones
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.separation.models import describe_model
+from beam_jobs.separation.recording import Recording
 from beam_jobs.separation.separator import load_separator
-from beam_jobs.separation.streaming import Failure, Recording, separate_recordings
+from beam_jobs.separation.streaming import Failure, separate_recordings
 from beam_jobs.storage.files import OutputError
 from schemas.ledger import LedgerRecord, Parameters
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.separation.turns import Activity, format_rttm, parse_rttm
+from beam_jobs.separation.turns import TurnFinder, format_rttm, parse_rttm
 
 SAMPLE_RATE = 8000
 SPEAKERS = ("speaker1", "speaker2")
@@ -20,10 +20,10 @@ def outputs(*turns, duration_s=10.0, leak=0.0):
 
 
 def listen(sources, block_length=7777):
-    activity = Activity(SAMPLE_RATE)
+    finder = TurnFinder(SAMPLE_RATE)
     for start in range(0, sources.shape[1], block_length):
-        activity.add(sources[:, start : start + block_length])
-    return activity.turns(SPEAKERS)
+        finder.add(sources[:, start : start + block_length])
+    return finder.find_turns(SPEAKERS)
 
 
 def rounded(turns):

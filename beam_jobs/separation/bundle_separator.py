@@ -1,0 +1,52 @@
+"""Running the SavedModel of a bundle."""
+
+import contextlib
+import os
+import threading
+
+from beam_jobs.runtime.workarounds import import_tensorflow
+from beam_jobs.separation.models import Model, ModelError
+from schemas.bundle import SAVED_MODEL
+from schemas.pcm import Samples
+
+# TensorFlow 2.12's oneDNN kernels corrupt the heap if threads run one model at the same time on
+# inputs of different shapes. A call uses all cores, so taking turns costs next to nothing.
+_ONE_AT_A_TIME = threading.Lock()
+
+# Samples of one channel in a batch. With the model that ships, four times as many took twice the
+# memory and were no faster.
+_BATCH_SAMPLES = 1 << 18
+
+
+class BundleSeparator:
+    """The SavedModel of a bundle as a `Separator`."""
+
+    def __init__(self, model: Model, folder: str, num_threads: int) -> None:
+        """Loads the model.
+
+        Args:
+            model: its description.
+            folder: a local folder with its files.
+            num_threads: the threads that compute; 0 is one for each core.
+
+        Raises:
+            ModelError: the SavedModel can't be called.
+        """
+        self._tf = tf = import_tensorflow()
+        # Only the first model in a process has a choice, before TensorFlow starts its threads.
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        # Keep the SavedModel: its functions do not outlive it.
+        self._saved_model = tf.saved_model.load(os.path.join(folder, SAVED_MODEL))
+        signature = self._saved_model.signatures.get("serving_default")
+        if signature is None:
+            raise ModelError(f"{model.folder}: its SavedModel has no default signature")
+        self._signature = signature
+        self.batch_size = max(1, _BATCH_SAMPLES // model.framing.length)
+
+    def separate(self, windows: Samples) -> Samples:
+        """Separates windows, as `Separator` says."""
+        with _ONE_AT_A_TIME:
+            sources = self._signature(waveform=self._tf.constant(windows))["sources"]
+        return sources.numpy()  # type: ignore[no-any-return]

@@ -1,0 +1,105 @@
+"""A recording that is to be separated, and the plan for separating it."""
+
+import dataclasses
+
+from beam_jobs.audio.encoding import OPUS_SAMPLE_RATES
+from beam_jobs.audio.types import AudioHeader
+from beam_jobs.separation.inputs import InputFile
+from beam_jobs.separation.models import Model
+from beam_jobs.separation.output_names import output_paths, rttm_path
+from schemas.ledger import InputVersion, Parameters
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recording:
+    """A file that is to be separated.
+
+    Attributes:
+        file: the file.
+        version: of the file when it was found.
+        header: of the file.
+    """
+
+    file: InputFile
+    version: InputVersion
+    header: AudioHeader
+
+    @property
+    def duration_s(self) -> float:
+        """The length in seconds."""
+        return self.header.num_frames / self.header.sample_rate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeparationPlan:
+    """The signals, lengths, rates and paths that follow from a recording, a model and parameters.
+
+    Attributes:
+        recording: the recording.
+        model: the model.
+        parameters: of the job.
+        joint: whether all channels go into the model as one signal; if not, each channel, or the
+            mean of all of them, is a signal of its own.
+        num_channels: of each output.
+        num_samples: the length of the recording at the model's rate.
+        sample_rate: of the outputs, in Hz.
+        num_frames: the length of the outputs at their own rate.
+        paths: of the outputs, relative to the output folder, in the order of the sources.
+        rttm_path: of the RTTM file, relative to the output folder; None if none is written.
+    """
+
+    recording: Recording
+    model: Model
+    parameters: Parameters
+    joint: bool
+    num_channels: int
+    num_samples: int
+    sample_rate: int
+    num_frames: int
+    paths: tuple[str, ...]
+    rttm_path: str | None
+
+    @property
+    def num_signals(self) -> int:
+        """The number of signals that are separated, each in windows of its own."""
+        return 1 if self.joint else self.num_channels
+
+    @property
+    def num_windows(self) -> int:
+        """The number of windows that each signal is cut into."""
+        return self.model.framing.num_windows(self.num_samples)
+
+
+def plan_separation(recording: Recording, model: Model, parameters: Parameters) -> SeparationPlan:
+    """Plans the separation of a recording.
+
+    Raises:
+        NamingError: the name template has an unknown field, or leads out of the output folder.
+    """
+    header, place = recording.header, recording.file.relative_path
+    joint = parameters.channels == "mix" and header.num_channels == model.num_channels
+    num_samples = max(1, round(header.num_frames * model.sample_rate / header.sample_rate))
+    sample_rate = _output_rate(recording, model, parameters)
+    return SeparationPlan(
+        recording=recording,
+        model=model,
+        parameters=parameters,
+        joint=joint,
+        num_channels=header.num_channels if joint or parameters.channels == "each" else 1,
+        num_samples=num_samples,
+        sample_rate=sample_rate,
+        num_frames=(
+            header.num_frames
+            if sample_rate == header.sample_rate
+            else max(1, round(num_samples * sample_rate / model.sample_rate))
+        ),
+        paths=output_paths(place, model.source_names, parameters),
+        rttm_path=rttm_path(place) if parameters.rttm else None,
+    )
+
+
+def _output_rate(recording: Recording, model: Model, parameters: Parameters) -> int:
+    rate = model.sample_rate if parameters.sample_rate == "model" else recording.header.sample_rate
+    if parameters.audio_format != "opus":
+        return rate
+    return next((one for one in OPUS_SAMPLE_RATES if one >= rate), OPUS_SAMPLE_RATES[-1])
