@@ -1,4 +1,4 @@
-"""Dataflow, as far as it goes without the service: jobs, templates, and the package of workers."""
+"""Dataflow without the service: descriptions of jobs, templates, and the package of the workers."""
 
 import io
 import json
@@ -33,13 +33,13 @@ from deploy.dataflow.metadata import template_metadata
 from schemas.bundle import Bundle, Provenance
 
 DATAFLOW = REPOSITORY / "deploy" / "dataflow"
-PACKAGES = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")]
-PACKAGES.remove("demo")
+NOT_INSTALLED = {"demo", "experiments"}
+PACKAGES = sorted({path.parent.name for path in REPOSITORY.glob("*/__init__.py")} - NOT_INSTALLED)
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A copy of what the distribution is made of; making it leaves files behind."""
+    """A copy of the files that the distribution is made from; making it leaves files behind."""
     folder = tmp_path_factory.mktemp("sources")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, folder)
@@ -51,15 +51,15 @@ def sources(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worker_python(sources, tmp_path_factory):
-    """A Python with the distribution that `--setup_file` makes, and no way to the checkout."""
+    """A Python that has the distribution of `--setup_file`, and can't see the checkout."""
     folder = tmp_path_factory.mktemp("worker")
     archive = Stager._build_setup_package(str(sources / "setup.py"), str(folder))
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     dependencies = Path(sysconfig.get_path("purelib"))
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    # The container image has the dependencies. Those of this Python are found by their path, which,
-    # unlike a folder of packages, does not bring the project's editable installation with it.
+    # A container image would have the dependencies. Here a path leads to those of this Python.
+    # Unlike a site directory, it does not bring the editable installation of the project.
     (site / "dependencies.pth").write_text(f"{dependencies}\n")
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -83,7 +83,7 @@ def test_the_distribution_has_every_file_of_the_packages(sources, worker_python)
 
 @pytest.fixture
 def worker_pool(worker_python, tmp_path):
-    """A worker pool as it runs beside a cluster's machines; its address."""
+    """The address of a worker pool like those beside the machines of a cluster."""
     port = free_port()
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -133,7 +133,7 @@ def test_workers_with_nothing_but_the_distribution_write_the_same_bytes(
 
 @pytest.fixture
 def bundle(tmp_path):
-    """What is looked at of a model before workers load it."""
+    """The files of a bundle that the launcher reads; workers would load the model."""
     folder = tmp_path / "bundle"
     (folder / "saved_model").mkdir(parents=True)
     (folder / "saved_model" / "saved_model.pb").write_bytes(b"a model")
@@ -157,7 +157,7 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def jobs(cloud_storage, corpus, recipe, bundle, tmp_path):
-    """The command line of each job, with the steps that are to be in it."""
+    """The command line of each job, with the steps that it should have."""
     built = build(f"--recipe={recipe}", "--splits=train=1", corpus=corpus, output=tmp_path / "d")
     speech = cloud_storage.put(corpus, "dataflow/corpus")
     model = cloud_storage.put(bundle, "dataflow/bundle")
@@ -181,7 +181,7 @@ def jobs(cloud_storage, corpus, recipe, bundle, tmp_path):
         ),
         score_separation: (
             (f"--dataset={dataset}", f"--separated={separated}", f"--output={output}/scores"),
-            ("ScoreArchive",),
+            ("ReadLedger", "Score", "WriteReports", "WriteRejected"),
         ),
         verify_dataset: (
             (f"--dataset={dataset}", f"--report={output}/damage.jsonl"),
@@ -205,7 +205,7 @@ def test_each_job_becomes_one_that_dataflow_takes(cloud_storage, jobs, sources, 
                 f"--setup_file={sources / 'setup.py'}",
                 f"--staging_location={root}/{name}/staging",
                 f"--temp_location={root}/{name}/temp",
-                # As the launcher of a Flex Template does: the job is described, and not started.
+                # Describes the job without starting it, like the launcher of a Flex Template.
                 f"--template_location={root}/{name}/job",
             ]
         )

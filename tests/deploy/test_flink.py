@@ -1,4 +1,4 @@
-"""The mixture job on a Flink cluster, whole and broken."""
+"""The mixture job on a Flink cluster, with and without faults."""
 
 import os
 import signal
@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
 
 
 def is_alive(pid):
-    # Of a process that has ended, and that nobody has waited for, no command line is left.
+    # A zombie still has an entry, but no command line.
     path = Path(f"/proc/{pid}/cmdline")
     return path.exists() and path.read_bytes() != b""
 

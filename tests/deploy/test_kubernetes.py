@@ -1,4 +1,4 @@
-"""What is given to Kubernetes is what Kubernetes and Flink's operator take."""
+"""The manifests, checked against the schemas of Kubernetes and of Flink's operator."""
 
 import copy
 import re
@@ -24,7 +24,7 @@ OPERATOR_VERSION = "1.10.0"
 
 
 def documents():
-    """Everything in the manifests: its kind, with the document."""
+    """Returns all documents of the manifests by their kinds."""
     return {
         document["kind"]: document
         for path in (*sorted(KUBERNETES.glob("*.yaml")), CRON_JOB)
@@ -33,11 +33,11 @@ def documents():
 
 
 def resources():
-    """What Kubernetes itself knows, and the pods that the operator makes."""
+    """Returns the documents of Kubernetes' own kinds, and the pod that the operator makes."""
     found = documents()
     flink = found.pop("FlinkDeployment")["spec"]
     pod = copy.deepcopy(flink["taskManager"]["podTemplate"])
-    # The operator adds to its own container what the other template says of that, and the image.
+    # The operator adds its own container, with the image and what the other template sets for it.
     pod["spec"]["containers"].append(
         flink["podTemplate"]["spec"]["containers"][0] | {"image": flink["image"]}
     )
@@ -59,7 +59,7 @@ def test_a_misspelt_field_is_found():
 
 @pytest.fixture(scope="module")
 def flink_deployment_schema():
-    """Of the operator's own resource definition, which comes with its classes."""
+    """The schema in the operator's own resource definition, which is in the jar of its classes."""
     folder = REPOSITORY / ".cache" / f"{OPERATOR}-{OPERATOR_VERSION}"
     jar = folder / f"{OPERATOR}-{OPERATOR_VERSION}.jar"
     if not jar.exists():
@@ -78,7 +78,7 @@ def flink_deployment_schema():
 
 
 def closed(schema):
-    """A schema that finds misspelt fields; Kubernetes drops those without a word."""
+    """Makes a schema reject misspelt fields, which Kubernetes would drop silently."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):
@@ -117,7 +117,7 @@ def test_the_job_meets_the_cluster():
     slots = int(flink["flinkConfiguration"]["taskmanager.numberOfTaskSlots"])
     assert "--parallelism=16" in container["args"]
     assert slots * flink["taskManager"]["replicas"] == 16
-    # The workers and who sends them jobs must agree on every package, so they are one image.
+    # Workers and launcher must have the same packages, so they share an image.
     assert container["image"] == workers["image"]
     dockerfile = (KUBERNETES / "flink.Dockerfile").read_text("utf-8")
     (version,) = re.findall(r"^FROM flink:(\d+\.\d+)\.\d+-java17$", dockerfile, re.MULTILINE)

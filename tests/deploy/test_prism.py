@@ -1,4 +1,4 @@
-"""The jobs on Prism, Beam's own portable runner: another runner than ours, in another language."""
+"""The mixture job on Prism, Beam's portable runner, which is written in Go."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.73.0"
 
 @pytest.fixture(scope="module")
 def prism(tmp_path_factory):
-    """A running Prism; its address."""
+    """The address of a running Prism."""
     folder = REPOSITORY / ".cache" / PRISM.rpartition("/")[2]
     if not (folder / "prism").exists():
         go = shutil.which("go")

@@ -157,7 +157,7 @@ def ordinary_user():
 
 @pytest.fixture
 def cron_command(ordinary_user):
-    """What cron runs for this user, with the script where the crontab has it."""
+    """The command that cron runs for this user, with the script where the crontab expects it."""
     lines = (SCHEDULES / "separate_archive.cron").read_text().splitlines()
     (line,) = (line for line in lines if re.match(r"[\d*]", line))
     assert line.startswith(f"{NIGHTLY} ")
