@@ -20,7 +20,7 @@ UNPROCESSED = "unprocessed mixture"
 IDEAL_RATIO_MASK = "ideal ratio mask"
 
 NUM_PLAYERS = 12
-"""The mixtures of a report that can be played: the first ones."""
+"""A report has players for this many mixtures: the first ones."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

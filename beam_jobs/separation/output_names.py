@@ -1,4 +1,4 @@
-"""The paths of outputs, which the name template makes of the place of each input in the tree."""
+"""The paths of outputs: a name template, filled in for each input and each source."""
 
 import posixpath
 import string

@@ -1,4 +1,4 @@
-"""The transform that ends both archive jobs' dead letters."""
+"""The transform that writes the dead letters of the archive job and of the scoring job."""
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection

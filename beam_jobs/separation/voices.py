@@ -27,7 +27,7 @@ _NUM_BANDS = 24
 # Fewer audible frames than this decide nothing, in an overlap and in a spectrum.
 _MIN_OVERLAP_FRAMES = 4
 _MIN_SPECTRUM_FRAMES = 12
-# A stretch with fewer frames than this is held back, up to this number of windows.
+# A stretch is held back until it has this many such frames, or this many windows.
 _ENOUGH_SPECTRUM_FRAMES = 100
 _MAX_HELD_WINDOWS = 4
 # A frame is audible if it is above this level, not too far below the loudest frame so far, and
@@ -40,7 +40,7 @@ _NOISE_PERCENTILE = 20
 _ALWAYS_AUDIBLE_DB = 15.0
 # A frame counts towards a speaker's spectrum if the other outputs are at least this much softer.
 _DOMINANCE_DB = 10.0
-# The margin is 2 between outputs that are identical in both windows and the same ones swapped.
+# The margin of an overlap is the difference of two correlations, so 2 at most.
 _MIN_OVERLAP_MARGIN = 0.1
 _MIN_SPECTRUM_MARGIN_DB = 0.25
 # Spectra forget what is older: a speaker's voice and line change over long files.

@@ -45,7 +45,7 @@ class Framing:
 
     @property
     def fades(self) -> bool:
-        """Whether outputs are weighted less at the edges of a window."""
+        """True if outputs are weighted less at the edges of a window."""
         return bool(self.context or self.fade)
 
     def num_windows(self, num_samples: int) -> int:

@@ -32,7 +32,7 @@ def test_the_best_order_puts_each_output_where_it_fits(order: list[int]) -> None
         scores[output, place] = 1
     found, margin = best_permutation(scores)
     assert list(found) == order
-    # Exchanging two of them is the next best.
+    # The next best permutation exchanges two of them.
     assert margin == pytest.approx(2)
 
 

@@ -15,6 +15,6 @@ def stereo_bundle(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def swapping_bundle(tmp_path_factory):
-    """The same, but which output is which changes from window to window."""
+    """The same, but the outputs swap from window to window."""
     folder = tmp_path_factory.mktemp("swapping")
     return save_bundle(folder, split_bands_in_any_order, aligned=False)

@@ -1,4 +1,4 @@
-"""Archive, model, outputs and ledger in Google Cloud Storage: as on this machine."""
+"""Archive, model, outputs and ledger in Google Cloud Storage are as on a local disk."""
 
 import json
 
@@ -14,7 +14,7 @@ def separate(archive, model, output):
 
 
 def timeless(name, content):
-    """An output; of the ledger, what any run would write."""
+    """Returns an output; of a ledger record, the part that does not differ between runs."""
     if not name.startswith("_ledger/"):
         return content
     record = json.loads(content)

@@ -56,7 +56,7 @@ def test_the_page_shows_and_plays_what_was_separated(calls, bundle, browser, cap
     assert browser.get_log("browser") == []
 
 
-def test_of_a_long_recording_the_half_minute_in_which_the_most_is_said_is_shown(calls, bundle):
+def test_the_half_minute_of_a_long_recording_with_the_most_speech_is_shown(calls, bundle):
     write_call(calls / "long.wav", duration_s=90, low_s=(2, 5), high_s=(50, 70))
     assert separate(calls.parent, bundle) == 0
     excerpt = read_excerpt(str(calls.parent / "out"), "long.wav", SOURCES)
@@ -71,14 +71,14 @@ def test_of_a_long_recording_the_half_minute_in_which_the_most_is_said_is_shown(
     }
 
 
-def test_a_run_that_separates_nothing_has_nothing_to_show(calls, bundle):
+def test_a_run_that_separates_nothing_shows_no_examples(calls, bundle):
     write_tones(calls / "a.wav", 1.0)
     for _ in range(2):
         assert separate(calls.parent, bundle, "--report") == 0
     assert "<audio" not in (calls.parent / "out/report.html").read_text()
 
 
-def test_the_same_few_are_shown_however_the_files_are_spread_over_workers():
+def test_the_examples_do_not_depend_on_how_files_are_spread_over_workers():
     counts = [Counts(separated=1, examples=(f"{number}.wav",)) for number in range(100)]
     forwards = sum(counts, Counts())
     by_halves = sum(counts[:50][::-1], Counts()) + sum(counts[50:], Counts())

@@ -66,7 +66,7 @@ def test_a_record_is_found_as_it_was_written(output):
         {"parameters": Parameters(name_template="{stem}{source}")},
     ],
 )
-def test_whatever_decides_the_outputs_decides_whether_a_record_counts(output, changes):
+def test_a_record_counts_only_for_the_same_version_model_and_parameters(output, changes):
     assert find(output, **changes) is None
 
 

@@ -28,7 +28,7 @@ def separated(tmp_path_factory, bundle):
 
 @pytest.fixture
 def archive(separated, tmp_path):
-    """The same, to be changed."""
+    """A copy of the same for a test to change."""
     for path in separated.rglob("*"):
         if path.is_file():
             copy = tmp_path / path.relative_to(separated)
@@ -41,7 +41,7 @@ def write_recording(root, name, *, low_hz, duration_s, sample_rate=8000):
     time_s = np.arange(round(duration_s * sample_rate)) / sample_rate
     low = 0.3 * np.sin(2 * np.pi * low_hz * time_s) * (time_s < duration_s - 0.5)
     high = 0.1 * np.sin(2 * np.pi * 3000 * time_s) * (time_s > 0.5)
-    # The outputs come in any order: what is called speaker 1 here is the model's other output.
+    # Outputs may be in any order: speaker 1 of the references is the second output of the model.
     for path, sound in (
         (f"calls/{name}.wav", low + high),
         (f"references/{name}_speaker1.wav", high),
@@ -91,7 +91,7 @@ def test_outputs_are_compared_with_the_files_of_their_names(archive, capsys):
         assert soundfile.info(archive / "report" / player).samplerate == 8000
 
 
-def test_references_may_lie_elsewhere_at_another_rate(archive):
+def test_references_may_be_elsewhere_and_have_another_rate(archive):
     (archive / "clean").mkdir()
     for path in (archive / "references").rglob("*.wav"):
         stem, number = path.stem.split("_speaker")
@@ -113,7 +113,7 @@ def test_a_long_recording_is_measured_in_blocks(archive, monkeypatch):
     assert in_blocks["sdr_db"]["mean"] != whole["sdr_db"]["mean"]
 
 
-def test_what_is_missing_is_named_and_the_rest_is_scored(archive, bundle):
+def test_a_missing_file_is_named_and_the_rest_is_scored(archive, bundle):
     for number, name in enumerate(("gone", "unknown", "longer", "silent"), start=1):
         write_recording(archive, name, low_hz=200 + 20 * number, duration_s=1.5)
     (archive / "calls/text.wav").write_text("not audio")
@@ -189,7 +189,7 @@ def test_a_mixture_may_have_a_folder_of_its_id(tmp_path, dataset, bundle):
     }
 
 
-def test_a_recording_that_is_no_mixture_is_named(exported, dataset, bundle):
+def test_a_recording_without_a_mixture_is_named(exported, dataset, bundle):
     write_recording(exported, "stranger", low_hz=200, duration_s=1.0)
     separate(exported, bundle, "--rttm")
     assert score(exported, f"--dataset={dataset.folder}") == 3
@@ -198,7 +198,7 @@ def test_a_recording_that_is_no_mixture_is_named(exported, dataset, bundle):
 
 
 def test_who_speaks_when_is_scored_by_the_recipes(exported, dataset, monkeypatch):
-    # The utterances are too short for the real one.
+    # The utterances are too short for the real collar.
     monkeypatch.setattr(diarisation, "COLLAR_S", 0.02)
     for mixture in mixtures(dataset, "test"):
         sources = mixture.recipe.sources
@@ -232,7 +232,7 @@ def test_who_speaks_when_is_scored_by_rttm_alone(archive, capsys):
     assert "truth/monday/a.rttm: no such file" in capsys.readouterr().err
 
 
-def test_rttm_that_was_not_written_can_not_be_scored(archive, bundle, capsys):
+def test_turns_can_not_be_scored_without_an_rttm_file(archive, bundle, capsys):
     separate(archive, bundle)
     assert score(archive, f"--reference_rttm={archive}/truth") == 1
     assert "separated without --rttm" in capsys.readouterr().err
@@ -249,7 +249,7 @@ def test_rttm_that_was_not_written_can_not_be_scored(archive, bundle, capsys):
         (["--references=/refs", "--separated=/nowhere"], "/nowhere: no ledger in it"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_runs(archive, capsys, options, message):
+def test_a_mistake_is_reported_in_one_line_before_anything_runs(archive, capsys, options, message):
     assert score(archive, *options) == 1
     error = capsys.readouterr().err
     assert message in error

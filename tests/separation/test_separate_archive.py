@@ -76,7 +76,7 @@ def test_outputs_mirror_the_tree_of_the_input(archive, bundle, capsys):
     assert rejected(archive) == []
 
 
-def test_a_second_run_does_only_what_is_new_or_changed(archive, bundle):
+def test_a_second_run_separates_only_what_is_new_or_changed(archive, bundle):
     assert run(archive, bundle) == 0
     before = {name: path.stat().st_mtime_ns for name, path in outputs(archive).items()}
     write_tones(archive / "calls/tuesday/new.wav", 1.0)
@@ -89,13 +89,13 @@ def test_a_second_run_does_only_what_is_new_or_changed(archive, bundle):
 
 
 @pytest.mark.parametrize("option", ["--force", "--audio_format=flac", "--output_sample_rate=model"])
-def test_everything_is_done_again_by_force_or_with_other_parameters(archive, bundle, option):
+def test_everything_is_separated_again_by_force_or_with_other_parameters(archive, bundle, option):
     assert run(archive, bundle) == 0
     assert run(archive, bundle, option) == 0
     assert summary(archive)["separated"] == 3
 
 
-def test_everything_is_done_again_with_another_model(archive, bundle, swapping_bundle):
+def test_everything_is_separated_again_with_another_model(archive, bundle, swapping_bundle):
     assert run(archive, bundle) == 0
     assert run(archive, swapping_bundle) == 0
     assert summary(archive)["separated"] == 3
@@ -104,14 +104,14 @@ def test_everything_is_done_again_with_another_model(archive, bundle, swapping_b
     assert alignment.overlap + alignment.spectrum + alignment.kept >= 1
 
 
-def test_an_output_that_is_gone_is_made_again(archive, bundle):
+def test_an_output_that_was_deleted_is_made_again(archive, bundle):
     run(archive, bundle)
     outputs(archive)["monday/b_speaker2.wav"].unlink()
     assert run(archive, bundle) == 0
     assert (summary(archive)["separated"], summary(archive)["skipped"]) == (1, 2)
 
 
-def test_what_can_not_be_read_is_in_rejected_jsonl_and_the_exit_code(archive, bundle, capsys):
+def test_unreadable_files_show_in_rejected_jsonl_and_the_exit_status(archive, bundle, capsys):
     (archive / "calls/monday/empty.wav").touch()
     (archive / "calls/monday/text.wav").write_text("not audio")
     write_tones(archive / "calls/monday/cut.wav", 2.0)
@@ -126,7 +126,7 @@ def test_what_can_not_be_read_is_in_rejected_jsonl_and_the_exit_code(archive, bu
     assert "3 rejected" in capsys.readouterr().out
 
 
-def test_long_files_are_done_too(archive, bundle):
+def test_long_files_are_separated_too(archive, bundle):
     write_tones(archive / "calls/long.wav", 70.0)
     assert run(archive, bundle) == 0
     samples, rate = soundfile.read(archive / "out/long_speaker1.wav")
@@ -164,14 +164,14 @@ def test_who_speaks_when_is_written_as_rttm(archive, bundle):
     assert summary(archive)["skipped"] == 4
 
 
-def test_outputs_inside_the_input_tree_are_no_inputs(archive, bundle):
+def test_outputs_inside_the_input_tree_are_not_inputs(archive, bundle):
     for _ in range(2):
         assert run(archive, bundle, output="calls/out") == 0
     counts = json.loads((archive / "calls/out/summary.json").read_text())
     assert (counts["files"], counts["skipped"]) == (3, 3)
 
 
-def test_the_model_that_comes_with_the_program_separates_speakers(tmp_path, capsys):
+def test_the_model_that_ships_separates_speakers(tmp_path, capsys):
     speak_corpus(tmp_path / "speech", num_voices=3, num_utterances=1)
     voices = []
     for path in sorted((tmp_path / "speech").glob("*/00.wav")):
@@ -189,7 +189,7 @@ def test_the_model_that_comes_with_the_program_separates_speakers(tmp_path, caps
         separated = [
             soundfile.read(path)[0] for path in sorted((tmp_path / "out").glob(f"{number}_*.wav"))
         ]
-        # As they are: an output that is too loud or upside down is no separated speaker.
+        # SNR rather than SI-SDR: level and sign of an output must be right too.
         snr_db = max(
             np.mean(
                 [
@@ -214,7 +214,9 @@ def test_the_model_that_comes_with_the_program_separates_speakers(tmp_path, caps
         ("--frobnicate", "unknown option"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_runs(archive, bundle, capsys, option, message):
+def test_a_mistake_is_reported_in_one_line_before_anything_runs(
+    archive, bundle, capsys, option, message
+):
     assert run(archive, bundle, option) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -249,7 +251,7 @@ def test_killed_at_any_moment_the_next_run_completes_the_rest(archive, bundle):
     job.wait()
     finished = [parse_ledger_record(path.read_text(), str(path)) for path in ledger.rglob("*.json")]
     assert 2 <= len(finished) < 15
-    # Under its final name, each file is whole.
+    # A file with its final name is complete.
     for name, path in outputs(archive).items():
         frames = 61 * 16000 if name[0].isdigit() else 12_000
         assert soundfile.info(path).frames == frames

@@ -44,7 +44,7 @@ def test_window_by_window_equals_spleeter_on_the_whole_file(
     expected = separate_whole_file(signal)
     assert separated.shape == expected.shape
     np.testing.assert_allclose(separated, expected, atol=1e-5)
-    # The outputs are far from being alike, or the comparison would say nothing.
+    # The outputs differ clearly, or the comparison would prove nothing.
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
 
 
@@ -118,7 +118,7 @@ def test_the_fingerprint_changes_with_the_weights(bundle, swapping_bundle):
     assert describe_model(str(swapping_bundle)).fingerprint != before
 
 
-def test_a_folder_without_a_model_is_told_what_a_model_is(tmp_path):
+def test_the_error_for_a_folder_without_a_model_says_what_a_model_is(tmp_path):
     with pytest.raises(ModelError, match=r"neither bundle\.json nor checkpoint"):
         describe_model(str(tmp_path))
 

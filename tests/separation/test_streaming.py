@@ -65,7 +65,9 @@ def test_outputs_are_exactly_as_long_as_the_input(
 
 
 @pytest.mark.parametrize(("sample_rate", "num_frames"), [(16000, 40_001), (44100, 110_250)])
-def test_opus_has_the_next_rate_that_it_knows(loaded, tmp_path, sample_rate, num_frames):
+def test_opus_outputs_have_the_next_rate_that_opus_supports(
+    loaded, tmp_path, sample_rate, num_frames
+):
     path = write_tones(tmp_path / "call.wav", num_frames / sample_rate, sample_rate)
     separate(loaded, [path], tmp_path, audio_format="opus")
     info = soundfile.info(tmp_path / "call_speaker1.opus")
@@ -130,7 +132,7 @@ def test_telephone_encodings_are_read(loaded, tmp_path, encoding):
     assert np.sqrt((error[:-400] ** 2).mean()) < 0.03
 
 
-def test_what_a_recording_becomes_does_not_depend_on_its_neighbours(loaded, tmp_path):
+def test_the_outputs_of_a_recording_do_not_depend_on_others_in_the_batch(loaded, tmp_path):
     paths = [
         write_tones(tmp_path / f"{index}.wav", 0.3 + index, num_channels=1 + index % 2)
         for index in range(4)
@@ -213,7 +215,7 @@ class _ChangesTheInput:
         return self._separator.separate(windows)
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_taken_for_done(loaded, tmp_path):
+def test_a_file_that_changes_while_it_is_read_is_not_recorded_as_done(loaded, tmp_path):
     path = write_tones(tmp_path / "call.wav")
     model, separator = loaded
     (failure,) = separate((model, _ChangesTheInput(separator, path)), [path], tmp_path / "out")
@@ -268,5 +270,5 @@ def test_memory_does_not_grow_with_the_length(loaded, tmp_path):
         tracemalloc.stop()
         assert record.duration_s == minutes * 60
     assert peaks[1] < 1.25 * peaks[0]
-    # Four bytes for each of its samples.
+    # Four bytes for each sample of the longer recording.
     assert peaks[1] < 30 * 60 * 8000 * 4

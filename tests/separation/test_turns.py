@@ -10,7 +10,7 @@ SPEAKERS = ("speaker1", "speaker2")
 
 
 def outputs(*turns, duration_s=10.0, leak=0.0):
-    """Noise where each speaker has a turn of (speaker, onset, end, level), and the other's leak."""
+    """Returns noise in the turns (speaker, onset, end, level), and leakage of the other speaker."""
     rng = np.random.default_rng(0)
     sources = np.zeros((2, round(duration_s * SAMPLE_RATE)), np.float32)
     for speaker, onset_s, end_s, level in turns:
@@ -35,7 +35,7 @@ def test_turns_are_found_where_they_are_and_may_overlap():
     assert rounded(turns) == [("speaker1", 1, 3), ("speaker2", 3, 3), ("speaker1", 8, 1)]
 
 
-def test_what_leaks_into_the_other_output_is_no_speech():
+def test_leakage_into_the_other_output_is_not_speech():
     turns = listen(outputs((0, 1.0, 4.0, 0.1), (1, 5.0, 6.0, 0.1), leak=0.1))
     assert rounded(turns) == [("speaker1", 1, 3), ("speaker2", 5, 1)]
 
@@ -50,7 +50,7 @@ def test_silence_has_no_turns():
 
 
 @given(block_length=st.integers(100, 90_000))
-def test_turns_do_not_depend_on_how_the_audio_comes(block_length):
+def test_turns_do_not_depend_on_the_blocks(block_length):
     sources = outputs((0, 1.0, 4.0, 0.1), (1, 3.0, 6.0, 0.05))
     assert listen(sources, block_length) == listen(sources)
 

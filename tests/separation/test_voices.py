@@ -11,7 +11,7 @@ FRAMING = crossfade_framing(4 * SAMPLE_RATE, SAMPLE_RATE // 4, aligned=False)
 
 
 def speak(rng, pitch_hz, tract, num_samples):
-    """Vowels in a row: pulses at about a pitch, through the formants of a vocal tract."""
+    """Returns a row of vowels: pulses at about a pitch, through the formants of a vocal tract."""
     signal = np.zeros(num_samples, np.float32)
     start = 0
     while start < num_samples:
@@ -33,7 +33,7 @@ def speak(rng, pitch_hz, tract, num_samples):
 
 
 def converse(rng, duration_s, speakers):
-    """float32 [speakers, samples]: turns, some of them overlapping, and pauses of up to 20 s."""
+    """Returns turns with overlaps and pauses of up to 20 s, float32 [speakers, samples]."""
     num_samples = duration_s * SAMPLE_RATE
     banks = [speak(rng, *speaker, 60 * SAMPLE_RATE) for speaker in speakers]
     sources = np.zeros((len(speakers), num_samples), np.float32)
@@ -51,7 +51,7 @@ def converse(rng, duration_s, speakers):
 
 
 def outputs_of_a_joint_model(rng, sources):
-    """Each window's outputs as a model might have them: leaking, noisy, in any order.
+    """Makes outputs for each window as a model might: leaking, noisy, in any order.
 
     Yields the outputs, the order that they are in, and whether anyone speaks.
     """
@@ -60,7 +60,7 @@ def outputs_of_a_joint_model(rng, sources):
         window = sources[:, start : start + FRAMING.length]
         leak = rng.uniform(0.02, 0.15)
         outputs = (1 - leak) * window + leak * window[::-1]
-        # What is left of the noise is shared out as it happens.
+        # The noise is divided at random.
         share = rng.uniform(0, 1)
         outputs = outputs + np.array([[share], [1 - share]]) * noise[start : start + FRAMING.length]
         order = rng.permutation(len(sources))
@@ -69,7 +69,7 @@ def outputs_of_a_joint_model(rng, sources):
 
 
 class PlainCorrelation:
-    """Alignment by the normalised correlation of the overlap alone."""
+    """Aligns by the normalised correlation of the overlap alone."""
 
     def __init__(self):
         self._before = None
@@ -87,7 +87,7 @@ class PlainCorrelation:
 
 
 def count_swaps(rng, sources, aligner):
-    """How often a speaker changes the output between two windows in which anyone speaks."""
+    """Counts how often a speaker changes outputs between two windows with speech."""
     windows = list(outputs_of_a_joint_model(rng, sources))
     aligned = [one for outputs, _, _ in windows for one in aligner.align(outputs)]
     aligned += aligner.flush()
@@ -114,7 +114,7 @@ def test_speakers_keep_their_outputs_over_half_an_hour_with_long_pauses(speakers
     assert swaps <= largest_share * plain
 
 
-def test_the_order_is_kept_where_nothing_tells():
+def test_the_order_is_kept_where_neither_overlap_nor_spectrum_decides():
     aligner = Aligner(FRAMING, SAMPLE_RATE)
     silence = np.zeros((2, FRAMING.length, 1), np.float32)
     aligned = [one for _ in range(3) for one in aligner.align(silence)] + aligner.flush()

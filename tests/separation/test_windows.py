@@ -31,7 +31,7 @@ def _blocks(signal, sizes):
     num_samples=st.integers(1, 500),
     sizes=st.lists(st.integers(1, 200), min_size=1, max_size=5),
 )
-def test_windows_that_a_model_leaves_alone_join_to_the_signal(framing, num_samples, sizes):
+def test_windows_that_a_model_does_not_change_join_to_the_signal(framing, num_samples, sizes):
     signal = np.random.default_rng(0).standard_normal((num_samples, 2)).astype(np.float32)
     join = OverlapAdd(framing, num_samples)
     windows = list(cut_windows(_blocks(signal, sizes), num_samples, framing))
@@ -59,7 +59,7 @@ def test_windows_hold_the_frames_that_spleeter_cuts(num_samples):
         np.testing.assert_array_equal(frame, padded[index * step :][:frame_length])
 
 
-def test_what_lies_in_the_context_of_a_window_is_not_heard():
+def test_the_context_of_a_window_is_not_heard():
     framing = crossfade_framing(64, 10, aligned=True)
     join = OverlapAdd(framing, 300)
     num_windows = framing.num_windows(300)

@@ -20,7 +20,7 @@ def save_untrained(folder: Path, configuration: Configuration) -> None:
     model_dir.save_best(TrainingState(configuration), Metrics(1, 0.0, 0.0, "ab" * 32))
 
 
-def test_models_and_bounds_stand_in_one_table(
+def test_models_and_bounds_are_in_one_table(
     make_dataset: MakeDataset,
     configuration: MakeConfiguration,
     tmp_path: Path,
