@@ -1,1 +1,1 @@
-"""TODO."""
+"""HTML pages: their frame and templates, and recordings to look at and to listen to."""

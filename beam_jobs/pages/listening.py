@@ -1,6 +1,6 @@
-"""Examples in a report: what one sees and hears of a recording, in a page that needs nothing else.
+"""Recordings in a report: spectrograms, a time line of who is heard, and players.
 
-`page.html` is what all reports have in common, and `listening.html` shows these.
+`listening.html` shows them, and everything that it needs is in the page itself.
 """
 
 import concurrent.futures
@@ -19,6 +19,7 @@ from beam_jobs.pages.page import data_uri
 from schemas.pcm import Pcm, to_samples
 
 T = TypeVar("T")
+# Bright enough for the dark panel of an example, and distinct to the colour-blind.
 SOURCE_COLOURS = ("#5cb3ff", "#ffb454", "#56d9a4", "#ff86b3", "#b9a2ff")
 NOISE_COLOUR = "#98a3b8"
 
@@ -29,12 +30,12 @@ _MP3_COMPRESSION = 0.7
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Track:
-    """One player.
+    """A signal that the page plays.
 
     Attributes:
-        name: what it plays.
-        detail: what else there is to say of it.
-        colour: of its dot; empty where it plays everything together.
+        name: of the signal.
+        detail: a second line about it.
+        colour: of its dot; empty for all sources together.
         audio: an MP3 file, as a data URI.
     """
 
@@ -46,13 +47,13 @@ class Track:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TimelineLane:
-    """One line of the time line; all in seconds.
+    """A source on the time line; all times in seconds.
 
     Attributes:
-        name: whose line it is.
-        colour: in which it is drawn.
-        placed: start and end of each utterance, where that is known.
-        active: start and end of each stretch that is heard.
+        name: of the source.
+        colour: of the lane.
+        placed: start and end of each utterance, if they are known.
+        active: start and end of each stretch in which the source is heard.
     """
 
     name: str
@@ -62,7 +63,7 @@ class TimelineLane:
 
     @property
     def label(self) -> str:
-        """What it shows, in words."""
+        """The lane in words, for those who can't see it."""
         shown = self.placed or self.active
         if not shown:
             return f"{self.name} is not heard"
@@ -72,11 +73,11 @@ class TimelineLane:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Picture:
-    """One spectrogram.
+    """A spectrogram.
 
     Attributes:
-        title: what it shows.
-        colour: of the title; empty for the first picture, which is of everything and has none.
+        title: the name of the signal.
+        colour: of the title; empty for the first picture, of all sources, which shows no title.
         image: a PNG file, as a data URI.
     """
 
@@ -87,17 +88,17 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExampleView:
-    """A recording as it is shown.
+    """A recording, or an excerpt of one, as the page shows it.
 
     Attributes:
-        title: its name.
-        detail: what else the heading says.
-        start_s: where in the recording that begins which is shown, in seconds.
-        duration_s: how much is shown, in seconds.
-        max_khz: the highest frequency that is shown.
-        pictures: one above the other.
+        title: the name of the recording.
+        detail: the rest of the heading.
+        start_s: the start of the excerpt in the recording, in seconds.
+        duration_s: the length of the excerpt, in seconds.
+        max_khz: the highest frequency of the pictures.
+        pictures: from top to bottom.
         lanes: of the time line; their times are relative to `start_s`.
-        tracks: what one can play.
+        tracks: in the order of their players.
     """
 
     title: str
@@ -111,10 +112,10 @@ class ExampleView:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """The position on the time line, from 0 to 1, of each time, and the time."""
+        """The labels of the time axis: the position of each, from 0 to 1, and its text."""
         stop_s = self.start_s + self.duration_s
         times_s = MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(self.start_s, stop_s)
-        # A label at the very end would stick out.
+        # A label at the very end would stick out of the panel.
         last_s = self.start_s + 0.97 * self.duration_s
         shown_s = [time_s for time_s in times_s if self.start_s <= time_s <= last_s]
         if stop_s > 100:
@@ -127,9 +128,9 @@ class ExampleView:
 
 
 def view_all(view: Callable[[T], ExampleView], examples: Iterable[T]) -> list[ExampleView]:
-    """Makes views of examples, several at once."""
+    """Makes the views of several examples at once."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Encoding for the players takes most of the time, and lets go of the interpreter.
+        # Most of the time goes into encoding for the players, which releases the interpreter lock.
         return list(pool.map(view, examples))
 
 
@@ -137,7 +138,7 @@ def active_stretches(source: Pcm, sample_rate: int) -> list[tuple[float, float]]
     """Finds where a source is heard.
 
     Args:
-        source: int16 `[samples, channels]`; it is as loud as its loudest channel.
+        source: int16 [samples, channels]; it is as loud as its loudest channel.
         sample_rate: in Hz.
 
     Returns:
@@ -151,8 +152,8 @@ def active_stretches(source: Pcm, sample_rate: int) -> list[tuple[float, float]]
 
 
 def mp3_uri(audio: Pcm, sample_rate: int) -> str:
-    """Encodes `[samples, channels]` for a player, as a data URI."""
-    # As floats, because libsndfile 1.2.2 garbles 16-bit stereo when it writes MP3.
+    """Encodes int16 [samples, channels] for a player, as the data URI of an MP3 file."""
+    # Floats, because libsndfile 1.2.2 garbles 16-bit stereo when it writes MP3.
     samples = to_samples(audio)
     if samples.shape[1] > 2:
         samples = samples.mean(axis=1, keepdims=True)

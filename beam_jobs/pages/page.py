@@ -1,4 +1,4 @@
-"""TODO."""
+"""Pages: HTML from the templates beside this file, with everything they show inside them."""
 
 import base64
 from typing import Any
@@ -8,11 +8,11 @@ from matplotlib.ticker import EngFormatter
 
 
 def render_page(template: str, **values: Any) -> str:
-    """Renders a page that needs nothing beside it.
+    """Renders a page that needs no other file.
 
     Args:
-        template: its name.
-        values: what it shows.
+        template: the name of its template.
+        values: of the template's variables.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("beam_jobs.pages"),
@@ -27,7 +27,7 @@ def render_page(template: str, **values: Any) -> str:
         "short": _format_short,
     }
     page = environment.get_template(template).render(values)
-    # A file name that is not UTF-8 arrives with surrogates, which no file can hold.
+    # A file name that is not UTF-8 has surrogates, which no file can hold.
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -46,5 +46,5 @@ def _format_short(value: float) -> str:
 
 
 def data_uri(media_type: str, data: bytes) -> str:
-    """Returns a file as a URI that holds all of it."""
+    """Returns a URI that contains a whole file."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Spectrograms in which the colour says which source is the loudest."""
 
 import io
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ from PIL import Image
 from beam_jobs.pages.page import data_uri
 from schemas.pcm import Pcm
 
-# Bright enough for the dark panel of an example, and apart from each other for the colour-blind.
+# Silence has the colour of the panel around the picture.
 _PANEL_COLOUR = (13, 17, 28)
 
-_SPECTROGRAM_SHAPE = (128, 840)
-_SPECTROGRAM_WINDOW_S = 0.032
-_SPECTROGRAM_RANGE_DB = 66.0
-_SPECTROGRAM_MAX_HZ = 8000
+_SHAPE = (128, 840)
+_WINDOW_S = 0.032
+_RANGE_DB = 66.0
+_MAX_HZ = 8000
 
 
 def max_frequency_hz(sample_rate: int) -> float:
-    """The highest frequency that a spectrogram shows."""
-    return min(sample_rate / 2, _SPECTROGRAM_MAX_HZ)
+    """Returns the highest frequency that a spectrogram shows."""
+    return min(sample_rate / 2, _MAX_HZ)
 
 
 def draw_spectrogram(mixture: Pcm, parts: Sequence[tuple[Pcm, str]], sample_rate: int) -> str:
-    """Draws the mixture: the brightness is its level, the colour the part that dominates there.
+    """Draws a mixture: its level as brightness, and the loudest part at each point as colour.
 
     Args:
-        mixture: `[samples, channels]`.
-        parts: the same of each part, and its colour.
+        mixture: int16 [samples, channels].
+        parts: the samples of each part, like the mixture's, and its colour as `#rrggbb`.
         sample_rate: in Hz.
 
     Returns:
@@ -39,10 +39,8 @@ def draw_spectrogram(mixture: Pcm, parts: Sequence[tuple[Pcm, str]], sample_rate
     max_hz = max_frequency_hz(sample_rate)
     dominant = np.argmax([_spectral_power(part, sample_rate, max_hz) for part, _ in parts], axis=0)
     power = _spectral_power(mixture, sample_rate, max_hz)
-    floor = 10 ** (-_SPECTROGRAM_RANGE_DB / 10)
-    level = 1 + 10 * np.log10(np.maximum(power / max(power.max(), 1.0), floor)) / (
-        _SPECTROGRAM_RANGE_DB
-    )
+    floor = 10 ** (-_RANGE_DB / 10)
+    level = 1 + 10 * np.log10(np.maximum(power / max(power.max(), 1.0), floor)) / _RANGE_DB
     # A palette takes one byte a pixel: each part has an equal share of the 256 colours.
     num_shades = 256 // len(parts)
     pixels = dominant * num_shades + np.round(level * (num_shades - 1)).astype(int)
@@ -54,15 +52,15 @@ def draw_spectrogram(mixture: Pcm, parts: Sequence[tuple[Pcm, str]], sample_rate
 
 
 def _spectral_power(audio: Pcm, sample_rate: int, max_hz: float) -> npt.NDArray[np.float64]:
-    """Power in cells of the picture, `[frequencies, times]`, low frequencies first."""
-    window = max(16, round(_SPECTROGRAM_WINDOW_S * sample_rate))
+    """Returns the power in each cell of the picture, [frequencies, times], lowest first."""
+    window = max(16, round(_WINDOW_S * sample_rate))
     samples = audio.astype(np.float64).T
     samples = np.pad(samples, [(0, 0), (window // 2, window // 2)])
     frequencies, _, power = scipy.signal.spectrogram(
         samples, sample_rate, "hann", nperseg=window, noverlap=window - window // 3, mode="psd"
     )
     cells: npt.NDArray[np.float64] = power.mean(axis=0)[frequencies <= max_hz]
-    for axis, size in enumerate(_SPECTROGRAM_SHAPE):
+    for axis, size in enumerate(_SHAPE):
         cells = _reduce(cells, axis, size)
     return cells
 
@@ -79,7 +77,7 @@ def _reduce(values: npt.NDArray[np.float64], axis: int, max_size: int) -> npt.ND
 
 
 def _shades(colour: str, num: int) -> npt.NDArray[np.uint8]:
-    """A scale from the panel over the colour nearly to white, `[num, 3]`."""
+    """Returns a scale from the panel's colour through another one almost to white, [num, 3]."""
     stops = np.array([_PANEL_COLOUR, tuple(bytes.fromhex(colour[1:])), (255, 255, 255)])
     position = np.linspace(0, 1, num) ** 1.1 * 1.3
     return np.stack(

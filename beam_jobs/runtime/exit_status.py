@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and the last line of one that failed."""
+"""Exit statuses of the commands, and the last line of one that failed."""
 
 import re
 import sys
@@ -23,13 +23,13 @@ def run_command(
 ) -> int:
     """Runs a command and returns its exit status; the last line it prints says how it ended.
 
-    What the user can mend, and what the operating system refuses, is one line. Anything else is a
-    fault of the program, and is printed with its traceback.
+    A `UserError` of the launcher or of a worker, and an `OSError` of the launcher, is one line.
+    Anything else may be a fault of the program and is printed with its traceback.
 
     Args:
         argv: the command line.
         run: the command itself; returns its exit status.
-        name: of the command, which the last line begins with.
+        name: of the command; the last line begins with it.
         resumes: whether the command goes on where it stopped when it is started again.
     """
     advice = _ADVICE if resumes else ""
@@ -40,7 +40,7 @@ def run_command(
     except (UserError, OSError) as error:
         message = str(error)
     except Exception as error:
-        kind, message = root_cause(error)
+        kind, message = _root_cause(error)
         if kind not in _user_error_names():
             traceback.print_exc()
             message = f"{kind}: {message}{advice}"
@@ -48,10 +48,11 @@ def run_command(
     return FAILED
 
 
-def root_cause(error: BaseException) -> tuple[str, str]:
-    """Returns the name of the exception that came first, and its message.
+def _root_cause(error: BaseException) -> tuple[str, str]:
+    """Returns the name and the message of the exception that was raised first.
 
-    Beam wraps an exception of a worker; from a worker process it brings only the traceback's text.
+    Beam wraps an exception of a worker; from a worker process it passes on only the text of the
+    traceback.
     """
     while error.__cause__ is not None:
         error = error.__cause__
@@ -61,6 +62,8 @@ def root_cause(error: BaseException) -> tuple[str, str]:
 
 
 def _user_error_names() -> set[str]:
+    """Returns the names of `UserError` and its subclasses: all that is left of a worker's error."""
+
     def names(kind: type[Exception]) -> Iterator[str]:
         yield kind.__name__
         for special in kind.__subclasses__():

@@ -1,4 +1,4 @@
-"""The folder that a job writes into: which job it belongs to, and what is left to do in it."""
+"""The folder that a job writes to, which belongs to that job alone."""
 
 import os
 from collections.abc import Callable
@@ -8,19 +8,19 @@ from beam_jobs.storage import files
 from schemas.errors import UserError
 
 PROGRESS = "progress"
-"""The subfolder with what a killed job needs to go on; gone once the job is done."""
+"""The subfolder with what a killed job needs to go on; a finished job removes it."""
 
 Job = TypeVar("Job", bound="DescribedJob")
 
 
 class DescribedJob(Protocol):
-    """What was asked of a job; two jobs that agree in it write the same bytes."""
+    """A description of a job: two jobs whose descriptions agree write the same bytes."""
 
     def to_json(self) -> str:
-        """The content of the file that describes the job."""
+        """Returns the content of the file that describes the job."""
 
     def differences(self: Job, other: Job, /) -> list[str]:
-        """Each setting in which another job differs, with both values."""
+        """Lists the settings in which another job differs, each with both values."""
 
 
 class AnotherJobError(UserError):
@@ -28,16 +28,16 @@ class AnotherJobError(UserError):
 
 
 def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str) -> None:
-    """Describes a job in its folder, or checks that the description there is of the same job.
+    """Writes a job's description into its folder, or checks that the one there agrees with it.
 
     Args:
         path: of the file with the description.
-        job: what this run was asked for.
-        parse: reads a description, from its text and its path.
-        remedy: ends the message of the error, such as `name another --output`.
+        job: the job that is about to run.
+        parse: reads a description from its text and its path.
+        remedy: the end of the error message, such as `name another --output`.
 
     Raises:
-        AnotherJobError: the folder belongs to a job that was asked for something else.
+        AnotherJobError: the folder belongs to a job with other settings.
         OSError: the file can't be written.
     """
     if not files.exists(path):
@@ -46,7 +46,6 @@ def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str)
     differences = parse(files.read_text(path), path).differences(job)
     if differences:
         raise AnotherJobError(
-            f"{os.path.dirname(path)} holds the work of a job that was asked for otherwise"
-            f" ({'; '.join(differences)}):"
-            f" {remedy}"
+            f"{os.path.dirname(path)} holds the work of a job with other settings"
+            f" ({'; '.join(differences)}): {remedy}"
         )

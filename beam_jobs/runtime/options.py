@@ -1,4 +1,4 @@
-"""The command line: a job's own options, and any of Beam's."""
+"""Command lines: the options of a job, together with any of Beam's."""
 
 import argparse
 import difflib
@@ -11,7 +11,15 @@ from schemas.errors import UserError
 
 
 class UsageError(UserError):
-    """The command line can't be followed; the message says what to change."""
+    """A command line has a mistake; the message says what to change."""
+
+
+def positive_number(text: str) -> int:
+    """Parses an option for argparse: a whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
 
 
 def parse_options(
@@ -20,19 +28,19 @@ def parse_options(
     *,
     needs_processes: Callable[[argparse.Namespace], bool] = lambda _: False,
 ) -> tuple[argparse.Namespace, PipelineOptions]:
-    """Divides a command line into the options of the job and those of Beam.
+    """Parses a command line into the options of the job and those of Beam.
 
     Args:
         parser: has the options of the job.
         argv: the command line.
-        needs_processes: whether the job with these options computes in Python itself, so that
-            threads would wait for each other, and local workers are processes.
+        needs_processes: returns, for the options of the job, whether most of its time goes into
+            Python code. Threads would wait for each other there, so local workers are processes.
 
     Raises:
-        UsageError: an option that neither of them has.
+        UsageError: neither the job nor Beam has such an option.
     """
     own, rest = parser.parse_known_args(argv)
-    # Beam itself passes over what it does not know, and a misspelt option would be without effect.
+    # Beam ignores what it does not know, so that a misspelt option would have no effect.
     beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in (PipelineOptions, *PipelineOptions.__subclasses__()):
         add_arguments = options.__dict__.get("_add_argparse_args")
@@ -47,13 +55,13 @@ def parse_options(
         raise UsageError(f"unknown option {name}{hint}")
     mode = "multi_processing" if needs_processes(own) else "multi_threading"
     beam_options = PipelineOptions(_with_all_cores(rest, mode))
-    # Whose credentials to use, for what is read before there is a pipeline.
+    # Files that are read before there is a pipeline need the same credentials.
     FileSystems.set_options(beam_options)
     return own, beam_options
 
 
 def _with_all_cores(arguments: Sequence[str], mode: str) -> list[str]:
-    """Beam's arguments, with the kind and number of local workers where these are left open."""
+    """Adds the kind and the number of local workers to Beam's arguments, unless they are given."""
     defaults = {"--direct_running_mode": mode, "--direct_num_workers": "0"}
     given = {argument.split("=")[0] for argument in arguments}
     return [

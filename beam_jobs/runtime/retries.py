@@ -1,4 +1,4 @@
-"""Trying again what fails for a reason that may pass."""
+"""Retries of what failed for a reason that may pass, such as a file system out of reach."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from beam_jobs.storage.files import OutputError
 T = TypeVar("T")
 
 RETRY_AFTER_S = (1.0, 10.0)
-"""How long to wait before each further attempt, in seconds."""
+"""The pause before each further attempt, in seconds."""
 
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, OutputError)
 
 
 def with_retries(attempt: Callable[[], T]) -> T:
-    """Calls a function, and again after a while if it fails for a reason that may pass."""
+    """Calls a function, and calls it again after a pause if it fails for a reason that may pass."""
     for wait_s in RETRY_AFTER_S:
         try:
             return attempt()
@@ -27,5 +27,5 @@ def with_retries(attempt: Callable[[], T]) -> T:
 
 
 def may_pass(error: Exception) -> bool:
-    """Returns whether an error may be gone at the next attempt: a fault of the file system."""
+    """Returns whether an error may be gone at the next attempt, as some of file systems are."""
     return isinstance(error, OSError) and not isinstance(error, _FINAL)

@@ -1,4 +1,4 @@
-"""Which runner a pipeline is made with, and running it to its end."""
+"""Runners: choosing one for a pipeline, and running the pipeline to its end."""
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
@@ -19,7 +19,7 @@ def run_pipeline(pipeline: beam.Pipeline, options: PipelineOptions) -> bool:
     """Runs a pipeline to its end.
 
     Returns:
-        False if the pipeline was only described for Dataflow, which starts it later: the launcher
+        False if the pipeline was only described for Dataflow, which starts it later. The launcher
         of a Flex Template asks for that.
     """
     pipeline.run().wait_until_finish()
@@ -30,10 +30,10 @@ def run_pipeline(pipeline: beam.Pipeline, options: PipelineOptions) -> bool:
 
 
 def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
-    """Chooses the runner to make a pipeline with.
+    """Returns the runner that the options name, or Beam's local one if they name none.
 
-    Beam's DirectRunner picks another runner by what it can download; here it always is the one that
-    needs no download.
+    Beam's DirectRunner may download another runner and use it. Here a local runner is always the
+    one that is part of Beam.
     """
     runner = options.get_all_options()["runner"]
     if runner is None or runner in _LOCAL_RUNNERS:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files on any file system, Google Cloud Storage in particular."""

@@ -1,11 +1,13 @@
-"""Objects in Google Cloud Storage, by the client library that Beam uses too.
+"""Objects in Google Cloud Storage, through the client library that Beam uses, too.
 
-Beam's own file system makes a client, and with it a new TLS connection, for every call; reads at
-least 16 MB of any file; and keeps all names of a listing. A job that opens hundreds of recordings a
-second would do little else. Here each thread keeps its client, a file is read in ranges that grow
-while it is read on, and a listing is one page at a time. Credentials and retries are as with Beam.
+Beam's own file system makes a new client, and with it a new TLS connection, for every call; reads
+at least 16 MB of any file; and keeps all names of a listing in memory. A job that opens hundreds of
+recordings a second would do little else. Here each thread keeps its client, a file is read in
+ranges that grow as long as it is read in order, and a listing comes page by page. Credentials and
+retries are those of Beam.
 
-Only imported when a `gs://` path is met: the client library comes with the extra `gcp`.
+`files` imports this module at the first `gs://` path, because the client library comes with the
+extra `gcp`.
 """
 
 import contextlib
@@ -26,7 +28,7 @@ from google.cloud.storage import Blob, Client
 from google.cloud.storage.fileio import BlobWriter
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-# The header of a recording, and all of most utterances.
+# Enough for the header of a recording, and for all of most utterances.
 _FIRST_RANGE_BYTES = 1 << 17
 _LAST_RANGE_BYTES = 1 << 24
 
@@ -38,7 +40,7 @@ _kept = threading.local()
 
 
 def exists(path: str) -> bool:
-    """Whether there is an object of this name; a bucket is none."""
+    """Returns whether an object exists; a bucket is not an object."""
     if "/" not in path.removeprefix("gs://").rstrip("/"):
         return False
     with _as_os_error(path):
@@ -46,10 +48,10 @@ def exists(path: str) -> bool:
 
 
 def version(path: str) -> tuple[int, float, str]:
-    """The size in bytes, when it was written in seconds since 1970, and the CRC-32C in base64.
+    """Returns the size in bytes, the time in seconds since 1970, and the CRC-32C in base64.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such object.
     """
     blob = _blob(path)
     with _as_os_error(path):
@@ -58,7 +60,7 @@ def version(path: str) -> tuple[int, float, str]:
 
 
 def list_objects(prefix: str) -> Iterator[str]:
-    """Yields the path of each object whose path begins so, in order, a page of them at a time."""
+    """Yields the path of each object whose path has a prefix, in order."""
     bucket, name_prefix = parse_gcs_path(prefix, object_optional=True)
     with _as_os_error(prefix):
         for blob in _client().list_blobs(
@@ -68,23 +70,23 @@ def list_objects(prefix: str) -> Iterator[str]:
 
 
 def open_object(path: str) -> BinaryIO:
-    """Opens an object for reading; what is read is of the version that is there now.
+    """Opens the present version of an object for reading.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such object.
     """
     return cast(BinaryIO, io.BufferedReader(_ObjectReader(path)))
 
 
 @contextlib.contextmanager
 def create_object(path: str) -> Iterator[BinaryIO]:
-    """Opens an object for writing, which appears, whole, when the block ends without an error."""
+    """Opens an object that appears when the block has ended without an error."""
     with _as_os_error(path), _ObjectWriter(path) as file:
         yield cast(BinaryIO, file)
 
 
 def upload(file: BinaryIO, path: str) -> None:
-    """Makes an object of a whole file."""
+    """Uploads a file, from its beginning, as an object."""
     num_bytes = file.seek(0, io.SEEK_END)
     blob = _blob(path, chunk_bytes=_UPLOAD_CHUNK_BYTES)
     with _as_os_error(path):
@@ -99,7 +101,7 @@ def upload(file: BinaryIO, path: str) -> None:
 
 
 def delete(paths: Iterable[str]) -> None:
-    """Deletes objects, a hundred in a request; those that are gone already are no error."""
+    """Deletes objects, a hundred in a request; it does not matter if some are gone already."""
     paths = list(paths)
     if not paths:
         return
@@ -110,7 +112,7 @@ def delete(paths: Iterable[str]) -> None:
 
 
 class _ObjectReader(io.RawIOBase):
-    """An object, read in ranges: each twice as long as the one before, until somebody seeks."""
+    """An object that is read in ranges, each twice as long as the one before until a seek."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -165,7 +167,7 @@ class _ObjectReader(io.RawIOBase):
 
 
 class _ObjectWriter(BlobWriter):  # type: ignore[misc]
-    """An object, sent in chunks; what is not sent to its end leaves none."""
+    """An object that is sent in chunks, and that never exists if the block raises an error."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -179,7 +181,8 @@ class _ObjectWriter(BlobWriter):  # type: ignore[misc]
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            # Closing the file would end the upload, as the garbage collector would.
+            # Without its buffer, closing the file does not complete the upload, whether it is
+            # closed here or by the garbage collector.
             self._buffer.close()
         self.close()
 
@@ -189,7 +192,7 @@ def _content_type(path: str) -> str:
 
 
 def _gcs_io() -> GcsIO:
-    """This thread's, with its client: clients are not for several threads."""
+    """Returns this thread's own, because a client must not be shared by threads."""
     if not hasattr(_kept, "gcs_io"):
         _kept.gcs_io = GcsIO(pipeline_options=FileSystems._pipeline_options or PipelineOptions([]))
     return cast(GcsIO, _kept.gcs_io)
@@ -206,7 +209,7 @@ def _blob(path: str, chunk_bytes: int | None = None) -> Blob:
 
 @contextlib.contextmanager
 def _as_os_error(path: str) -> Iterator[None]:
-    """Tells what is not there or not allowed from what may pass, as any file system does."""
+    """Turns errors of the client into those of a file system, so that some are tried again."""
     try:
         yield
     except exceptions.NotFound as error:
