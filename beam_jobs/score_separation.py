@@ -15,6 +15,7 @@ from beam_jobs.runtime.dead_letters import Rejected, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import UsageError, parse_options
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.separation.ledger import list_recordings
 from beam_jobs.separation.output_names import fill_template
 from beam_jobs.separation.references import References
 from beam_jobs.separation.rejected_transforms import WriteRejected
@@ -26,7 +27,7 @@ from beam_jobs.separation.score_transforms import (
     WriteReports,
 )
 from beam_jobs.storage import files
-from schemas.ledger import LEDGER, REJECTED
+from schemas.ledger import REJECTED
 from scoring.diarisation import require_pyannote
 from scoring.report import PAGE, TEXT
 
@@ -44,7 +45,9 @@ def run(argv: Sequence[str]) -> int:
     arguments, beam_options = parse_options(build_parser(), argv)
     archive, output = files.absolute(arguments.separated), files.absolute(arguments.output)
     scoring = _choose_scoring(arguments, output)
-    relative_paths = _list_ledger(archive)
+    relative_paths = list_recordings(archive)
+    if not relative_paths:
+        raise UsageError(f"{archive}: no ledger in it: give separate_archive's --output")
     for name in (TEXT, PAGE):
         # The report of an earlier run must not pass for this one's.
         files.remove(output, name)
@@ -137,18 +140,6 @@ def _check_templates(references: References) -> None:
         )
         if first == second:
             raise UsageError(f"--references={references.audio} lacks {{number}}, of the source")
-
-
-def _list_ledger(archive: str) -> list[str]:
-    """Returns the place in the tree of each recording that the ledger lists."""
-    prefix = files.join(archive, LEDGER, "")
-    paths = files.list_paths(archive, f"{LEDGER}/**")
-    places = [
-        path.removeprefix(prefix).removesuffix(".json") for path in paths if path.endswith(".json")
-    ]
-    if not places:
-        raise UsageError(f"{archive}: no ledger in it: give separate_archive's --output")
-    return places
 
 
 def _list_not_separated(archive: str) -> list[Rejected]:

@@ -6,7 +6,7 @@ import re
 
 from beam_jobs.storage import files
 from schemas.errors import UserError
-from schemas.ledger import LEDGER, InputVersion
+from schemas.ledger import InputVersion
 
 _MANIFEST_SUFFIXES = (".txt", ".lst")
 _WILDCARD = re.compile(r"[*?\[]")
@@ -32,11 +32,6 @@ class InputFile:
     def stem(self) -> str:
         """The place in the tree, without the suffix."""
         return posixpath.splitext(self.relative_path)[0]
-
-    @property
-    def ledger_path(self) -> str:
-        """The path of its record in the ledger, relative to the output folder."""
-        return f"{LEDGER}/{self.relative_path}.json"
 
 
 def list_inputs(pattern: str, output: str) -> list[InputFile]:

@@ -24,9 +24,9 @@ from beam_jobs.pages.listening import (
 from beam_jobs.pages.page import render_page
 from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
 from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.separation.ledger import read_record
 from beam_jobs.separation.turns import Turn, TurnFinder
 from beam_jobs.storage import files
-from schemas.ledger import LEDGER, parse_ledger_record
 from schemas.pcm import Pcm, to_pcm
 
 # The length of an excerpt, and how much of a recording is searched for it.
@@ -94,8 +94,7 @@ def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -
     Raises:
         UnusableAudioError: the recording or an output can no longer be read.
     """
-    path = files.join(output, LEDGER, f"{relative_path}.json")
-    record = parse_ledger_record(files.read_text(path), path)
+    record = read_record(output, relative_path)
     paths = [files.join(output, one.path) for one in record.outputs]
     rate = read_header(paths[0]).sample_rate
     turns = _find_turns(paths, rate, source_names)

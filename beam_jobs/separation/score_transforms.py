@@ -20,10 +20,11 @@ from beam_jobs.separation.archive_scores import (
     score_against_files,
     score_against_mixture,
 )
+from beam_jobs.separation.ledger import read_record, record_path
 from beam_jobs.separation.references import References, SeparatedRecording, UnscorableError
 from beam_jobs.storage import files
 from schemas.dataset import Dataset, Shard
-from schemas.ledger import LEDGER, REJECTED, parse_ledger_record
+from schemas.ledger import REJECTED
 from schemas.mixture import decode_mixture
 from schemas.tfrecord import CorruptRecordError, read_records
 from scoring.evaluation import NUM_PLAYERS
@@ -149,13 +150,12 @@ class _ReadRecord(beam.DoFn):
 
     def process(self, element: tuple[str, str]) -> Iterator[Any]:
         relative_path, player = element
-        path = files.join(self._archive, LEDGER, f"{relative_path}.json")
 
         def read() -> SeparatedRecording:
-            record = parse_ledger_record(files.read_text(path), path)
+            record = read_record(self._archive, relative_path)
             return SeparatedRecording(self._archive, relative_path, record, player)
 
-        yield from _or_reject(path, read)
+        yield from _or_reject(record_path(self._archive, relative_path), read)
 
 
 class _ScoreFiles(beam.DoFn):
