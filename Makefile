@@ -15,7 +15,7 @@ ON_FLINK := --runner=FlinkRunner --flink_master=localhost:8081 --flink_job_serve
 .PHONY: help demo test flink flink-stop flink-test lint bench verdict model lock clean
 
 help:  ## List the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
 
 demo: export TF_CPP_MIN_LOG_LEVEL := 2
 demo: $(DEMO)/model/bundle.json  ## Speak a corpus, build mixtures, train on them, and separate recordings
