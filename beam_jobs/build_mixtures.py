@@ -186,8 +186,8 @@ def build_parser() -> argparse.ArgumentParser:
 def build_mixtures(
     pipeline: beam.Pipeline,
     spec: DatasetSpec,
-    *,
     kept_folder: str,
+    *,
     recipes_only: bool,
     command: Sequence[str],
 ) -> None:
@@ -211,8 +211,7 @@ def run(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status.
 
     Raises:
-        UserError: the command line can't be followed, or nothing can be made of the corpus; the
-            message says what to change.
+        UserError: the command line can't be followed, or nothing can be made of the corpus.
         OSError: the output folder can't be written.
     """
     parser = build_parser()
@@ -232,17 +231,12 @@ def run(argv: Sequence[str]) -> int:
     else:
         pipeline = make_pipeline(beam_options)
         build_mixtures(
-            pipeline,
-            spec,
-            kept_folder=kept_folder,
-            recipes_only=arguments.recipes_only,
-            command=argv,
+            pipeline, spec, kept_folder, recipes_only=arguments.recipes_only, command=argv
         )
         # Progress is counted in finished shards, and recipes alone finish none.
         with contextlib.nullcontext() if arguments.recipes_only else show_progress(spec):
-            has_run = run_pipeline(pipeline, beam_options)
-        if not has_run:
-            return DONE
+            if not run_pipeline(pipeline, beam_options):
+                return DONE
     try:
         return _print_result(spec, recipes_only=arguments.recipes_only)
     except NothingToDoError:

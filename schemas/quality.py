@@ -159,7 +159,7 @@ class RejectedFiles:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Expectation:
-    """A value that a recipe configuration asked for, beside the one that came of it."""
+    """A value that a recipe configuration asked for, and the one that was achieved."""
 
     title: str
     asked: str

@@ -46,7 +46,7 @@ class _Sample:
 @contextlib.contextmanager
 def dry_copy(spec: DatasetSpec) -> Iterator[DatasetSpec]:
     """Yields the specification with another folder, which is removed when the block ends."""
-    # Beside the output, where every worker can write.
+    # Next to the output, so that every worker can write there.
     dry = dataclasses.replace(spec, folder=f"{spec.folder}.dry_run")
     try:
         yield dry

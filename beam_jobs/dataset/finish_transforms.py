@@ -32,8 +32,7 @@ class FinishDataset(beam.PTransform[PCollection[Measurements], PCollection[Quali
         quality: PCollection[Quality] = (
             measurements
             | "MergeMeasurements" >> beam.CombineGlobally(_MergeMeasurements())  # type: ignore[no-untyped-call]
-            | "WriteDocuments"
-            >> beam.FlatMap(_finish, self._spec, shlex.join(self._command))
+            | "WriteDocuments" >> beam.FlatMap(_finish, self._spec, shlex.join(self._command))
         )
         return quality
 

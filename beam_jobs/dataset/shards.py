@@ -71,7 +71,7 @@ def render_usable(
         spec: has the folders of the corpora.
         scratch: gets the audio.
         unusable: the entries of the catalogue that can't be used, which are not tried again; those
-            that this mixture tries in vain are added.
+            that this mixture tries are added.
 
     Returns:
         The mixture, and the entry of the catalogue of each part of its recipe.

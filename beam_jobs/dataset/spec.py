@@ -51,21 +51,21 @@ class DatasetSpec:
 
     @property
     def has_noise(self) -> bool:
-        """Whether the mixtures have noise."""
+        """True if the mixtures have noise."""
         if self.given is not None:
             return self.given.has_noise
         return self.plan_options.config.noise is not None
 
     @property
     def has_rooms(self) -> bool:
-        """Whether the sources sound in rooms."""
+        """True if the sources sound in rooms."""
         if self.given is not None:
             return self.given.has_rooms
         return self.plan_options.config.rooms is not None
 
     @property
     def mixture_given(self) -> bool:
-        """Whether the mixtures are recordings rather than the sums of their parts."""
+        """True if the mixtures are recordings rather than the sums of their parts."""
         return self.given is not None and self.given.mixture_given
 
     @property

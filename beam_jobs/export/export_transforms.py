@@ -15,7 +15,7 @@ from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.storage import files
 from schemas.dataset import COMPLETED, REJECTED, SPLITS, ShardInfo
 
-_SAME_ID = "several mixtures have this id, and one lies over the other: it is in no table"
+_SAME_ID = "several mixtures have this id, and their files overwrite each other: it is in no table"
 
 
 class ExportShards(beam.PTransform[PBegin, PCollection[Rejected]]):

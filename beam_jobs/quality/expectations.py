@@ -1,4 +1,4 @@
-"""The values that a recipe configuration asks for, beside those that were achieved."""
+"""The values that a recipe configuration asks for, compared with those that were achieved."""
 
 from collections.abc import Iterator
 

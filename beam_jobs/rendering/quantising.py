@@ -47,7 +47,7 @@ def quantise_sums(sums: Samples, gain: float, scratch: Scratch) -> tuple[Pcm, Pc
 def quantise_given(
     sums: Samples, mixture: Samples, gain: float, scratch: Scratch
 ) -> tuple[Pcm, Pcm]:
-    """Rounds running sums of parts, and beside them the recording that is their mixture.
+    """Rounds running sums of parts, and the recording that is their mixture.
 
     Args:
         sums: as for `quantise_sums`.

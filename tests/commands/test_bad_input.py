@@ -29,7 +29,7 @@ def encoded(sound=SOUND, file_format="WAV", subtype=None, sample_rate=SAMPLE_RAT
 
 
 def wav_with(field, value):
-    """A WAV file with one field of its header changed: see RIFF WAVE, 44 bytes."""
+    """Returns a WAV file with one field of its 44-byte header changed."""
     position, layout = {
         "channels": (22, "<H"),
         "sample_rate": (24, "<I"),
@@ -41,7 +41,7 @@ def wav_with(field, value):
 
 
 def flac_of_length(num_samples):
-    """A FLAC file whose STREAMINFO, RFC 9639 section 8.2, promises so many samples."""
+    """Returns a FLAC file whose STREAMINFO (RFC 9639, section 8.2) gives a number of samples."""
     data = bytearray(encoded(file_format="FLAC"))
     fields = int.from_bytes(data[18:26], "big")
     data[18:26] = (fields >> 36 << 36 | num_samples).to_bytes(8, "big")
@@ -161,7 +161,7 @@ NASTY_NAMES = {
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A dataset from good speech, and every bad file in the folder of a good speaker."""
+    """A dataset of good speech, with every bad file in the folder of a good speaker."""
     folder = tmp_path_factory.mktemp("mixed")
     corpus = write_corpus(folder / "corpus")
     for name, write, _ in BAD_FILES.values():

@@ -1,4 +1,4 @@
-"""Looking before leaping, and catalogues that are kept."""
+"""Dry runs, and catalogues that are kept for other jobs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A damaged dataset is told from a sound one, and what is damaged is named."""
+"""Damage to a dataset is found, and the damaged file named."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def copied(sound: Path, tmp_path: Path) -> Path:
 
 
 def damaged_paths(folder: Path) -> set[str]:
-    """What the job finds, without a pipeline."""
+    """Finds the damage as the job does, without a pipeline."""
     try:
         described = open_dataset(str(folder))
     except InvalidDocumentError as error:

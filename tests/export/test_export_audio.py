@@ -1,4 +1,4 @@
-"""What is exported is what other people's tools read, to the last sample."""
+"""Other people's tools read an exported dataset to the last sample."""
 
 import csv
 import json
@@ -66,7 +66,7 @@ def export(dataset, output, layout, *arguments):
 
 
 def stored(folder):
-    """The mixtures of a dataset, by their ids."""
+    """Returns the mixtures of a dataset, by their ids."""
     described = open_dataset(str(folder))
     return {
         mixture.recipe.id: mixture
@@ -109,7 +109,7 @@ def test_folders_hold_every_sample_and_the_recipe(noisy, tmp_path, audio_format,
 
 
 class LibriMix:
-    """LibriMix as asteroid's class of this name reads it: a folder with a table for each task."""
+    """Reads LibriMix as asteroid's class of this name does: a folder with a table for each task."""
 
     def __init__(self, csv_dir, task, *, n_src=2):
         kind = {"sep_clean": "clean", "sep_noisy": "both", "enh_single": "single"}[task]
@@ -128,7 +128,7 @@ class LibriMix:
 
 
 def local_metadata(librimix, folder):
-    """A folder for each subset, as asteroid's recipe makes them of LibriMix's tables."""
+    """Sorts LibriMix's tables into a folder for each subset, as asteroid's recipe does."""
     for metadata in librimix.glob("*/*/metadata"):
         for table in metadata.glob("mix*"):
             subset = table.name.split("_")[1]
@@ -281,7 +281,7 @@ class TestGuarantees:
         finished = set(done[:2])
         del done[:]
         monkeypatch.setattr(
-            export_audio,
+            export_transforms,
             "export_shard",
             lambda *arguments: (done.append(arguments[0].shard), export_shard(*arguments)),
         )

@@ -18,7 +18,7 @@ from schemas.validation import InvalidDocumentError
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Speakers who stand on the left, and speakers whose files are mono."""
+    """Speakers who are louder on the left, and speakers with mono files."""
     folder = tmp_path_factory.mktemp("corpus")
     for speaker in range(4):
         (folder / f"speaker{speaker}").mkdir()

@@ -13,13 +13,13 @@ from beam_jobs.rendering.scratch import Scratch
 from schemas.recipe import Recipe, Source, parse_recipe
 from schemas.tfrecord import decode_example
 
-# Sums of so many sources, each rounded to a step of 16 bits.
+# The step of 16-bit samples; each source is rounded to it.
 STEP = 1 / 32768
 
 
 @pytest.fixture
 def add_source(tmp_path):
-    """Writes a sound and gives the source that places it; its file is 32-bit float."""
+    """Writes a sound as 32-bit float, and returns the source that places it."""
 
     def add(sound, *, sample_rate=SAMPLE_RATE, suffix=".wav", subtype="FLOAT", **placed):
         number = len(list(tmp_path.iterdir()))
