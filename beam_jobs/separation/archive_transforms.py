@@ -45,7 +45,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         force: bool = False,
         num_threads: int = 0,
     ) -> None:
-        """Takes what there is to know besides the files.
+        """Takes the settings of the job.
 
         Args:
             model: the model's description.
