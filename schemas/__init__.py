@@ -1,1 +1,1 @@
-"""The formats that outlive a process: each is versioned, and validated when it is read."""
+"""Formats that outlive a process, each versioned and validated when it is read."""

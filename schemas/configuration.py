@@ -1,6 +1,6 @@
 """Training configurations: Spleeter's own JSON, whose keys keep their names and their meaning.
 
-See https://github.com/deezer/spleeter/wiki/3.-Models#model-configuration; ours are
+See https://github.com/deezer/spleeter/wiki/3.-Models#model-configuration. This project adds
 `dynamic_remixing`, `mixture`, `gradient_clip_norm`, `learning_rate_warmup_steps`,
 `weight_averaging` and the two `..._patience`, all optional.
 """
@@ -42,17 +42,17 @@ ARCHITECTURE_PARAMS = {
         "num_repeats",
     ),
 }
-"""What each of the known architectures reads from `model.params`."""
+"""The keys of `model.params` that each known architecture reads."""
 
 _UNET_STRIDE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """What a model is and how it is trained; each attribute is the key of the same name.
+    """A model and its training; each attribute but the first is the key of the same name.
 
     Attributes:
-        document: the JSON document, as Spleeter reads it.
+        document: the whole JSON document, as Spleeter reads it.
     """
 
     document: dict[str, Any]
@@ -91,22 +91,22 @@ class Configuration:
 
     @property
     def num_samples(self) -> int:
-        """The length of an example: what T frames cover."""
+        """The length of an example in samples, which T frames cover."""
         return (self.T - 1) * self.frame_step + self.frame_length
 
     @property
     def is_joint(self) -> bool:
-        """Whether one network has all the outputs, in contrast to one network per instrument."""
+        """True if one network has all outputs, rather than one network per instrument."""
         return self.model_type.startswith("joint.")
 
     @property
     def is_on_waveforms(self) -> bool:
-        """Whether the network works on waveforms rather than on magnitudes."""
+        """True if the network works on waveforms rather than on magnitudes."""
         return self.model_type in {"joint.attentive_grid", "joint.tasnet"}
 
     @property
     def in_onset_order(self) -> bool:
-        """Whether the first output is who starts first."""
+        """True if the outputs are in the order in which their speakers start."""
         return self.loss_type.startswith("onset_")
 
 
@@ -118,8 +118,8 @@ def parse_configuration(text: str | bytes, origin: str) -> Configuration:
         origin: the name of the file, for the error message.
 
     Raises:
-        InvalidDocumentError: a key is unknown or missing (with the nearest known one), a value is
-            not as the schema says, or two values contradict each other.
+        InvalidDocumentError: a key is unknown or missing, a value does not follow the schema, or
+            two values contradict each other. The message suggests the nearest known key.
     """
     try:
         document = json.loads(text)

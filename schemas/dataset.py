@@ -1,4 +1,4 @@
-"""A mixture dataset: a folder that TensorFlow Datasets reads, and that says how it was made.
+"""Mixture datasets: folders that TensorFlow Datasets reads, and that say how they were made.
 
 `features.json` and `dataset_info.json` are TensorFlow Datasets' own formats
 (https://www.tensorflow.org/datasets/external_tfrecord); `dataset.json` is ours. `COMPLETED` is
@@ -31,7 +31,7 @@ QUALITY = "quality.json"
 REJECTED = "rejected.jsonl"
 REPORT = "report.html"
 
-# What `dataset.json` has the checksums of, besides those of the shards.
+# The files whose checksums `dataset.json` has, besides the shards.
 CHECKSUMMED = (CATALOGUE, DATASET_INFO, FEATURES, JOB, QUALITY, REJECTED, REPORT)
 
 Split = Literal["train", "validation", "test"]
@@ -40,7 +40,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Shard:
-    """The name of one shard.
+    """The name of a shard.
 
     Attributes:
         split: train, validation or test.
@@ -56,25 +56,25 @@ class Shard:
         return f"{self.split}-{self.index:05d}-of-{self.count:05d}"
 
     def tfrecord(self, dataset_name: str) -> str:
-        """The file's name in the dataset's folder, as TensorFlow Datasets expects it."""
+        """Returns the name of the file in the dataset, as TensorFlow Datasets expects it."""
         return f"{dataset_name}-{self.split}.tfrecord-{self.index:05d}-of-{self.count:05d}"
 
     @property
     def recipes(self) -> str:
-        """The name of the file with the shard's recipes, a line each."""
+        """The name of the file with the shard's recipes, one a line."""
         return f"recipes/{self}.jsonl"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ShardInfo:
-    """What a finished shard holds.
+    """The size and the checksum of a finished shard.
 
     Attributes:
-        shard: its name.
+        shard: the name of the shard.
         num_mixtures: records in the file.
         num_bytes: the size of the file.
-        crc32c: the checksum of the file, in hexadecimal: Google Cloud Storage keeps the same one,
-            and it costs a twentieth of a cryptographic digest.
+        crc32c: the checksum of the file, in hexadecimal. Google Cloud Storage keeps the same one,
+            and it takes a twentieth of the time of a cryptographic digest.
     """
 
     shard: Shard
@@ -88,16 +88,16 @@ class Dataset:
     """The content of `dataset.json`.
 
     Attributes:
-        name: the name that the files begin with.
+        name: the beginning of the shards' names.
         sample_rate: of all audio, in Hz.
-        num_sources: sources in each mixture.
+        num_sources: the number of sources in each mixture.
         compression: of the TFRecord files, as TensorFlow calls it.
         shards: all shards, by split and index.
-        files: the CRC-32C of every other file of the dataset but this one, by name; recipes are in
-            the records too.
+        files: the CRC-32C of each other file, by name, except this one and the recipes, which the
+            records contain, too.
         num_channels: of all audio.
-        instruments: the names of the sources, where they are the same in all mixtures.
-        mixture_given: whether mixtures are recordings, and not the sums of their parts.
+        instruments: the names of the sources if they are the same in all mixtures.
+        mixture_given: whether mixtures are recordings rather than the sums of their parts.
     """
 
     name: str
@@ -112,16 +112,16 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """What tells two datasets apart: a digest of the digests of all shards, in hexadecimal."""
+        """A digest that identifies the dataset, of the checksums of all shards, in hexadecimal."""
         digests = "".join(f"{info.shard} {info.crc32c}\n" for info in self.shards)
         return hashlib.sha256(digests.encode()).hexdigest()
 
     def split_shards(self, split: str) -> tuple[ShardInfo, ...]:
-        """The shards of one split, in order."""
+        """Returns the shards of one split, in order."""
         return tuple(info for info in self.shards if info.shard.split == split)
 
     def to_json(self) -> str:
-        """The content of `dataset.json`."""
+        """Returns the content of `dataset.json`."""
         document = {"version": VERSION, "fingerprint": self.fingerprint} | dataclasses.asdict(self)
         for name, usual in (("num_channels", 1), ("instruments", ()), ("mixture_given", False)):
             if document[name] == usual:
@@ -150,7 +150,7 @@ def parse_dataset(text: str | bytes, origin: str) -> Dataset:
 
 
 class UnfinishedDatasetError(UserError):
-    """The folder holds no dataset, or one whose job has not finished."""
+    """A folder contains no dataset, or one whose job has not finished."""
 
 
 def open_dataset(
@@ -159,12 +159,12 @@ def open_dataset(
     """Reads `dataset.json` of a finished dataset.
 
     Args:
-        folder: the dataset's, on any file system.
-        exists: tells whether there is a file at a path.
-        read: reads the file at a path.
+        folder: of the dataset, on any file system.
+        exists: returns whether there is a file at a path.
+        read: returns the content of the file at a path.
 
     Raises:
-        UnfinishedDatasetError: the folder holds no dataset, or an unfinished one.
+        UnfinishedDatasetError: the folder contains no dataset, or an unfinished one.
         InvalidDocumentError: the description does not follow its schema.
     """
     folder = folder.rstrip("/")
@@ -180,10 +180,10 @@ def open_dataset(
 
 
 def dataset_name(folder: str) -> tuple[str, str]:
-    """The name and the version that TensorFlow Datasets shall know a folder by.
+    """Returns the name and the version by which TensorFlow Datasets knows a folder.
 
-    `.../speech_mix/2.0.0` is version 2.0.0 of `speech_mix`; any other folder is version 1.0.0 of
-    what its own name comes to in lower case.
+    `.../speech_mix/2.0.0` is version 2.0.0 of `speech_mix`. Any other folder is version 1.0.0, and
+    its name is made of the lower-case letters and the digits of the folder's name.
     """
     path = PurePosixPath(folder.replace("://", "/"))
     version = "1.0.0"
@@ -196,19 +196,19 @@ def dataset_name(folder: str) -> tuple[str, str]:
 def features_document(
     num_sources: int, num_channels: int = 1, *, noise: bool = False, rooms: bool = False
 ) -> dict[str, Any]:
-    """The content of `features.json`.
+    """Returns the content of `features.json`.
 
     | feature | shape | type |
     | --- | --- | --- |
     | id | | text |
     | mixture | [samples], or [samples, channels] | int16 |
     | sources | [sources, samples], or [sources, samples, channels] | int16 |
-    | noise | as mixture, where there is any | int16 |
-    | dry_sources | as sources, what came straight to the microphone, where rooms are | int16 |
+    | noise | like mixture; only with noise | int16 |
+    | dry_sources | like sources, their direct sound alone; only with rooms | int16 |
     | sample_rate | | int64, Hz |
     | speakers | [sources] | text |
     | offsets_s | [sources] | float32, seconds; of a speaker's first utterance |
-    | gains_db | [sources] | float32, dB, all that was applied to the file's samples |
+    | gains_db | [sources] | float32, dB, from the file's samples to those in the mixture |
     | recipe | | text, JSON |
     """
     samples = [-1] if num_channels == 1 else [-1, num_channels]
@@ -239,7 +239,7 @@ def features_document(
 
 
 def dataset_info_document(dataset: Dataset, version: str, description: str) -> dict[str, Any]:
-    """The content of `dataset_info.json`."""
+    """Returns the content of `dataset_info.json`."""
     splits = []
     for split in SPLITS:
         if shards := dataset.split_shards(split):

@@ -1,9 +1,9 @@
-"""The one kind of error that a user can mend."""
+"""The base class of all errors that a user can mend."""
 
 
 class UserError(ValueError):
-    """Something that the user can mend; the message says what, where and how.
+    """A problem that the user can solve; the message says what is wrong, where, and what to do.
 
-    Commands print the message and nothing else. Any other exception is a fault of the program, and
-    keeps its traceback.
+    Commands print only the message. Any other exception is a fault of the program and keeps its
+    traceback.
     """

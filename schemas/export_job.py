@@ -1,4 +1,4 @@
-"""What an export job was asked for: two jobs that agree in it write the same bytes."""
+"""Descriptions of export jobs: two jobs whose descriptions agree write the same bytes."""
 
 import dataclasses
 import json
@@ -13,9 +13,9 @@ class ExportJob:
     """The content of `export.json`.
 
     Attributes:
-        dataset: its name.
+        dataset: the name of the dataset.
         fingerprint: of the dataset.
-        layout: how the files lie in the folder.
+        layout: the name of the layout of files and folders.
         audio_format: `wav` or `flac`.
         versions: of the software that the bytes depend on.
     """
@@ -27,11 +27,11 @@ class ExportJob:
     versions: tuple[str, ...]
 
     def to_json(self) -> str:
-        """The content of `export.json`."""
+        """Returns the content of `export.json`."""
         return json.dumps({"version": VERSION} | dataclasses.asdict(self), indent=1) + "\n"
 
     def differences(self, other: "ExportJob") -> list[str]:
-        """What another job has otherwise: the name, this job's value and the other's."""
+        """Lists the settings in which another job differs: name, this job's value, the other's."""
         return list_differences(dataclasses.asdict(self), dataclasses.asdict(other))
 
 

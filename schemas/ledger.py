@@ -1,4 +1,4 @@
-"""The ledger of an archive: one small file for each recording that has been separated."""
+"""The ledger of an archive: a small file for each recording that has been separated."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ AudioFormat = Literal["wav", "flac", "opus"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InputVersion:
-    """What tells one version of a file from another.
+    """A version of a file, by which a change is noticed without reading it.
 
     Attributes:
         size: in bytes.
-        modified_s: when it was last changed, in seconds since 1970.
-        checksum: what the file system knows of its content; empty on a local one.
+        modified_s: the time of the last change, in seconds since 1970.
+        checksum: as the file system keeps it; empty for local files.
     """
 
     size: int
@@ -34,15 +34,15 @@ class InputVersion:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Parameters:
-    """What, besides the input and the model, decides the outputs.
+    """The options that decide the outputs, besides the input and the model.
 
     Attributes:
-        channels: `mix` gives the model all channels at once, mixed down where it takes fewer;
-            `each` separates every channel by itself.
+        channels: `mix` gives the model all channels at once, mixed down if it takes fewer; `each`
+            separates every channel alone.
         audio_format: of the outputs.
         sample_rate: of the outputs: the model's or the input's.
         name_template: of the outputs' paths.
-        rttm: whether a time line of who speaks when is written too.
+        rttm: whether to write who speaks when, too.
     """
 
     channels: Literal["mix", "each"] = "mix"
@@ -54,7 +54,7 @@ class Parameters:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Output:
-    """One file that was written.
+    """A file that was written.
 
     Attributes:
         path: relative to the archive's output folder.
@@ -67,15 +67,16 @@ class Output:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Alignment:
-    """How the windows of one signal, whose outputs may swap, were put in order.
+    """A summary of how the windows of a signal whose outputs may swap were put in order.
 
     Attributes:
-        overlap: windows that their overlap with the one before decided.
-        spectrum: windows that the outputs' long-term spectra decided.
-        kept: windows where nothing told, and the order was kept.
-        min_overlap_margin: the smallest correlation margin of those that the overlap decided, 0 to
-            2; null where there are none.
-        min_spectrum_margin_db: the same, in dB, of those that the spectra decided.
+        overlap: the number of windows decided by their overlap with the one before.
+        spectrum: the number of windows decided by the outputs' long-term spectra.
+        kept: the number of windows that could not be decided and kept their order.
+        min_overlap_margin: the smallest correlation margin of the windows decided by overlap, 0 to
+            2; None if there are no such windows.
+        min_spectrum_margin_db: the smallest margin in dB of the windows decided by spectra; None if
+            there are no such windows.
     """
 
     overlap: int
@@ -87,23 +88,23 @@ class Alignment:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LedgerRecord:
-    """One recording that has been separated.
+    """A recording that has been separated.
 
     Attributes:
         path: of the recording, as the job was given it.
-        version: of the recording, before and after it was read.
+        version: of the recording, the same before and after it was read.
         model: the model's name, for people.
-        model_fingerprint: what decides whether two models are the same.
-        parameters: all else that decides the outputs.
+        model_fingerprint: identifies the model.
+        parameters: the options that decide the outputs.
         sample_rate: of the recording, in Hz.
         num_frames: its samples in each channel.
         num_channels: its channels.
-        num_windows: how many windows went through the model.
+        num_windows: the number of windows that went through the model.
         outputs: the audio files, in the order of the model's sources.
         rttm: the file of who speaks when, if it was asked for.
-        alignments: for each separated signal of a model whose outputs may swap; else none.
-        model_s: how long the model computed, in seconds.
-        finished: when, UTC, ISO 8601.
+        alignments: of each separated signal if the model's outputs may swap; else none.
+        model_s: the time that the model took, in seconds.
+        finished: the time at which the outputs were complete, UTC, ISO 8601.
     """
 
     path: str
@@ -132,7 +133,7 @@ class LedgerRecord:
         return self.outputs if self.rttm is None else (*self.outputs, self.rttm)
 
     def to_json(self) -> str:
-        """The content of the ledger's file."""
+        """Returns the content of the ledger's file."""
         document = dataclasses.asdict(self)
         document["input"] = document.pop("version")
         return json.dumps({"version": VERSION} | document, indent=1) + "\n"
@@ -156,7 +157,7 @@ def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
         rttm = document["rttm"]
         document["rttm"] = None if rttm is None else Output(**rttm)
     else:
-        # Older records have it as the last output. Separating an archive again would be worse.
+        # Older records have it as the last output; rejecting them would separate archives again.
         document["rttm"] = outputs.pop() if document["parameters"].rttm else None
     document["outputs"] = tuple(outputs)
     document["alignments"] = tuple(Alignment(**one) for one in document["alignments"])

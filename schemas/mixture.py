@@ -1,4 +1,4 @@
-"""One record of a dataset: a mixture, its sources, and how it was made."""
+"""Records of a dataset: each a mixture, its sources and its recipe."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from schemas.tfrecord import decode_example
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class StoredMixture:
-    """A mixture as a shard holds it.
+    """A mixture as a shard contains it.
 
     Attributes:
-        recipe: how it was made.
+        recipe: its complete description.
         mixture: int16 [samples, channels].
         sources: int16 [sources, samples, channels], as they sound in the mixture.
         noise: int16 [samples, channels], or None.
-        gains_db: all that was applied to the samples of each source's file.
+        gains_db: the gain from the samples of each source's file to those in the mixture.
     """
 
     recipe: Recipe
@@ -31,10 +31,10 @@ class StoredMixture:
 
 
 def decode_mixture(record: bytes, origin: str) -> StoredMixture:
-    """Decodes a serialised `tf.train.Example` of a dataset.
+    """Decodes a record of a shard.
 
     Args:
-        record: the Example.
+        record: a serialised `tf.train.Example`.
         origin: the name of the file, for the error message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a mixture job was asked for: two jobs that agree in it write the same bytes."""
+"""Descriptions of mixture jobs: two jobs whose descriptions agree write the same bytes."""
 
 import dataclasses
 import json
@@ -15,10 +15,10 @@ class MixtureJob:
     """The content of `job.json`.
 
     Attributes:
-        corpora: what was given as corpora, without where they lie.
-        config: what recipes are drawn from.
+        corpora: the corpora as they were given, without their folders.
+        config: the configuration from which recipes are drawn.
         seed: of all random numbers.
-        splits: `corpus`, or the shares.
+        splits: `corpus` for the corpus's own, or the share of each split.
         num_mixtures: as asked for; 0 to use every utterance once.
         num_shards: as asked for; 0 to choose.
         compression: of the TFRecord files, as TensorFlow calls it.
@@ -37,11 +37,11 @@ class MixtureJob:
     recipes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """The content of `job.json`."""
+        """Returns the content of `job.json`."""
         return json.dumps(self._document(), indent=1, ensure_ascii=False) + "\n"
 
     def differences(self, other: "MixtureJob") -> list[str]:
-        """What another job has otherwise: the name, this job's value and the other's."""
+        """Lists the settings in which another job differs: name, this job's value, the other's."""
         return list_differences(self._document(), other._document())
 
     def _document(self) -> dict[str, Any]:

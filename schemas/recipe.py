@@ -1,7 +1,7 @@
-"""Recipes: each the complete description of one mixture, and small enough to travel.
+"""Recipes: complete descriptions of mixtures, small enough to travel between workers.
 
-Times inside a file are counted in frames of that file, times inside a mixture in seconds: so a
-recipe renders at any sample rate, and at its own one to the sample.
+Times in a file are in frames of that file, times in a mixture in seconds. So a recipe can be
+rendered at any sample rate, and at its own it is exact to the sample.
 """
 
 import dataclasses
@@ -32,26 +32,26 @@ LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]
 NoiseLevelKind = Literal["gain_db", "loudness_lufs", "snr_db"]
 Resampler = Literal["soxr", "resample_poly"]
 Channels = Literal["average", "stereo"] | int
-"""`average` mixes the channels of each file down, a number picks one, from 0; `stereo` keeps two,
-and a mono file sounds in both."""
+"""`average` mixes the channels of each file down, a number picks one, from 0. `stereo` keeps two; a
+mono file is in both."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Utterance:
-    """One stretch of one speaker's clean speech.
+    """A stretch of one speaker's clean speech.
 
     Attributes:
-        id: unique within the job; the same wherever the corpus lies.
+        id: unique within the job; does not depend on the folder of the corpus.
         corpus: the name of the corpus, as `--corpus` gives it.
         path: the audio file, relative to the corpus.
         speaker: the speaker's id.
-        gender: `f`, `m`, or empty where the corpus does not say.
+        gender: `f`, `m`, or empty if the corpus does not say.
         split: the corpus's own split, or empty.
         start: the first frame, counted in the file's own frames.
         stop: the frame after the last.
         sample_rate: the file's own, in Hz.
         num_channels: the file's own.
-        speed: how much faster than recorded it is played, and so much higher.
+        speed: of playing, relative to the recording; the pitch changes with it.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Utterance:
 
     @property
     def played_rate(self) -> float:
-        """How many frames of the file make a second."""
+        """The number of frames of the file in a second of its sound as it is played."""
         return self.sample_rate * self.speed
 
     @property
@@ -79,7 +79,7 @@ class Utterance:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordedRoom:
-    """A room response that was recorded.
+    """A recorded room response.
 
     Attributes:
         corpus: the name of the corpus of room responses.
@@ -96,13 +96,13 @@ class RecordedRoom:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedRoom:
-    """A room without furniture, and where in it are a speaker and the microphone.
+    """A room without furniture, with the positions of a speaker and the microphone.
 
     Attributes:
         size_m: length, width and height.
-        rt60_s: in which sound decays by 60 dB, in seconds.
-        microphone_m: from the corner where all coordinates are 0.
-        speaker_m: likewise.
+        rt60_s: the time in which sound decays by 60 dB, in seconds.
+        microphone_m: the position of the microphone, from one lower corner.
+        speaker_m: the position of the speaker, from the same corner.
     """
 
     size_m: tuple[float, float, float]
@@ -116,25 +116,26 @@ Room = RecordedRoom | SimulatedRoom
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """An utterance, or a part of it, as it is placed in a mixture.
+    """An utterance, or a part of one, placed in a mixture.
 
     Attributes:
         utterance: the id of the utterance.
         corpus: the name of the corpus.
         path: the audio file, relative to the corpus.
         speaker: the speaker's id.
-        gender: `f`, `m`, or empty where the corpus does not say.
+        gender: `f`, `m`, or empty if the corpus does not say.
         start: the first frame used, counted in the file's own frames.
         stop: the frame after the last one used.
         file_sample_rate: the file's own, in Hz.
-        offset_s: where the source begins in the mixture, in seconds.
-        level_kind: how the level is meant: `gain_db` changes the file's own, `loudness_lufs`
-            (ITU-R BS.1770) and `rms_dbfs` say what the source shall have.
-        level: the level in the unit that `level_kind` names.
-        row: of the dataset's `sources`, where a row has several utterances of a speaker; None where
-            each source is a row of its own.
-        speed: how much faster than recorded it is played, and so much higher; None for as recorded.
-        room: what it sounds in; None for the file as it is. One for all of a row.
+        offset_s: the start of the source in the mixture, in seconds.
+        level_kind: the meaning of `level`: `gain_db` changes the level of the file,
+            `loudness_lufs` (ITU-R BS.1770) and `rms_dbfs` are the level of the source.
+        level: in the unit that `level_kind` names.
+        row: the row of the dataset's `sources`, if a row has several utterances of a speaker; None
+            if each source is a row of its own.
+        speed: of playing, relative to the recording; the pitch changes with it. None leaves the
+            recording as it is.
+        room: the room in which the source sounds, the same for a whole row; None adds no room.
     """
 
     utterance: str
@@ -154,30 +155,31 @@ class Source:
 
     @property
     def played_rate(self) -> float:
-        """How many frames of the file make a second."""
+        """The number of frames of the file in a second of its sound as it is played."""
         return self.file_sample_rate * (self.speed or 1)
 
     @property
     def duration_s(self) -> float:
-        """The length in seconds, without what a room adds to it."""
+        """The length in seconds, without the reverberation of a room."""
         return (self.stop - self.start) / self.played_rate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Noise:
-    """A stretch of noise under a whole mixture, repeated where it is too short.
+    """A stretch of noise under a whole mixture, repeated if it is too short.
 
     Attributes:
         corpus: the name of the noise corpus.
         path: the audio file, relative to the corpus.
         start: the first frame used, counted in the file's own frames.
         stop: the frame after the last one used.
-        num_frames: how long it becomes, in the file's frames: each repetition fades into the next.
+        num_frames: the length after repeating, in the file's frames; each repetition fades into
+            the next one.
         file_sample_rate: the file's own, in Hz.
-        level_kind: how the level is meant: `gain_db` changes the file's own, `loudness_lufs`
-            (ITU-R BS.1770) is what the noise shall have, and `snr_db` is the power of the sum of
-            the sources over that of the noise, both over the whole mixture.
-        level: the level in the unit that `level_kind` names.
+        level_kind: the meaning of `level`: `gain_db` changes the level of the file,
+            `loudness_lufs` (ITU-R BS.1770) is the level of the noise, and `snr_db` is the power of
+            the sum of the sources over that of the noise, both over the whole mixture.
+        level: in the unit that `level_kind` names.
     """
 
     corpus: str
@@ -192,7 +194,7 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GivenMixture:
-    """A recording that is the mixture itself, where it is not made from its sources.
+    """A recording that is the mixture itself, rather than the sum of its sources.
 
     Attributes:
         corpus: the name of the corpus.
@@ -210,12 +212,12 @@ class GivenMixture:
 
     @property
     def played_rate(self) -> float:
-        """How many frames of the file make a second."""
+        """The number of frames of the file in a second of its sound as it is played."""
         return self.file_sample_rate
 
 
 Part = Source | Noise | RecordedRoom | GivenMixture
-"""What has a file."""
+"""A part of a mixture that has a file."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -225,15 +227,15 @@ class Recipe:
     Attributes:
         id: unique within the dataset, such as `train-000000042`.
         split: train, validation or test.
-        sample_rate: the rate that the mixture is rendered at, in Hz.
+        sample_rate: at which the mixture is rendered, in Hz.
         duration_s: the length of the mixture in seconds.
-        channels: what becomes of the channels of each file.
-        sources: in the order of the dataset's `sources`; those in one row in the order of time.
-        common_gain_db: what rendering applied to all sources so that the mixture does not clip; 0
-            in a recipe that has not been rendered, and worked out anew whenever it is.
-        noise: what is under the sources, or None.
-        resampler: `soxr`, or SciPy's `resample_poly` where others' datasets are to be matched.
-        mixture: the recording that is the mixture, or None where it is the sum of its parts.
+        channels: the treatment of the channels of each file.
+        sources: in the order of the dataset's `sources`, and within a row in the order of time.
+        common_gain_db: the gain of all sources that kept the rendered mixture from clipping; 0 in a
+            recipe that has not been rendered. Each rendering determines it again.
+        noise: the noise under the sources, or None.
+        resampler: `soxr`, or SciPy's `resample_poly` to match datasets of others.
+        mixture: the recording that is the mixture, or None if it is the sum of its parts.
     """
 
     id: str
@@ -254,7 +256,7 @@ class Recipe:
 
     @property
     def rows(self) -> tuple[tuple[Source, ...], ...]:
-        """What is in each row of the dataset's `sources`: one source, or a speaker's utterances."""
+        """The sources in each row of the dataset's `sources`: one, or a speaker's utterances."""
         if not self.sources or self.sources[0].row is None:
             return tuple((source,) for source in self.sources)
         by_row = itertools.groupby(self.sources, key=lambda source: source.row)
@@ -262,7 +264,7 @@ class Recipe:
 
     @property
     def offsets_s(self) -> tuple[float, ...]:
-        """Where each row begins in the mixture, in seconds: with the first of its utterances."""
+        """The start of each row in the mixture, in seconds: that of its first utterance."""
         return tuple(
             next((one.offset_s for one in sources if one.stop > one.start), 0.0)
             for sources in self.rows
@@ -281,17 +283,17 @@ class Recipe:
 
     @property
     def num_channels(self) -> int:
-        """Of all audio: 1 or 2."""
+        """The number of channels of all audio, 1 or 2."""
         return num_channels(self.channels)
 
     @property
     def audio_shape(self) -> tuple[int, ...]:
-        """Of the mixture: [samples], or where there are several channels [samples, channels]."""
+        """The shape of the mixture: [samples], or with several channels [samples, channels]."""
         return (self.num_samples,) if self.num_channels == 1 else (self.num_samples, 2)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that has a file: sources, noise, each recorded room once, and the given mixture."""
+        """All parts with a file: sources, noise, each recorded room once, and the given mixture."""
         noise = () if self.noise is None else (self.noise,)
         rooms = dict.fromkeys(source.room for source in self.sources)
         return (
@@ -303,12 +305,12 @@ class Recipe:
 
     @property
     def has_rooms(self) -> bool:
-        """Whether there are sources that sound in a room."""
+        """True if any source sounds in a room."""
         return any(source.room is not None for source in self.sources)
 
     def to_json(self) -> str:
-        """One line of JSON, the same bytes for the same recipe."""
-        # By hand: dataclasses.asdict takes ten times as long, and this runs for each mixture.
+        """Returns a line of JSON, the same bytes for the same recipe."""
+        # Not dataclasses.asdict, which takes ten times as long: this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
         if self.mixture is None:
@@ -346,7 +348,7 @@ def overlap_ratio(intervals_s: Iterable[tuple[float, float]]) -> float:
 
 
 def num_channels(channels: Channels) -> int:
-    """How many channels audio has after `channels` has been followed."""
+    """Returns the number of channels of audio after the treatment that `channels` names."""
     return 2 if channels == "stereo" else 1
 
 
@@ -355,11 +357,11 @@ def parse_recipe(line: str | bytes, origin: str) -> Recipe:
 
     Args:
         line: one JSON document.
-        origin: where it comes from, for the error message.
+        origin: the name of its file, for the error message.
 
     Raises:
-        InvalidDocumentError: not a recipe, one of another version, or rows that no speaker could
-            have said.
+        InvalidDocumentError: not a recipe, one of another version, or one with a row that no
+            speaker could say.
     """
     return _make_recipe(load_document(line, "recipe", origin), origin)
 
@@ -431,7 +433,7 @@ def _check_rows(recipe: Recipe, origin: str) -> None:
         heard = [source for source in sources if source.stop > source.start]
         for earlier, later in itertools.pairwise(heard):
             end_s = earlier.offset_s + earlier.duration_s
-            # Frames of a file and samples of a mixture need not fall on one another.
+            # Frames of a file and samples of a mixture need not coincide.
             step_s = 1 / recipe.sample_rate + 1 / earlier.file_sample_rate
             if later.offset_s < end_s - step_s:
                 raise InvalidDocumentError(

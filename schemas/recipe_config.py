@@ -1,4 +1,4 @@
-"""Recipe configurations: what the recipes of a dataset are drawn from."""
+"""Recipe configurations: the ranges from which the recipes of a dataset are drawn."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ _TIMING = ("offset_s", "overlap_ratio", "conversation")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Uniform:
-    """A range to draw from evenly; a constant where both ends are the same."""
+    """A range from which numbers are drawn evenly; with equal ends, a constant."""
 
     low: float
     high: float
@@ -22,10 +22,10 @@ class Uniform:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogNormal:
-    """A positive number whose logarithm is normally distributed.
+    """A distribution of positive numbers whose logarithm is normally distributed.
 
     Attributes:
-        median: half of the numbers are less.
+        median: of the numbers.
         sigma: the standard deviation of the natural logarithm.
     """
 
@@ -45,14 +45,14 @@ Distribution = Uniform | LogNormal | Choices
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Conversation:
-    """How the speakers of a conversation take turns.
+    """The turn-taking of conversations.
 
     Attributes:
-        speech_s: about how much speech a conversation has, of all its speakers together.
-        pause_s: the silence before a speaker goes on.
+        speech_s: the approximate amount of speech in a conversation, of all speakers together.
+        pause_s: the silence before the same speaker goes on.
         gap_s: the silence before another speaker begins.
-        overlap_s: how long before the end of a speaker another one begins.
-        overlap_probability: how often another speaker begins with an overlap, and not after a gap.
+        overlap_s: the time by which another speaker begins before the end of the present one.
+        overlap_probability: the share of changes of speaker that have an overlap rather than a gap.
     """
 
     speech_s: float
@@ -64,11 +64,11 @@ class Conversation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NoiseConfig:
-    """What the noise of a mixture is drawn from.
+    """The noise of mixtures.
 
     Attributes:
         level_kind: as in `Noise`.
-        level: what the level is drawn from, in the unit that `level_kind` names.
+        level: the range of the level, in the unit that `level_kind` names.
     """
 
     level_kind: Literal["loudness_lufs", "snr_db"]
@@ -77,13 +77,13 @@ class NoiseConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedRooms:
-    """What the room of a mixture is drawn from; all in metres and seconds.
+    """The ranges of the rooms of mixtures, in metres and seconds.
 
     Attributes:
         length_m: of the floor.
         width_m: of the floor.
         height_m: of the ceiling.
-        rt60_s: in which sound decays by 60 dB.
+        rt60_s: the time in which sound decays by 60 dB.
         distance_m: from the microphone to each speaker.
     """
 
@@ -96,31 +96,33 @@ class SimulatedRooms:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecipeConfig:
-    """What the recipes of a dataset are drawn from.
+    """The ranges and choices from which the recipes of a dataset are drawn.
 
-    One of `offset_s`, `overlap_ratio` and `conversation` says when the sources start.
+    Exactly one of `offset_s`, `overlap_ratio` and `conversation` decides when sources start.
 
     Attributes:
         description: one sentence for people.
-        num_speakers: speakers in each mixture, 1 to 5.
-        offset_s: how long after the one before it each source starts, in seconds.
+        num_speakers: the number of speakers in each mixture, 1 to 5.
+        offset_s: the start of each source after that of the one before it, in seconds.
         level_kind: as in `Source`, or `relative_db`: the RMS level of the first source over each
             other one.
-        level: what the level is drawn from, in the unit that `level_kind` names.
-        length: `max`, `min`, or seconds.
-        sample_rate: the rate that mixtures are rendered at, in Hz.
-        channels: what becomes of the channels of each file.
-        overlap_ratio: the share of the mixture in which two or more sources overlap.
-        conversation: how speakers take turns who have several utterances each.
-        same_gender_share: the share of the mixtures whose speakers are all of one gender; None
-            leaves that to chance.
-        max_utterances_per_speaker: of a speaker with more, the others are left out; None takes all.
-        noise: what is under each mixture, or None.
-        rooms: `recorded` for those of a corpus, what others are drawn from, or None.
-        speed: how much faster than recorded each source is played, or None.
+        level: the range of the level, in the unit that `level_kind` names.
+        length: of mixtures, in seconds; or `max` to end with the last source, `min` to end with
+            the first one to end of those that still sound when the last one starts.
+        sample_rate: at which mixtures are rendered, in Hz.
+        channels: the treatment of the channels of each file.
+        overlap_ratio: the time in which two or more sources sound over that in which any does.
+        conversation: the turn-taking of speakers who have several utterances each.
+        same_gender_share: the share of mixtures whose speakers are all of one gender; None leaves
+            it to chance.
+        max_utterances_per_speaker: the utterances of a speaker beyond this number are left out;
+            None takes all.
+        noise: the noise of each mixture, or None.
+        rooms: `recorded` for those of a corpus, the ranges of simulated ones, or None.
+        speed: the speed of each source relative to its recording, or None.
 
     Raises:
-        InvalidDocumentError: two of them do not go together.
+        InvalidDocumentError: two settings do not go together.
     """
 
     description: str
@@ -156,7 +158,7 @@ class RecipeConfig:
             raise InvalidDocumentError("rooms and channels stereo do not go together")
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON document that `parse_recipe_config` reads."""
+        """Returns the JSON document that `parse_recipe_config` reads."""
         document: dict[str, Any] = {
             "version": VERSION,
             "description": self.description,

@@ -1,8 +1,8 @@
 """TFRecord files of `tf.train.Example`, without TensorFlow.
 
-Both formats are small and frozen. Written here rather than by protobuf because protobuf promises
-the same bytes only within one version of itself, and the bytes of a shard are what its checksum,
-its resume and every comparison between runners stand on.
+Both formats are small and frozen. Protobuf would promise the same bytes only within one version of
+its library, and checksums, resuming and comparisons between runners all rely on the bytes of a
+shard.
 
 Sources: https://www.tensorflow.org/tutorials/load_data/tfrecord (format details),
 tensorflow/core/example/{example,feature}.proto, https://protobuf.dev/programming-guides/encoding.
@@ -17,7 +17,7 @@ import google_crc32c
 from schemas.errors import UserError
 
 Feature = bytes | memoryview | Sequence[bytes] | Sequence[int] | Sequence[float]
-"""One feature. Bytes stand for a list of one; the first value's type decides the list's type."""
+"""The values of a feature; bytes alone are a list of one, and the first value gives the type."""
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 _LENGTH_DELIMITED = 2
@@ -37,10 +37,10 @@ def write_record(file: BinaryIO, payload: bytes) -> int:
 
 
 def read_records(file: BinaryIO) -> Iterator[bytes]:
-    """Yields the payload of each record, every checksum verified.
+    """Yields the payload of each record, after verifying its checksums.
 
     Raises:
-        CorruptRecordError: with the offset of the record at fault.
+        CorruptRecordError: the file is damaged; the message has the offset of the record.
     """
     offset = 0
     while header := file.read(12):
@@ -59,12 +59,12 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
-    """Serialises a `tf.train.Example`, features in the order of their names.
+    """Serialises a `tf.train.Example` with its features in the order of their names.
 
     Raises:
-        ValueError: an empty list, whose type nothing would tell.
+        ValueError: a list is empty, so that its type is unknown.
     """
-    # Messages nest four deep and audio is large: the parts are joined once, not at each level.
+    # Messages are nested four deep and audio is large: join the parts once, not at each level.
     parts: list[bytes | memoryview] = []
     for name in sorted(features):
         key = name.encode()

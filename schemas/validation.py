@@ -1,4 +1,4 @@
-"""JSON documents checked against the JSON Schemas beside this file."""
+"""Validation of JSON documents against the JSON Schemas beside this file."""
 
 import functools
 import json
@@ -12,16 +12,16 @@ from schemas.errors import UserError
 
 
 class InvalidDocumentError(UserError):
-    """A document does not follow its schema; the message names the place and what stands there."""
+    """A document does not follow its schema; the message gives the place and the value there."""
 
 
 def load_document(text: str | bytes, schema_name: str, origin: str) -> dict[str, Any]:
-    """Parses JSON and checks it.
+    """Parses a JSON document and checks it against its schema.
 
     Args:
         text: the JSON document.
         schema_name: a schema of this package without its suffix, such as `recipe_config`.
-        origin: what the user knows the document by, for the error message.
+        origin: the user's name for the document, such as its path, for the error message.
 
     Raises:
         InvalidDocumentError: not JSON, or not as the schema says.
@@ -35,7 +35,12 @@ def load_document(text: str | bytes, schema_name: str, origin: str) -> dict[str,
 
 
 def check_document(document: object, schema_name: str, origin: str) -> None:
-    """Checks a parsed document.
+    """Checks a parsed document against its schema.
+
+    Args:
+        document: what `json.loads` returned.
+        schema_name: as for `load_document`.
+        origin: as for `load_document`.
 
     Raises:
         InvalidDocumentError: the document is not as the schema says.
@@ -52,7 +57,7 @@ def _validator(schema_name: str) -> jsonschema.Draft202012Validator:
 
 
 def list_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What two documents of one kind have otherwise: the name and both values."""
+    """Lists the values in which two documents with the same keys differ: name, both values."""
     return [
         f"{name}: {json.dumps(there[name])} there, {json.dumps(here[name])} here"
         for name in there
