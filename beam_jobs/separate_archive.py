@@ -80,27 +80,28 @@ def run(argv: Sequence[str]) -> int:
     files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
     print(describe(summary))
     if arguments.report:
-        report_path = files.join(output, REPORT)
-        files.write_text(report_path, _render_report(summary, counts, model, output))
-        print(f"to see and to hear: {report_path}")
+        _write_report(summary, counts, model, output)
     if summary["rejected"]:
         print(f"the rejected files and why: {files.join(output, REJECTED)}")
         return SOME_REJECTED
     return DONE
 
 
-def _render_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> str:
+def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> None:
     # Matplotlib takes half a second to import.
     from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
 
     names = model.source_names
-    return render_report(
+    page = render_report(
         summary,
         [read_excerpt(output, path, names) for path in counts.examples],
         read_rejected(files.join(output, REJECTED)),
         model=model.name,
         source_names=names,
     )
+    path = files.join(output, REPORT)
+    files.write_text(path, page)
+    print(f"to see and to hear: {path}")
 
 
 def main(argv: Sequence[str]) -> int:
