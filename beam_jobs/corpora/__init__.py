@@ -1,4 +1,4 @@
-"""Where the utterances of a corpus are: one small module for each layout that corpora have."""
+"""Finds the utterances of corpora: one small module for each layout, and the catalogue."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.errors import UserError
 
-# In the order of trying: the last one takes whatever is in folders.
+# In the order in which they are tried: the last one takes anything in folders.
 LAYOUTS: tuple[Layout, ...] = (
     pattern,
     nemo,
@@ -33,7 +33,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def find_utterances(corpus: Corpus) -> Iterator[Found]:
-    """Yields each candidate of a corpus beside the corpus, and what is rejected likewise."""
+    """Yields each candidate of a corpus, or its rejection, together with the corpus."""
     for candidate in find_candidates(corpus):
         yield corpus, candidate
 
@@ -41,9 +41,8 @@ def find_utterances(corpus: Corpus) -> Iterator[Found]:
 def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance of a corpus, by the layout that the corpus names or looks like.
 
-    Where nobody speaks, every file is one.
-
-    What the layout can't place is yielded with the reason.
+    A file that does not fit the layout is yielded with the reason. In a corpus of noise or of room
+    responses, every file is a candidate.
 
     Raises:
         UserError: there is no such layout.
@@ -54,10 +53,10 @@ def find_candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
 
 
 def choose_layout(corpus: Corpus) -> Layout:
-    """The layout that a corpus names or looks like.
+    """Returns the layout that a corpus names or looks like.
 
     Raises:
-        UserError: there is no layout of that name, or none for such a manifest.
+        UserError: there is no layout of that name, or none that has such a manifest.
     """
     names = ", ".join(layout.NAME for layout in LAYOUTS)
     if corpus.layout:

@@ -12,12 +12,12 @@ from beam_jobs.storage import files
 
 NAME = "common_voice"
 
-# The first three are parts of the last one.
+# The first three lists are parts of the last one.
 _SPLITS = {"train": "train", "dev": "validation", "test": "test", "validated": ""}
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether there are lists with `client_id` and `path`, or `--corpus` names one."""
+    """Returns whether there are lists with `client_id` and `path`, or `--corpus` names one."""
     del first_paths
     return any({"client_id", "path"} <= set(_columns(path)) for path in _lists(corpus))
 
@@ -47,13 +47,13 @@ class _Parser:
         values = line.split("\t")
         if len(values) < len(self._columns):
             raise BadLineError(f"{len(values)} fields where {len(self._columns)} belong")
-        row = dict(zip(self._columns, values, strict=False))
-        clip = text_field(row, "path")
+        fields = dict(zip(self._columns, values, strict=False))
+        clip = text_field(fields, "path")
         yield Candidate(
             path=f"clips/{clip}",
             utterance=clip.rpartition(".")[0] or clip,
-            speaker=text_field(row, "client_id"),
-            gender=parse_gender(row.get("gender", "")),
+            speaker=text_field(fields, "client_id"),
+            gender=parse_gender(fields.get("gender", "")),
             split=self._split,
         )
 

@@ -1,4 +1,4 @@
-"""Kaldi's data folders: `wav.scp`, `utt2spk`, and where there are, `segments` and `spk2gender`.
+"""Kaldi's data folders: `wav.scp`, `utt2spk`, and if there are any, `segments` and `spk2gender`.
 
 Source: https://kaldi-asr.org/doc/data_prep.html.
 """
@@ -20,7 +20,7 @@ NAME = "kaldi"
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether there is a `wav.scp`."""
+    """Returns whether there is a `wav.scp`."""
     del first_paths
     if corpus.manifest:
         return corpus.manifest == "wav.scp"
@@ -69,7 +69,7 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
 
 
 def _read_table(corpus: Corpus, name: str) -> dict[str, str]:
-    """The rest of each line of a file, by its first word; empty where there is no such file."""
+    """Reads the rest of each line by its first word; nothing if there is no such file."""
     path = files.join(corpus.root, name)
     pairs = (line.split(maxsplit=1) for line in read_lines(path)) if files.exists(path) else ()
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}

@@ -1,4 +1,4 @@
-"""What the layouts of corpora have in common."""
+"""Corpora, their candidates, and the interface of the modules that know a layout."""
 
 import dataclasses
 import glob
@@ -14,7 +14,7 @@ from schemas.errors import UserError
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
-# Corpora in which nobody speaks; the options that name them.
+# The options that name corpora in which nobody speaks.
 SOUNDS = ("noise", "rooms")
 
 
@@ -23,12 +23,12 @@ class Corpus:
     """A corpus, as the command line names it.
 
     Attributes:
-        name: the last part of its path; recipes know the corpus by it.
+        name: the last part of its path, by which recipes refer to the corpus.
         root: the folder that its paths are relative to.
-        pattern: the glob pattern of its files, relative to the root; empty for all of them.
-        layout: the name of a layout, or of `SOUNDS`; empty to recognise it.
-        speaker_regex: finds the speaker in a path, where there is a pattern.
-        manifest: the file in the root that lists the utterances, where `--corpus` names one.
+        pattern: the glob pattern of its files, relative to the root; empty for all files.
+        layout: the name of a layout, or one of `SOUNDS`; empty to recognise the layout.
+        speaker_regex: finds the speaker in a path, if there is a pattern.
+        manifest: the file in the root that lists the utterances, if `--corpus` names one.
     """
 
     name: str
@@ -40,23 +40,23 @@ class Corpus:
 
     @property
     def description(self) -> str:
-        """What it is, without where it lies."""
+        """The corpus in words that do not depend on its folder's place."""
         parts = (self.name, self.manifest, self.pattern, self.layout, self.speaker_regex)
         return " ".join(part for part in parts if part)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """An utterance whose file nobody has looked into yet.
+    """An utterance whose file has not been opened yet.
 
     Attributes:
         path: the file, relative to the corpus.
         utterance: the id, unique within the corpus.
         speaker: the speaker's id, unique within the corpus.
-        gender: `f`, `m`, or empty where the corpus does not say.
+        gender: `f`, `m`, or empty if the corpus does not say.
         split: the corpus's own split, or empty.
-        start_s: where in the file it begins, in seconds.
-        stop_s: where it ends; None for the end of the file.
+        start_s: the start in the file, in seconds.
+        stop_s: the end in the file, in seconds; None for the end of the file.
         origin: the line of a manifest that names the file, such as `wav.scp:3`, or empty.
     """
 
@@ -75,17 +75,17 @@ Found = tuple[Corpus, Candidate | Rejected]
 
 
 class Layout(Protocol):
-    """A module of this package."""
+    """A module that finds the utterances of corpora with one layout."""
 
     @property
     def NAME(self) -> str:  # noqa: N802
-        """What `--corpus_format` calls it."""
+        """The name of the layout for `--corpus_format`."""
 
     def recognises(self, corpus: Corpus, first_paths: Sequence[str]) -> bool:
-        """Whether a corpus, of which some paths are given, looks like this layout's."""
+        """Returns whether a corpus has this layout, judging by the first of its paths."""
 
     def candidates(self, corpus: Corpus) -> Iterator[Candidate | Rejected]:
-        """Yields every utterance, and every file that can't be placed, with the reason."""
+        """Yields every utterance, and every file that does not fit the layout with the reason."""
 
 
 def parse_corpora(
@@ -94,8 +94,8 @@ def parse_corpora(
     """Makes corpora of the folders, manifests and glob patterns of a command line.
 
     Raises:
-        UserError: no such folder or manifest, two corpora of one name, or a pattern without a
-            speaker.
+        UserError: a folder or manifest does not exist, two corpora have one name, or a pattern is
+            without a way to find the speaker.
     """
     corpora = tuple(_parse_corpus(argument, layout, speaker_regex) for argument in arguments)
     check_names(corpora)
@@ -103,10 +103,10 @@ def parse_corpora(
 
 
 def check_names(corpora: Iterable[Corpus]) -> None:
-    """Sees that recipes can tell corpora apart.
+    """Checks that recipes can refer to each corpus by its name.
 
     Raises:
-        UserError: two of one name.
+        UserError: two corpora have the same name.
     """
     roots: dict[str, str] = {}
     for corpus in corpora:
@@ -138,7 +138,7 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
 
 
 def folder_name(root: str) -> str:
-    """What a corpus in a folder is called."""
+    """Returns the name of a corpus in a folder."""
     name = os.path.basename(root.rstrip("/") if is_remote(root) else os.path.abspath(root))
     return name or "corpus"
 
@@ -160,8 +160,8 @@ def _check_speaker_regex(argument: str, speaker_regex: str) -> None:
 def audio_paths(corpus: Corpus) -> Iterator[str]:
     """Yields the path of each audio file, relative to the corpus, in any order.
 
-    What has no audio's suffix belongs to a corpus too (transcripts, a licence), and is passed over.
-    A folder that is a link or can't be read is yielded itself, for the catalogue to reject.
+    Files without a suffix of audio, such as transcripts or a licence, are skipped. A folder that is
+    a link or can't be read is yielded itself, ending in a slash, for the catalogue to reject.
     """
     if is_remote(corpus.root):
         paths = _remote_paths(corpus)
@@ -175,7 +175,7 @@ def audio_paths(corpus: Corpus) -> Iterator[str]:
 
 
 def find_beside(corpus: Corpus, name: str) -> str | None:
-    """The path of a file in the corpus's folder, or in the one above when the corpus is a part."""
+    """Finds a file in the folder of a corpus, or in the one above if the corpus is a part of it."""
     for folder in (corpus.root, os.path.dirname(corpus.root.rstrip("/"))):
         path = join(folder, name)
         if exists(path):
@@ -184,7 +184,7 @@ def find_beside(corpus: Corpus, name: str) -> str | None:
 
 
 def parse_gender(text: str) -> str:
-    """`f` or `m`, for whatever corpora call them; empty for everything else."""
+    """Returns `f` or `m` for a corpus's word for a gender; empty for anything else."""
     letter = text.strip().lower()[:1]
     return letter if letter in ("f", "m") else ""
 
@@ -192,7 +192,7 @@ def parse_gender(text: str) -> str:
 def _remote_paths(corpus: Corpus) -> Iterator[str]:
     prefix = corpus.root.rstrip("/") + "/"
     for path in find_paths(corpus.root, corpus.pattern or "**"):
-        # A name that ends in a slash stands for a folder in Cloud Storage's web page.
+        # Cloud Storage's web page makes an object with a slash at its end for each folder.
         if not path.endswith("/"):
             yield path[len(prefix) :]
 

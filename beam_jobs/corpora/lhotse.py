@@ -27,10 +27,10 @@ NAME = "lhotse"
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether `--corpus` names a JSONL file of cuts or of supervisions."""
+    """Returns whether `--corpus` names a JSONL file of cuts or of supervisions."""
     del first_paths
-    row = first_object(corpus)
-    return "supervisions" in row or "recording_id" in row
+    fields = first_object(corpus)
+    return "supervisions" in fields or "recording_id" in fields
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
@@ -39,17 +39,17 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     recordings = None if "supervisions" in first_object(corpus) else _read_recordings(path)
 
     def parse(line: str) -> Iterator[Candidate]:
-        row = parse_object(line)
+        fields = parse_object(line)
         if recordings is not None:
-            recording_id = text_field(row, "recording_id")
+            recording_id = text_field(fields, "recording_id")
             if recording_id not in recordings:
                 raise BadLineError(f"no recording {recording_id!r} in the manifest of recordings")
-            yield _candidate(corpus, row, recordings[recording_id], cut_start_s=0.0)
+            yield _candidate(corpus, fields, recordings[recording_id], cut_start_s=0.0)
             return
-        recording = object_field(row, "recording")
-        for supervision in objects_field(row, "supervisions"):
+        recording = object_field(fields, "recording")
+        for supervision in objects_field(fields, "supervisions"):
             # A supervision counts its time from where its cut starts.
-            yield _candidate(corpus, supervision, recording, seconds_field(row, "start"))
+            yield _candidate(corpus, supervision, recording, seconds_field(fields, "start"))
 
     return read_candidates(path, parse)
 
@@ -78,7 +78,7 @@ def _candidate(
 
 
 def _read_recordings(supervisions_path: str) -> dict[str, dict[str, Any]]:
-    """The recordings beside a manifest of supervisions, which Lhotse names alike, by their ids."""
+    """Reads the manifest of recordings beside one of supervisions, by their ids."""
     folder, slash, name = supervisions_path.rpartition("/")
     path = folder + slash + name.replace("supervisions", "recordings")
     if path == supervisions_path or not files.exists(path):
@@ -89,9 +89,9 @@ def _read_recordings(supervisions_path: str) -> dict[str, dict[str, Any]]:
     recordings = {}
     for line in read_lines(path):
         try:
-            row = parse_object(line)
-            recordings[text_field(row, "id")] = row
+            fields = parse_object(line)
+            recordings[text_field(fields, "id")] = fields
         except BadLineError:
-            # Whoever refers to it is rejected, with the id.
+            # A supervision that refers to it is rejected, with the id.
             continue
     return recordings

@@ -20,7 +20,7 @@ _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether all paths look like LibriSpeech's."""
+    """Returns whether all paths look like LibriSpeech's."""
     del corpus
     return bool(first_paths) and all(_PATH.search(path) for path in first_paths)
 
@@ -29,7 +29,7 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance, under LibriSpeech's own ids."""
     genders = read_genders(corpus)
     for path in audio_paths(corpus):
-        # The corpus may be one subset, whose name then is not in the paths.
+        # The corpus may be a single subset, so that the paths lack its name.
         match = _PATH.search(f"{corpus.name}/{path}")
         if not match:
             yield Rejected(
@@ -42,12 +42,12 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
 
 
 def corpus_split(path: str) -> str:
-    """The split that LibriSpeech has a path in, such as `dev-clean/84/...`; empty for none."""
+    """Returns the split of a path such as `dev-clean/84/...`; empty if its subset is unknown."""
     return _SPLITS.get(path.partition("-")[0], "")
 
 
 def read_genders(corpus: Corpus) -> dict[str, str]:
-    """The gender of each speaker, `f` or `m`."""
+    """Reads the gender of each speaker, `f` or `m`, from `SPEAKERS.TXT`; nothing without it."""
     path = find_beside(corpus, "SPEAKERS.TXT")
     genders = {}
     for line in files.read_text(path).splitlines() if path else ():

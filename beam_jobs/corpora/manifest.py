@@ -1,4 +1,4 @@
-"""What manifests have in common: text files that list utterances, one a line."""
+"""Reads manifests: text files that list utterances, one a line."""
 
 import dataclasses
 import itertools
@@ -13,21 +13,21 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.errors import UserError
 
-# So many lines tell what a manifest is, even if some of them are broken.
+# Enough lines to recognise a manifest by, even if some of them are broken.
 _NUM_PROBED = 20
 
 
 class BadLineError(UserError):
-    """A line of a manifest can't be used; the message says why."""
+    """A line of a manifest that can't be used; the message says why."""
 
 
 def read_lines(path: str) -> Iterator[str]:
     """Yields the lines of a text file, without their ends; `.gz` is decompressed.
 
-    What is not UTF-8 is escaped, and so names no file.
+    Bytes that are not UTF-8 are escaped, so that a path with them names no file.
     """
     with files.open_file(path, compressed=path.endswith(".gz")) as file:
-        # Beam's files have lines, but are no iterators of them.
+        # Beam's files have `readline`, but can't be iterated over.
         for line in iter(file.readline, b""):
             yield line.decode(errors="backslashreplace").rstrip("\r\n")
 
@@ -35,12 +35,12 @@ def read_lines(path: str) -> Iterator[str]:
 def read_candidates(
     path: str, parse: Callable[[str], Iterable[Candidate]], *, header_lines: int = 0
 ) -> Iterator[Candidate | Rejected]:
-    """Yields the utterances of all lines, each with the line that it is from.
+    """Yields the utterances in a manifest, and each line that can't be used.
 
     Args:
         path: of the manifest.
         parse: yields the utterances of one line, or raises `BadLineError`.
-        header_lines: how many lines to pass over first; blank ones are passed over anywhere.
+        header_lines: the number of lines to skip first; blank lines are skipped anywhere.
     """
     for number, line in enumerate(read_lines(path), 1):
         if number <= header_lines or not line.strip():
@@ -60,16 +60,16 @@ def parse_object(line: str) -> dict[str, Any]:
         BadLineError: it is not a JSON object.
     """
     try:
-        row = json.loads(line)
+        document = json.loads(line)
     except ValueError as error:
         raise BadLineError(f"not JSON: {error}") from None
-    if not isinstance(row, dict):
+    if not isinstance(document, dict):
         raise BadLineError("not a JSON object")
-    return row
+    return document
 
 
 def first_object(corpus: Corpus) -> dict[str, Any]:
-    """The first JSON object of a corpus's manifest; empty where none is near its beginning."""
+    """Returns the first JSON object in the manifest of a corpus; empty if none is near the top."""
     if corpus.manifest:
         path = files.join(corpus.root, corpus.manifest)
         for line in itertools.islice(read_lines(path), _NUM_PROBED):
@@ -80,50 +80,50 @@ def first_object(corpus: Corpus) -> dict[str, Any]:
     return {}
 
 
-def object_field(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The JSON object that a row has under a name.
+def object_field(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Returns the JSON object that a document has under a name.
 
     Raises:
         BadLineError: it has none.
     """
-    value = row.get(name)
+    value = document.get(name)
     if not isinstance(value, dict):
         raise BadLineError(f"no {name!r}, or not an object")
     return value
 
 
-def objects_field(row: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The list of JSON objects that a row has under a name.
+def objects_field(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Returns the list of JSON objects that a document has under a name.
 
     Raises:
         BadLineError: it has none.
     """
-    values = row.get(name)
+    values = document.get(name)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise BadLineError(f"no {name!r}, or not a list of objects")
     return values
 
 
-def text_field(row: Mapping[str, Any], *names: str) -> str:
-    """The text, or the whole number, that a row has under the first of some names.
+def text_field(document: Mapping[str, Any], *names: str) -> str:
+    """Returns the text or whole number under the first of some names that a document has.
 
     Raises:
         BadLineError: it has none.
     """
     for name in names:
-        value = row.get(name)
+        value = document.get(name)
         if isinstance(value, str | int) and str(value):
             return str(value)
     raise BadLineError(f"no {' or '.join(map(repr, names))}")
 
 
-def seconds_field(row: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    """The number of seconds, which may be less than 0, that a row has under a name.
+def seconds_field(document: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    """Returns the number of seconds that a document has under a name; it may be less than 0.
 
     Raises:
-        BadLineError: it has none, or something else.
+        BadLineError: it has none, or something else there.
     """
-    value = row.get(name, default)
+    value = document.get(name, default)
     if value is None:
         raise BadLineError(f"no {name!r}")
     try:
@@ -136,10 +136,10 @@ def seconds_field(row: Mapping[str, Any], name: str, default: float | None = Non
 
 
 def corpus_path(corpus: Corpus, path: str) -> str:
-    """A path of a manifest as recipes have it: relative to the corpus, unless it leads elsewhere.
+    """Returns a path from a manifest relative to the corpus, or absolute if it is outside.
 
     Raises:
-        BadLineError: it leads to another file system.
+        BadLineError: the path is on another file system.
     """
     prefix = corpus.root.rstrip("/") + "/"
     if path.startswith(prefix):

@@ -1,4 +1,4 @@
-"""NeMo's manifests: a JSON object a line, of which a speaker's name is needed.
+"""NeMo's manifests: a JSON object a line, which must have the name of a speaker.
 
 Source: NVIDIA NeMo, "Preparing Custom ASR Data" and "Speaker Recognition: Datasets".
 """
@@ -22,26 +22,26 @@ NAME = "nemo"
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether `--corpus` names a JSONL file with `audio_filepath`."""
+    """Returns whether `--corpus` names a JSONL file with `audio_filepath`."""
     del first_paths
     return "audio_filepath" in first_object(corpus)
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
-    """Yields every utterance; its id is its path without the suffix, and the time range."""
+    """Yields every utterance; its id is its path without the suffix, and its time range if any."""
 
     def parse(line: str) -> Iterator[Candidate]:
-        row = parse_object(line)
-        path = corpus_path(corpus, text_field(row, "audio_filepath"))
-        speaker = text_field(row, "speaker", "label")
-        gender = parse_gender(str(row.get("gender", "")))
+        fields = parse_object(line)
+        path = corpus_path(corpus, text_field(fields, "audio_filepath"))
+        speaker = text_field(fields, "speaker", "label")
+        gender = parse_gender(str(fields.get("gender", "")))
         utterance = os.path.splitext(path)[0]
-        # Without an offset the duration is that of the file, and rounded.
-        if row.get("offset") is None:
+        # Without an offset, the duration is only the rounded length of the file.
+        if fields.get("offset") is None:
             yield Candidate(path, utterance, speaker, gender)
             return
-        start_s = seconds_field(row, "offset")
-        stop_s = start_s + seconds_field(row, "duration")
+        start_s = seconds_field(fields, "offset")
+        stop_s = start_s + seconds_field(fields, "duration")
         utterance += f"-{start_s:.2f}-{stop_s:.2f}"
         yield Candidate(path, utterance, speaker, gender, start_s=start_s, stop_s=stop_s)
 

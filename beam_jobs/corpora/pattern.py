@@ -1,4 +1,4 @@
-"""A glob pattern, and a regular expression that finds the speaker in a path."""
+"""Files that match a glob pattern, with a regular expression that finds the speaker."""
 
 import os
 import re
@@ -12,7 +12,7 @@ NAME = "pattern"
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether `--corpus` gives a pattern."""
+    """Returns whether `--corpus` gives a pattern."""
     del first_paths
     return bool(corpus.pattern)
 

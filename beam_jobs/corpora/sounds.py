@@ -1,4 +1,4 @@
-"""A folder of audio in which nobody speaks: noise, or the responses of rooms."""
+"""Folders of audio in which nobody speaks: noise, or the responses of rooms."""
 
 import os
 from collections.abc import Iterator
@@ -30,5 +30,5 @@ def candidates(corpus: Corpus) -> Iterator[Candidate]:
 
 
 def sound_candidate(corpus: Corpus, path: str) -> Candidate:
-    """What is catalogued of a file, with an id that no utterance of another corpus has."""
+    """Returns the candidate for a file, with an id that no utterance of another corpus has."""
     return Candidate(path, f"{corpus.name}/{path}", speaker=corpus.layout)

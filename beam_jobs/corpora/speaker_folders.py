@@ -11,7 +11,7 @@ NAME = "speaker_folders"
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whatever no other layout claims, unless it is a manifest."""
+    """Returns true for anything but a manifest: this layout is tried last."""
     del first_paths
     return not corpus.manifest
 

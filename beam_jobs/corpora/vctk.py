@@ -18,7 +18,7 @@ _PATH = re.compile(
 
 
 def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Whether all paths look like VCTK's."""
+    """Returns whether all paths look like VCTK's."""
     del corpus
     return bool(first_paths) and all(_PATH.search(path) for path in first_paths)
 
@@ -26,7 +26,8 @@ def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance once, under its own id.
 
-    Two microphones recorded each; the first one did so without faults, says the corpus.
+    Two microphones recorded each utterance. The first is used: the corpus reports faults of the
+    second.
     """
     genders = _read_genders(corpus)
     for path in audio_paths(corpus):
@@ -42,7 +43,7 @@ def _read_genders(corpus: Corpus) -> dict[str, str]:
     path = find_beside(corpus, "speaker-info.txt")
     genders = {}
     for line in files.read_text(path).splitlines()[1:] if path else ():
-        # Before 0.92 the speakers stand there without their letter.
+        # Before version 0.92 the file has speakers without their letter.
         if match := re.match(r"([ps]?)(\d+)\s+\d*\s*([FM])\b", line):
             genders[(match[1] or "p") + match[2]] = parse_gender(match[3])
     return genders

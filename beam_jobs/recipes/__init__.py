@@ -1,1 +1,1 @@
-"""TODO."""
+"""Recipes of mixtures: which utterances meet, when, how loud, and in which room and noise."""

@@ -1,9 +1,8 @@
-"""Conversations: speakers of several utterances each take turns, pause, and interrupt each other.
+"""Conversations: speakers with several utterances each take turns, pause and interrupt.
 
-The order of the utterances, and what may lie between two of them, is as in Landini et al., "From
-Simulated Mixtures to Simulated Conversations as Training Data for End-to-End Neural Diarization"
-(Interspeech 2022): the utterances of all speakers in random order, a pause where a speaker goes on,
-a gap or an overlap where another one begins.
+Order and timing follow Landini et al., "From Simulated Mixtures to Simulated Conversations as
+Training Data for End-to-End Neural Diarization" (Interspeech 2022): the utterances of all speakers
+in random order, a pause when the same speaker goes on, a gap or an overlap when another one begins.
 """
 
 import dataclasses
@@ -20,21 +19,21 @@ from schemas.recipe_config import Conversation
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Runs:
-    """The utterances of each speaker, divided into what is said in one conversation.
+    """The utterances of each speaker, divided into runs: what one speaker says in a conversation.
 
-    Conversations are made of runs as other mixtures are of utterances: as every run is used
-    equally often, so is every utterance.
+    Conversations are made of runs as other mixtures are made of utterances. Every run is used
+    equally often, and so is every utterance.
 
     Attributes:
         utterances: int32 [utterances], indices; those of a run are next to each other.
-        bounds: int64 [runs + 1], where each run begins in `utterances`.
+        bounds: int64 [runs + 1], the index in `utterances` where each run begins.
     """
 
     utterances: Indices
     bounds: npt.NDArray[np.int64]
 
     def __getitem__(self, run: int) -> Indices:
-        """The utterances of a run, int32 [utterances]."""
+        """Returns the utterances of a run, int32 [utterances]."""
         return self.utterances[self.bounds[run] : self.bounds[run + 1]]
 
     @property
@@ -45,12 +44,12 @@ class Runs:
 
 
 def divide_into_runs(speakers: Indices, durations_s: npt.NDArray[np.float64], run_s: float) -> Runs:
-    """Divides the utterances of each speaker into runs that are about equally long.
+    """Divides the utterances of each speaker into runs of about equal length.
 
     Args:
         speakers: int32 [utterances], the speaker of each utterance.
-        durations_s: float64 [utterances].
-        run_s: how long a run is; shorter for a speaker who has not so much.
+        durations_s: float64 [utterances], in seconds.
+        run_s: the length of a run in seconds; a speaker with less speech has one shorter run.
     """
     order = np.argsort(speakers, kind="stable").astype(np.int32)
     _, firsts, counts = np.unique(speakers[order], return_index=True, return_counts=True)
@@ -73,19 +72,19 @@ def conversation_offsets(
     sample_rate: int,
     uniforms: Iterator[float],
 ) -> list[list[int]]:
-    """Draws when each utterance of a conversation starts.
+    """Draws the start of each utterance in a conversation.
 
-    Never do more than two speak at once, and a speaker never overlaps itself: an overlap that is
-    too long for that is shortened.
+    At most two speakers speak at once, and no speaker overlaps themselves: an overlap that is too
+    long for that is shortened.
 
     Args:
-        lengths: of the utterances of each speaker, in samples, in their order.
+        lengths: the lengths of each speaker's utterances, in samples and in order.
         conversation: what to draw from.
         sample_rate: in Hz.
-        uniforms: where random numbers come from.
+        uniforms: random numbers from 0 to 1.
 
     Returns:
-        The first sample of each utterance, by speaker. Speakers begin in their order, and the first
+        The first sample of each utterance, by speaker. The speakers begin in their order, the first
         one at 0.
     """
     offsets: list[list[int]] = [[] for _ in lengths]
@@ -114,7 +113,7 @@ def conversation_offsets(
 
 
 def _draw_order(counts: Sequence[int], uniforms: Iterator[float]) -> Iterator[int]:
-    """Yields whose turn it is: all utterances in random order, and speakers enter in theirs."""
+    """Yields the speaker of each turn: utterances in random order, newcomers in the given one."""
     left = list(counts)
     num_entered = 0
     for total in range(sum(counts), 0, -1):
@@ -131,11 +130,11 @@ def _draw_order(counts: Sequence[int], uniforms: Iterator[float]) -> Iterator[in
 
 
 def turn_changes(recipe: Recipe) -> list[tuple[str, float]]:
-    """What lies between the utterances of a mixture, in the order of time.
+    """Lists the pauses, gaps and overlaps between the utterances of a mixture, in time order.
 
     Returns:
-        `pause_s` where a speaker goes on, `gap_s` or `turn_overlap_s` where another one begins, and
-        how long it lasts, in seconds.
+        For each, its kind and its length in seconds. The kind is `pause_s` if the same speaker goes
+        on; if another one begins, it is `gap_s` or `turn_overlap_s`.
     """
     heard = sorted(
         (one.offset_s, row, one.offset_s + one.duration_s)

@@ -1,4 +1,4 @@
-"""Which places in groups are for women, and which for men.
+"""Assigns the places in groups of speakers to women and men.
 
 A given share of the groups is of one gender, and the others have both.
 """
@@ -13,10 +13,10 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GenderShare:
-    """What is asked of the genders in groups.
+    """The share of groups of one gender that is asked for.
 
     Attributes:
-        women: bool [utterances], whether the speaker of each is one; all others are men.
+        women: bool [utterances], true if the speaker is a woman; all others are men.
         same: the share of the groups that are of one gender, 0 to 1.
     """
 
@@ -26,13 +26,13 @@ class GenderShare:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Places:
-    """The places of one round, of which some at both ends belong to groups of other rounds.
+    """The places in one round; some at both ends belong to groups that reach into other rounds.
 
     Attributes:
-        group_size: places in a group.
-        num_groups: of which all places are in the round.
-        head: places before these groups.
-        tail: places after them.
+        group_size: the number of places in a group.
+        num_groups: the number of groups that are in the round with all their places.
+        head: the number of places before these groups.
+        tail: the number of places after them.
         first_group: the number of the first of these groups, in the sequence of all groups.
     """
 
@@ -52,18 +52,19 @@ def share_places(
 ) -> Flags | None:
     """Decides which places of a round are for women.
 
-    Where so many women and men can't make the share that is asked for, it is the nearest that they
-    can.
+    If the women and men of the round can't make up the share that is asked for, the share is the
+    nearest one that they can.
 
     Args:
         places: of the round.
         num_women: in the round; all others are men.
         same: the share of the groups that are of one gender.
-        alone: whether there are women enough, and men, for a group of their own.
-        generator: where random numbers come from.
+        alone: whether there are enough women, and enough men, for a group of their own.
+        generator: of random numbers.
 
     Returns:
-        bool [places], or None where there is nothing to decide.
+        bool [places], true for a woman's; None if no group is in the round as a whole, or no
+        division of it is possible.
     """
     size, num_groups = places.group_size, places.num_groups
     if not num_groups:
@@ -89,7 +90,7 @@ def share_places(
 
 
 def _spread(total: int, count: int) -> npt.NDArray[np.int64]:
-    """A total divided among so many, as evenly as whole numbers are, int64 [count]."""
+    """Divides a total into a number of parts that differ by one at most, int64 [count]."""
     return np.diff(np.arange(count + 1) * total // max(count, 1))
 
 
@@ -100,18 +101,21 @@ def _divide(
     alone: tuple[bool, bool],
     generator: np.random.Generator,
 ) -> tuple[int, int, int] | None:
-    """How many groups are of one gender, how many of these of women, and the women in the others.
+    """Divides the women of a round among its groups.
 
-    The first is as near to `num_same` as there is a solution.
+    Returns:
+        The number of groups of one gender, as near to `num_same` as is possible; the number of
+        these that are of women; and the number of women in all other groups together. None if
+        there is no solution.
     """
     size, num_groups = places.group_size, places.num_groups
     num_outside = places.head + places.tail
     num_people = size * num_groups + num_outside
-    # Two that are equally near take turns by chance.
+    # Chance decides between two numbers that are equally near.
     near = np.argsort(np.abs(np.arange(num_groups + 1) - num_same + generator.uniform(-0.1, 0.1)))
     for same in near.tolist():
         mixed = num_groups - same
-        # Each mixed group has a woman at least, and a man.
+        # Each mixed group has at least one woman and one man.
         low = max(-((num_outside + (size - 1) * mixed - num_women) // size), 0)
         high = min((num_women - mixed) // size, same)
         low = low if alone[1] else max(low, same)

@@ -17,7 +17,7 @@ from beam_jobs.recipes.recipe_format import BadRecipeError
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.dataset import SPLITS, Shard
 
-# A message with more names than this is no longer read.
+# Nobody reads a message with more names than this.
 _MAX_NAMED = 20
 
 

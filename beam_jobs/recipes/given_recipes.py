@@ -92,7 +92,7 @@ class GivenRecipes:
         )
 
     def read(self, file: RecipeFile) -> Iterator[GivenRecipe | Rejected]:
-        """Yields each recipe of a file, and each line that is none with the reason."""
+        """Yields each recipe of a file, and each line that can't be used, with the reason."""
         # By name: the format is a module, which a runner can't pickle.
         chosen = next(one for one in FORMATS if self.format_name == one.NAME)
         return chosen.read(file.path, self.context)
@@ -215,9 +215,9 @@ def _choose_format(paths: Sequence[str]) -> RecipeFormat:
 
 
 def find_named_files(recipe_file: RecipeFile, given: GivenRecipes) -> Iterator[Found]:
-    """Yields each audio file that the recipes of a file name, once, and each line that is bad."""
+    """Yields the audio files that the recipes in a file name, each once, and each bad line."""
     seen = set()
-    # Of no consequence for a line that names no file, but each must have one.
+    # A line that can't be used names no corpus: any will do.
     corpus = next(iter(given.context.corpora.values()))
     for recipe in given.read(recipe_file):
         if isinstance(recipe, Rejected):

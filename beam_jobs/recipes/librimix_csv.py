@@ -54,7 +54,7 @@ def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Table:
-    """What all recipes of a file have in common."""
+    """Everything that the recipes of a file share."""
 
     path: str
     columns: Mapping[str, int]

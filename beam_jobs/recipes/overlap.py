@@ -2,9 +2,9 @@
 
 The share is the time in which two or more speak over the time in which anyone does, as the
 statistics of SparseLibriMix count it (Cosentino et al., 2020, and the metadata/ of
-https://github.com/popcornell/SparseLibriMix). There each source overlaps the one before it for a
-fixed part of that one's length, so that mixtures have some share near the one that is asked for;
-here that part is what is solved for.
+https://github.com/popcornell/SparseLibriMix). In SparseLibriMix each source overlaps the one before
+it for a fixed part of that one's length, which makes the share of a mixture nearly the one that is
+asked for. Here the part is computed from the share.
 """
 
 import itertools
@@ -12,25 +12,25 @@ from collections.abc import Sequence
 
 from schemas.recipe import overlap_ratio
 
-# Halvings of the part: finer than a sample of a mixture of hours.
+# This many halvings find the part to less than a sample, even in a mixture of hours.
 _NUM_HALVINGS = 40
 
 
 def overlap_offsets(lengths: Sequence[int], ratio: float) -> list[int]:
-    """Finds where sources start that overlap for a share of the mixture.
+    """Finds offsets of sources that make them overlap for a share of the mixture.
 
-    Each source overlaps the one before it, for the same part of the shorter one of the two. Where
-    even whole overlaps come to less than is asked for, they are whole.
+    Each source overlaps the one before it for the same part of the shorter one of the two. If the
+    share is more than can be had, each overlaps the one before it for all of that length.
 
     Args:
         lengths: of the sources, in samples, in the order in which they start.
-        ratio: from 0 to 1.
+        ratio: the share, from 0 to 1.
 
     Returns:
         The first sample of each source, ascending from 0.
     """
     shorter = [min(pair) for pair in itertools.pairwise(lengths)]
-    # Overlap and mixture together are as long as all sources, where never three speak at once.
+    # As long as no three speak at once, overlap and mixture add up to the lengths of all sources.
     overlap = sum(lengths) * ratio / (1 + ratio)
     low = min(overlap / sum(shorter), 1.0) if shorter else 1.0
     offsets = _chain(lengths, shorter, low)

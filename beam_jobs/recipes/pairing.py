@@ -1,12 +1,11 @@
-"""Which utterances meet in a mixture.
+"""Chooses the utterances that meet in each mixture.
 
-A round uses every utterance of a split once; rounds follow one another until there are mixtures
-enough. So every utterance is used equally often, give or take one. Where in the sequence a mixture
-stands says which utterances it has, without the mixtures before it: any shard can be planned alone,
-and a plan of millions of mixtures is never in memory.
+A round uses every utterance of a split once, and rounds follow one another until there are enough
+mixtures. So every utterance is used equally often, give or take one. The number of a mixture is
+enough to find its utterances, without the mixtures before it: any shard can be planned alone, and a
+plan of millions of mixtures is never in memory.
 
-A round is made bucket by bucket, each with so few utterances that its pairs are found in
-milliseconds.
+A round is made of buckets, each small enough for its groups to be found in milliseconds.
 """
 
 import dataclasses
@@ -21,28 +20,28 @@ from beam_jobs.recipes.random_numbers import keyed_generator
 
 Indices = npt.NDArray[np.int32]
 
-# Divisible by every number of speakers, so that only the last bucket's groups reach into the next
+# Divisible by every number of speakers, so that only groups of the last bucket reach into the next
 # round.
 BUCKET_SIZE = 15_360
 
-# Probes for a partner at random find one at once, unless one speaker has most of the utterances.
+# Random probes soon find a partner, unless one speaker has most of the utterances.
 _NUM_PROBES = 30
 
-# Where so many attempts to part speakers fail who may only change places within their gender, the
-# few of one gender meet themselves too often.
+# If this many attempts to separate speakers within their gender fail, one gender has too few
+# speakers, and swaps between genders are allowed.
 _NUM_GENDER_ATTEMPTS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Bucket:
-    """Some utterances that meet each other and no others.
+    """Utterances that meet each other and no others.
 
     Attributes:
-        number: among the buckets of the split.
+        number: of the bucket in its split.
         members: int32 [utterances], indices into the split's utterances.
         speakers: int32 [utterances], the speaker of each.
-        uses_per_round: how many of the utterances a round uses: all of them, unless one speaker has
-            so many that not all could meet another speaker.
+        uses_per_round: the number of utterances that a round uses: all of them, unless one speaker
+            has too many for each to meet another speaker.
     """
 
     number: int
@@ -51,12 +50,12 @@ class _Bucket:
     uses_per_round: int
 
     def groups_before(self, round_number: int, group_size: int) -> int:
-        """How many groups begin before a round does."""
+        """Returns the number of groups that begin before a round does."""
         return -(-round_number * self.uses_per_round // group_size)
 
 
 class Pairing:
-    """The endless sequence of groups of utterances, no two of a group of the same speaker."""
+    """An endless sequence of groups of utterances, without two of one speaker in any group."""
 
     def __init__(
         self,
@@ -66,16 +65,16 @@ class Pairing:
         key: Sequence[object],
         genders: GenderShare | None = None,
     ) -> None:
-        """Prepares the buckets.
+        """Divides the utterances into buckets.
 
         Args:
             speakers: int32 [utterances], the speaker of each utterance.
-            group_size: utterances in each group, 1 to 5.
-            key: what the random numbers belong to.
-            genders: what is asked of the genders in a group.
+            group_size: the number of utterances in a group, 1 to 5.
+            key: of the random numbers; another key gives another sequence.
+            genders: the share of groups of one gender; None to ignore genders.
 
         Raises:
-            ValueError: fewer speakers than a group needs.
+            ValueError: there are fewer speakers than a group needs.
         """
         self._group_size = group_size
         self._genders = genders
@@ -94,11 +93,11 @@ class Pairing:
 
     @property
     def groups_per_round(self) -> int:
-        """The whole groups of one round."""
+        """The number of whole groups in one round."""
         return sum(bucket.uses_per_round for bucket in self._buckets) // self._group_size
 
     def groups(self, start: int, stop: int) -> Iterator[Indices]:
-        """Yields the groups from `start` to `stop`: int32 [group_size] each, indices."""
+        """Yields the groups from number `start` to `stop`, each int32 [group_size], indices."""
         round_number = start // max(self.groups_per_round, 1)
         while self._groups_before(round_number) > start:
             round_number -= 1
@@ -120,7 +119,7 @@ class Pairing:
         return sum(bucket.groups_before(round_number, self._group_size) for bucket in self._buckets)
 
     def _make_cycle(self, bucket_number: int, cycle_number: int) -> Indices:
-        """As many rounds of a bucket as a group has members: they end where a group ends."""
+        """Returns the groups of `group_size` rounds of a bucket, after which no group is open."""
         bucket = self._buckets[bucket_number]
         attempt = 0
         while True:
@@ -130,10 +129,10 @@ class Pairing:
                 for number in range(self._group_size)
             ]
             women = None
-            if self._genders is not None:
-                rounds = self._seat_genders(bucket, cycle_number, rounds, generator)
+            if genders := self._genders:
+                rounds = self._seat_genders(genders, bucket, cycle_number, rounds, generator)
                 if attempt < _NUM_GENDER_ATTEMPTS:
-                    women = self._genders.women[bucket.members[np.concatenate(rounds)]]
+                    women = genders.women[bucket.members[np.concatenate(rounds)]]
             uses = np.concatenate(rounds)
             if _part_speakers(
                 uses, bucket.speakers, self._group_size, bucket.uses_per_round, generator, women
@@ -143,13 +142,13 @@ class Pairing:
 
     def _seat_genders(
         self,
+        genders: GenderShare,
         bucket: _Bucket,
         cycle_number: int,
         rounds: Sequence[Indices],
         generator: np.random.Generator,
     ) -> list[Indices]:
-        """The utterances of each round of a cycle, ordered by who is to sit with whom."""
-        assert self._genders is not None
+        """Orders the utterances of each round of a cycle so that genders meet as asked."""
         size, round_size = self._group_size, bucket.uses_per_round
         seated = []
         for number, uses in enumerate(rounds):
@@ -162,13 +161,13 @@ class Pairing:
                 tail=(number + 1) * round_size - stop * size,
                 first_group=cycle_number * round_size + first,
             )
-            women = self._genders.women[bucket.members[uses]]
+            women = genders.women[bucket.members[uses]]
             speakers = bucket.speakers[uses]
             alone = (
                 len(np.unique(speakers[women])) >= size,
                 len(np.unique(speakers[~women])) >= size,
             )
-            for_women = share_places(places, int(women.sum()), self._genders.same, alone, generator)
+            for_women = share_places(places, int(women.sum()), genders.same, alone, generator)
             if for_women is None:
                 seated.append(uses)
                 continue
@@ -177,11 +176,11 @@ class Pairing:
         return seated
 
     def _round(self, bucket: _Bucket, round_number: int, generator: np.random.Generator) -> Indices:
-        """The utterances of one round in random order, int32 [uses_per_round]."""
+        """Returns the utterances of one round in random order, int32 [uses_per_round]."""
         size = len(bucket.members)
         if bucket.uses_per_round == size:
             return generator.permutation(size).astype(np.int32)
-        # The utterances of a speaker who has too many take turns.
+        # A speaker who has too many utterances uses some in this round and others in the next.
         limit = _speaker_limit(bucket.speakers, self._group_size)
         by_speaker = np.argsort(bucket.speakers, kind="stable").astype(np.int32)
         _, starts, counts = np.unique(
@@ -195,7 +194,7 @@ class Pairing:
 
 
 def _spread(speakers: Indices, generator: np.random.Generator) -> Indices:
-    """An order in which each speaker's utterances are spread evenly, so every bucket has its share.
+    """Orders utterances so that each speaker's are spread evenly, and every bucket has its share.
 
     Returns:
         int32 [utterances], indices.
@@ -209,12 +208,12 @@ def _spread(speakers: Indices, generator: np.random.Generator) -> Indices:
 
 
 def _speaker_limit(speakers: Indices, group_size: int) -> int:
-    """How many utterances of one speaker a round can use at the most.
+    """Returns the most utterances of one speaker that a round can use.
 
-    No group has two of one speaker, so none may have more than there are groups.
+    No group has two of one speaker, so no speaker can have more than there are groups.
 
     Raises:
-        ValueError: fewer speakers than a group needs.
+        ValueError: there are fewer speakers than a group needs.
     """
     counts = np.sort(np.unique(speakers, return_counts=True)[1])
     if len(counts) < group_size:
@@ -238,14 +237,14 @@ def _part_speakers(
     Args:
         uses: int32 [rounds * round_size], changed in place; consecutive ones make a group.
         speakers: int32 [utterances], the speaker of each.
-        group_size: utterances in each group.
-        round_size: uses in each round.
-        generator: where random numbers come from.
-        women: bool [uses]; who is one changes places with others only, and who is none likewise.
+        group_size: the number of utterances in a group.
+        round_size: the number of uses in a round.
+        generator: of random numbers.
+        women: bool [uses], true for a woman's; if given, only uses of one gender are swapped.
 
     Returns:
-        Whether it came to an end: each swap removes a repetition and adds none, but where one
-        speaker has a use in almost every group, none may be left to make.
+        Whether it succeeded. Each swap removes a repetition and adds none, but if one speaker has a
+        use in almost every group, there may be no swap left to make.
     """
     groups = speakers[uses].reshape(-1, group_size)
     ordered = np.sort(groups, axis=1)
@@ -277,10 +276,10 @@ def _find_partner(
     generator: np.random.Generator,
     alike: Flags | None,
 ) -> int | None:
-    """A use in the round from `first` on that can change places with one of `speaker`'s.
+    """Finds a use, in the round that begins at `first`, to swap with one of `speaker`'s.
 
-    Its group must lack `speaker`, and its own speaker must not be among `others`; where it matters,
-    it must be `alike`.
+    Its group must not have `speaker`, and its own speaker must not be among `others`. If `alike` is
+    given, only a use for which it is true will do.
     """
     group_size = groups.shape[1]
     flat = groups.reshape(-1)

@@ -1,4 +1,4 @@
-"""Recipe configurations that ship, by name, and the user's own, by path."""
+"""Reads recipe configurations: presets that ship, by name, and the user's own, by path."""
 
 import dataclasses
 from importlib import resources
@@ -13,7 +13,7 @@ _FOLDER = resources.files("beam_jobs.recipes") / "presets"
 
 
 def preset_names() -> list[str]:
-    """The names of the recipes that ship."""
+    """Returns the names of the presets."""
     return sorted(path.name.removesuffix(".json") for path in _FOLDER.iterdir())
 
 
@@ -28,12 +28,12 @@ def load_recipe_config(
 
     Args:
         name_or_path: of a preset, or of a JSON file.
-        sample_rate: takes the place of the configuration's own, in Hz.
-        length: takes the place of the configuration's own.
-        channels: takes the place of the configuration's own.
+        sample_rate: in Hz, instead of the configuration's own.
+        length: instead of the configuration's own.
+        channels: instead of the configuration's own.
 
     Raises:
-        InvalidDocumentError: there is none, or it is not as the schema says.
+        InvalidDocumentError: there is no such preset or file, or it does not follow the schema.
     """
     if name_or_path in preset_names():
         text = (_FOLDER / f"{name_or_path}.json").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, and on nothing else.
+"""Random numbers that depend on a key, and on nothing else.
 
 Changing anything here changes every dataset: the same seed no longer gives the same bytes.
 """
@@ -14,19 +14,20 @@ from schemas.recipe_config import Choices, Distribution, LogNormal
 
 
 def keyed_bytes(*key: object) -> bytes:
-    """Sixteen bytes that are the same for the same key, in every process and on every machine."""
+    """Returns sixteen bytes that depend on a key alone, in every process and on every machine."""
     return hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
 
 
 def keyed_generator(*key: object) -> np.random.Generator:
-    """A generator of the numbers that belong to a key."""
+    """Returns a generator of the random numbers of a key."""
     return np.random.Generator(np.random.Philox(key=int.from_bytes(keyed_bytes(*key), "little")))
 
 
 def keyed_uniforms(*key: object) -> Iterator[float]:
-    """The numbers that belong to a key, each from 0 to 1 and never 1.
+    """Yields the random numbers of a key, each from 0 to 1 and never 1.
 
-    Where a handful is wanted, and for millions of keys: making a generator takes ten times as long.
+    For a handful of numbers for each of millions of keys: a generator takes ten times as long to
+    make.
     """
     name = repr(key).encode()
     for block in range(1 << 32):
@@ -36,9 +37,9 @@ def keyed_uniforms(*key: object) -> Iterator[float]:
 
 
 def draw(distribution: Distribution, uniforms: Iterator[float]) -> float:
-    """A number of a distribution, made of the next of the numbers that belong to a key."""
+    """Draws a number from a distribution, by the next of some random numbers from 0 to 1."""
     if isinstance(distribution, LogNormal):
-        # Box and Muller's way to a normal number.
+        # The Box-Muller transform gives a normal number.
         radius = math.sqrt(-2 * math.log(1 - next(uniforms)))
         normal = radius * math.cos(2 * math.pi * next(uniforms))
         return distribution.median * math.exp(distribution.sigma * normal)

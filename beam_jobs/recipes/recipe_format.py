@@ -57,19 +57,19 @@ class GivenRecipe(Protocol):
 
     @property
     def has_noise(self) -> bool:
-        """Whether the mixture has noise."""
+        """True if the mixture has noise."""
 
     @property
     def has_rooms(self) -> bool:
-        """Whether any source is heard in a room."""
+        """True if any source is heard in a room."""
 
     @property
     def mixture_given(self) -> bool:
-        """Whether the mixture is a recording rather than the sum of its parts."""
+        """True if the mixture is a recording rather than the sum of its parts."""
 
     @property
     def instruments(self) -> tuple[str, ...]:
-        """The names of the sources, if each mixture of a dataset has the same; else none."""
+        """The names of the sources, if all mixtures of a dataset have the same; else empty."""
 
     def audio(self) -> tuple[int, Channels]:
         """Returns the sample rate in Hz and the channels: the recipe's own, or its files'."""
@@ -99,7 +99,7 @@ class RecipeFormat(Protocol):
         """Returns whether a file that begins with this line is of this format."""
 
     def read(self, path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
-        """Yields each recipe of a file, and each line that is none with the reason.
+        """Yields each recipe of a file, and each line that can't be used, with the reason.
 
         Raises:
             UserError: the file as a whole can't be used, or not with this context.

@@ -209,7 +209,7 @@ def draw_speeds(
 
 
 def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: int) -> Recipe:
-    """Returns a recipe whose sources are in a room, over noise, as far as there are any.
+    """Returns a recipe with the room and the noise that the configuration asks for.
 
     Args:
         recipe: of the mixture, dry and without noise.

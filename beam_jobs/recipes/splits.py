@@ -1,4 +1,4 @@
-"""Which speaker stands in which split."""
+"""Divides speakers among the splits."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,15 +6,15 @@ from beam_jobs.recipes.random_numbers import keyed_bytes
 from schemas.dataset import SPLITS, Split
 from schemas.errors import UserError
 
-# Where a corpus itself has a speaker in two splits, held-out data must stay held out.
+# If a corpus has a speaker in two splits, data that is held out must stay held out.
 _STRICTEST_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 
 
 def parse_shares(text: str) -> Mapping[Split, float]:
-    """Reads `train=0.8,validation=0.1,test=0.1`; what isn't named gets nothing.
+    """Reads shares such as `train=0.8,validation=0.1,test=0.1`; a split without one gets nothing.
 
     Raises:
-        UserError: another name, not a number, or shares that don't add up to 1.
+        UserError: a name is not a split, a share is not a number, or they do not add up to 1.
     """
     shares: dict[Split, float] = dict.fromkeys(SPLITS, 0.0)
     try:
@@ -35,13 +35,13 @@ def split_by_shares(
 ) -> dict[str, Split]:
     """Gives each split its share of the speakers, in the order of a hash of their names.
 
-    The seed of a job has no part in it: a speaker whom one dataset tests on is not trained on by
-    another one from the same corpus.
+    The seed of a job has no influence: no dataset trains on a speaker that another dataset from the
+    same corpus tests on, if the shares are the same.
 
     Args:
         speakers: the names.
         shares: of the speakers, adding up to 1.
-        min_speakers: what a split needs; one that can't have as many gets none.
+        min_speakers: the fewest that a split can do with; one that can't have as many gets none.
 
     Returns:
         The split of each speaker.
@@ -63,11 +63,11 @@ def split_by_shares(
 
 
 def split_by_corpus(speaker_splits: Mapping[str, Iterable[str]]) -> dict[str, Split]:
-    """Leaves each speaker where the corpus has it; one whom it does not place is trained on.
+    """Leaves each speaker in the split of the corpus; one without a split is for training.
 
     Args:
-        speaker_splits: the splits that each speaker's utterances stand in. Of several, the one that
-            must be kept apart most strictly counts.
+        speaker_splits: the splits of each speaker's utterances. Of several, test comes before
+            validation, and validation before train.
     """
     return {
         speaker: next((split for split in _STRICTEST_FIRST if split in splits), "train")
@@ -76,7 +76,7 @@ def split_by_corpus(speaker_splits: Mapping[str, Iterable[str]]) -> dict[str, Sp
 
 
 def apportion(total: int, shares: Mapping[Split, float]) -> dict[Split, int]:
-    """Divides a number by shares, rounded so that the parts add up (largest remainders)."""
+    """Divides a number by shares; the method of largest remainders makes the parts add up."""
     whole = sum(shares.values())
     exact = {split: total * share / whole for split, share in shares.items()}
     counts = {split: int(value) for split, value in exact.items()}
