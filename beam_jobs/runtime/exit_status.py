@@ -62,7 +62,7 @@ def _root_cause(error: BaseException) -> tuple[str, str]:
 
 
 def _user_error_names() -> set[str]:
-    """Returns the names of `UserError` and its subclasses: all that is left of a worker's error."""
+    """Returns the names of `UserError` and its subclasses, as they occur in a traceback's text."""
 
     def names(kind: type[Exception]) -> Iterator[str]:
         yield kind.__name__

@@ -1,4 +1,4 @@
-"""The runner that a job has without a cluster."""
+"""The runner of a job without a cluster."""
 
 import argparse
 import time
@@ -10,7 +10,7 @@ from beam_jobs.runtime.runners import choose_runner
 
 
 class SlowToWrite:
-    """Takes its time to be encoded, as an element does while other threads compute."""
+    """An element that is slow to encode, as elements are while other threads compute."""
 
     def __init__(self, number):
         self.number = number

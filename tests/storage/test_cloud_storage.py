@@ -1,4 +1,4 @@
-"""Corpora and datasets in Google Cloud Storage: as on this machine, whatever the network does."""
+"""Corpora and datasets in Google Cloud Storage, as on this machine and with a faulty network."""
 
 import base64
 import contextlib
@@ -18,7 +18,7 @@ from beam_jobs.storage import files
 
 
 def run(*argv):
-    """Runs the mixture job; returns its status, and all that it said."""
+    """Runs the mixture job and returns its status and its messages."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = build_mixtures.main(list(map(str, argv)))
@@ -26,7 +26,7 @@ def run(*argv):
 
 
 def shards(dataset):
-    """The shards among a dataset's files, without the name that all begin with."""
+    """Returns the shards among a dataset's files, without the common beginning of their names."""
     return {
         name.partition("-")[2]: content for name, content in dataset.items() if ".tfrecord-" in name
     }
