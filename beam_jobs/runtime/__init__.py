@@ -1,1 +1,1 @@
-"""What every command needs to run: options, runners, exit statuses, dead letters, job folders."""
+"""Running a command: options, runners, exit statuses, dead letters and job folders."""
