@@ -65,12 +65,14 @@ class Training:
         settings: those of the run, under the trainer's own names.
         hours_heard: hours of mixtures in all training steps together.
         data: what it was trained on.
+        start_from: the bundle whose weights training began with; empty for random weights.
     """
 
     trainer: str
     settings: Mapping[str, Any]
     hours_heard: float
     data: tuple[TrainingData, ...] = ()
+    start_from: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -64,7 +64,10 @@ class Metrics:
 
 
 def describe_training(
-    configuration: Configuration, steps: int, data: tuple[TrainingData, ...] = ()
+    configuration: Configuration,
+    steps: int,
+    data: tuple[TrainingData, ...] = (),
+    start_from: str = "",
 ) -> Training:
     """Returns how `training.train` has trained a model.
 
@@ -72,6 +75,7 @@ def describe_training(
         configuration: of the model.
         steps: training steps done.
         data: what it was trained on; empty where unknown.
+        start_from: the bundle whose weights training began with; empty for random weights.
     """
     document = configuration.document
     samples_heard = steps * configuration.batch_size * configuration.num_samples
@@ -80,6 +84,7 @@ def describe_training(
         settings={key: value for key, value in document.items() if key not in NETWORK_KEYS},
         hours_heard=round(samples_heard / configuration.sample_rate / 3600, 2),
         data=data,
+        start_from=start_from,
     )
 
 
@@ -140,7 +145,7 @@ class TrainingState:
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Gives the network the running mean of its weights, if there is one, for a while."""
+        """Swaps in the running mean of the weights, if there is one, until the context ends."""
         if not self.optimizer.use_ema:
             yield
             return

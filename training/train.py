@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
 
 import tensorflow as tf
 
@@ -124,6 +125,7 @@ def train(
             datasets=opened,
             folder=folder,
             state=state,
+            start_from=PurePosixPath(start_from or "").name,
             stop_step=stop_step,
             max_minutes=max_minutes,
         )
@@ -155,6 +157,7 @@ class _Run:
         datasets: Sequence[MixtureDataset],
         folder: ModelDir,
         state: TrainingState,
+        start_from: str,
         stop_step: int,
         max_minutes: float | None,
     ) -> None:
@@ -162,6 +165,7 @@ class _Run:
         self._datasets = datasets
         self._folder = folder
         self._state = state
+        self._start_from = start_from
         self._stop_step = stop_step
         self._started_s = time.monotonic()
         self._limit_s = math.inf if max_minutes is None else 60 * max_minutes
@@ -255,7 +259,9 @@ class _Run:
             validation_loss=float(loss.result()),
             validation_si_sdri_db=float(si_sdri_db.result()),
             dataset_fingerprint=" ".join(dataset.info.fingerprint for dataset in distinct),
-            training=describe_training(configuration, step, tuple(map(describe_data, distinct))),
+            training=describe_training(
+                configuration, step, tuple(map(describe_data, distinct)), self._start_from
+            ),
         )
         tf.summary.scalar("validation/loss", metrics.validation_loss, step)
         tf.summary.scalar("validation/si_sdri_db", metrics.validation_si_sdri_db, step)

@@ -172,6 +172,7 @@ def test_a_bundle_is_what_a_new_training_can_start_from(
     training = ModelDir(str(tmp_path / "on")).read_metrics().training
     assert training is not None
     assert [data.name for data in training.data] == ["voices"]
+    assert training.start_from == "bundle"
     _, separator = ModelDir(str(tmp_path / "on")).load_best()
     for weight, expected in zip(separator.network.get_weights(), trained, strict=True):
         np.testing.assert_array_equal(weight, expected)

@@ -5,8 +5,8 @@
 2. `python -m experiments.default_model.pytorch.train`, on the GPU, with PyTorch 2.11 and soundfile,
    trains on mixtures that the GPU draws, each of them once.
 3. `python -m experiments.default_model.pytorch.weights`, where this project is installed, makes a
-   model folder as `training.train` leaves it, for `training.evaluate` and `training.export`, or to
-   train further.
+   model folder as `training.train` leaves it, for `training.evaluate` and `training.export`. To
+   train further, export it and give the bundle to `training.train --start_from`.
 
 `settings.json` has the numbers.
 """
