@@ -1,4 +1,4 @@
-"""Each corpus layout, made small from generated audio, and catalogued as the job does it."""
+"""Small corpora of each layout, from generated audio, are catalogued as the job does it."""
 
 import builtins
 import gzip
@@ -32,7 +32,7 @@ def speak(path: Path, duration_s: float = 1.0, *, seed: int = 0) -> Path:
 
 
 def catalogue(corpus: Path, **options: str) -> tuple[dict[str, Utterance], list[Rejected]]:
-    """The utterances, by their ids, and what could not be used."""
+    """Returns the utterances of a corpus by their ids, and everything that was rejected."""
     utterances, rejected = {}, []
     for parsed in parse_corpora([str(corpus)], **options):
         for candidate in find_candidates(parsed):

@@ -1,4 +1,4 @@
-"""Conversations: who speaks when, and what becomes of it in a dataset."""
+"""Conversations: the turns of their speakers, and the datasets made from them."""
 
 import dataclasses
 import itertools
@@ -122,7 +122,7 @@ def test_runs_have_every_utterance_once_and_are_of_one_speaker(durations_s, run_
     for own in members:
         assert len(own) >= 1
         assert len(set(speakers[own])) == 1
-        # As long as asked for, but for what can't be divided.
+        # As long as asked for, give or take an utterance, which can't be divided.
         assert flat[own].sum() <= 2 * run_s + 2 * flat[own].max()
 
 
@@ -167,7 +167,7 @@ def test_speakers_are_apart_and_utterances_are_used_evenly(counts, num_speakers,
             assert parse_recipe(recipe.to_json(), "recipe") == recipe
             uses.update(draft.entries)
             runs.update(tuple(source.utterance for source in row) for row in recipe.rows)
-    # Runs are what is used evenly, where no speaker has more of them than there are conversations.
+    # Runs are used evenly, unless a speaker has more of them than there are conversations.
     most = max(Counter(run[0].partition("/")[0] for run in runs).values())
     if most * num_speakers <= len(runs) and len(uses) == sum(counts):
         assert max(runs.values()) - min(runs.values()) <= 1
@@ -229,7 +229,7 @@ def test_a_stretch_of_a_conversation_has_two_speakers():
         all(any(source.duration_s for source in sources) for sources in recipe.rows)
         for recipe in recipes
     ]
-    # Now and then the gap between two speakers takes all that there is before the second one.
+    # Now and then the gap before the second speaker fills the rest of the stretch.
     assert np.mean(heard) > 0.97
 
 
@@ -269,7 +269,7 @@ ASKED = ("--splits=train=0.5,test=0.5", "--num_mixtures=8", "--num_shards=2")
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """A corpus in which two speakers have one utterance each, and a recipe for it."""
+    """Writes a corpus in which two speakers have one utterance each, and a recipe for it."""
     folder = tmp_path_factory.mktemp("speech")
     corpus = write_corpus(folder / "corpus", num_speakers=6, num_utterances=7)
     for name, pitch_hz in (("short1", 300), ("short2", 330)):

@@ -22,7 +22,7 @@ from schemas.validation import InvalidDocumentError
 
 
 def pair(num_women, num_men, group_size, same, utterances_each=4):
-    """A pairing, and for each utterance its speaker and whether it is a woman's."""
+    """Returns a pairing, with the speaker of each utterance and whether it is a woman's."""
     counts = np.full(num_women + num_men, utterances_each)
     speakers = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     shuffled = np.random.default_rng(1).permutation(len(speakers))

@@ -1,4 +1,4 @@
-"""Given recipes are rendered as they are: our own anywhere, LibriMix's to a step of 16-bit PCM."""
+"""Given recipes are rendered as they are: our own to the byte, LibriMix's to a step of 16 bits."""
 
 import csv
 import json
@@ -12,14 +12,14 @@ import soundfile
 from scipy.signal import resample_poly
 
 from beam_jobs import build_mixtures, verify_dataset
-from beam_jobs.rendering.render import extend_noise
+from beam_jobs.rendering.part_files import extend_noise
 from schemas.tfrecord import decode_example, read_records
 
 RATE = 16_000
 
 
 def write_voice(path: Path, num_samples: int, seed: int, channels: int = 1) -> None:
-    """Noise with the spectrum of nothing in particular, loud at both ends where cuts show."""
+    """Writes white noise, which is loud at both ends, so that a wrong cut shows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.random.default_rng(seed).normal(0, 0.1, (num_samples, channels))
     soundfile.write(path, samples.squeeze(), RATE, "PCM_16")
@@ -64,9 +64,10 @@ def write_metadata(path: Path, num_sources: int) -> list[dict[str, Any]]:
 def librimix_reference(
     row: dict[str, Any], speech: Path, noise_folder: Path, num_sources: int, rate: int, length: str
 ) -> list[np.ndarray]:
-    """What LibriMix documents: float32 gain, resample_poly from 16 kHz, then min or max.
+    """Makes a mixture as LibriMix documents: float32 gain, resample_poly from 16 kHz, min or max.
 
-    Returns the sources, and then the noise, as float arrays of one length.
+    Returns:
+        The sources and then the noise, as float arrays of one length.
     """
     signals = []
     for number in range(1, num_sources + 1):
@@ -89,7 +90,7 @@ def librimix_reference(
 
 
 def as_written(samples: np.ndarray, path: Path) -> np.ndarray:
-    """The samples as a 16-bit WAV file has them."""
+    """Returns samples as a 16-bit WAV file stores them."""
     soundfile.write(path, samples, 8000, "PCM_16")
     return soundfile.read(path, dtype="int16")[0].astype(int)
 

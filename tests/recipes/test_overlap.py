@@ -19,7 +19,7 @@ LENGTHS = st.lists(st.integers(800, 200_000), min_size=2, max_size=5)
 
 
 def achieved(offsets, lengths):
-    """The share of the samples that two or more sources have, counted sample by sample."""
+    """Returns the share of overlap, counted sample by sample."""
     changes = sorted(
         [(offset, 1) for offset in offsets]
         + [(offset + length, -1) for offset, length in zip(offsets, lengths, strict=True)]
@@ -39,7 +39,7 @@ def test_two_sources_overlap_as_asked_to_the_sample_where_they_can(first, second
     most = min(first, second) / max(first, second)
     total = first + second
     wanted = min(ratio, most)
-    # One sample more or less of overlap changes the share by so much.
+    # A sample more or less of overlap changes the share by this much.
     step = 2 * total / (total - min(first, second)) ** 2
     assert float(achieved(offsets, [first, second])) == pytest.approx(wanted, abs=step)
 

@@ -16,14 +16,14 @@ GROUP_SIZES = st.integers(1, 5)
 
 @st.composite
 def corpora(draw):
-    """How many utterances each speaker has, and how many speakers meet."""
+    """Draws the number of utterances of each speaker, and the number of speakers that meet."""
     group_size = draw(GROUP_SIZES)
     counts = draw(st.lists(st.integers(1, 12), min_size=group_size, max_size=12))
     return counts, group_size
 
 
 def speakers_of(counts):
-    """The speaker of each utterance, int32 `[utterances]`, in no order."""
+    """Returns the speaker of each utterance, int32 `[utterances]`, shuffled."""
     speakers = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return np.random.default_rng(1).permutation(speakers)
 

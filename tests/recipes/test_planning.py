@@ -103,7 +103,7 @@ CONFIGS = st.builds(
 
 @st.composite
 def drawn(draw, configs=CONFIGS):
-    """A configuration, utterances for it, and the recipe that is drawn from both."""
+    """Draws a configuration, utterances for it, and the recipe that is made from both."""
     chosen = draw(configs)
     utterances = [
         utterance(

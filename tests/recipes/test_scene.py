@@ -1,4 +1,4 @@
-"""Noise, rooms and speed: what is drawn of them, and what it sounds like."""
+"""Noise, rooms and speed: how they are drawn, and how they sound."""
 
 import dataclasses
 import importlib.util
@@ -61,7 +61,7 @@ def a_file(corpus, path, speaker, *, duration_s=1.0, sample_rate=8000):
 
 
 def a_catalogue(*, num_noises=10, num_rooms=3):
-    """Twenty speakers, noises of 1 to 4 s, and rooms with four responses each."""
+    """Makes a catalogue of 20 speakers, noises of 1 to 4 s, and rooms with 4 responses each."""
     speech = [
         a_file("speech", f"{speaker}/{number}.flac", f"speaker{speaker}", duration_s=2)
         for speaker in range(20)
@@ -76,13 +76,13 @@ def a_catalogue(*, num_noises=10, num_rooms=3):
         for room in range(num_rooms)
         for number in range(4)
     ]
-    # A catalogue has its corpora mixed up, and each in its own order.
+    # In a catalogue the corpora are mixed, and each has its own order.
     files = [*noises[::2], *speech[:20], *noises[1::2], *responses, *speech[20:]]
     return Catalogue(pa.Table.from_pylist(list(map(dataclasses.asdict, files)), schema=SCHEMA))
 
 
 def a_plan(catalogue=None, *, splits="train=0.5,validation=0.2,test=0.3", **scene):
-    """Sixty mixtures; what the scene leaves out is not in the catalogue either."""
+    """Plans sixty mixtures; the catalogue has only the sounds that the scene uses."""
     noise, rooms = "noise" in scene, scene.get("rooms") == "recorded"
     if catalogue is None:
         catalogue = a_catalogue(num_noises=10 * noise, num_rooms=3 * rooms)
@@ -316,14 +316,14 @@ def test_a_noise_without_sound_is_its_files_fault(source, write, rendered, kind)
 
 
 def a_response(seed=0, *, delay=40, tail=1500):
-    """Silence, the direct sound, and a tail that decays."""
+    """Returns a response: silence, the direct sound, and a tail that decays."""
     response = np.random.default_rng(seed).normal(0, 0.1, tail) * np.exp(-np.arange(tail) / 200)
     response[:30] = 0
     return np.concatenate([np.zeros(delay), [0.5, 1.0, 0.5], response]).astype(np.float32)
 
 
 def convolved(sound, response, direct):
-    """By the definition, and from where the direct sound is."""
+    """Computes a convolution by its definition, from the direct sound on."""
     whole = np.zeros(len(sound) + len(response) - 1)
     for lag, weight in enumerate(response):
         whole[lag : lag + len(sound)] += weight * sound.astype(np.float64)
@@ -449,13 +449,13 @@ def test_the_first_reflections_of_a_simulated_room_come_from_its_walls():
             reflected_m = math.dist(image, microphone_m)
             at = response.direct + round((reflected_m - direct_m) / 343 * 48_000)
             loudest = np.abs(response.samples[at - 1 : at + 2]).max() / peak
-            # The six walls absorb the same, so all have lost it once, and by distance.
+            # All walls absorb alike: each image has lost that once, and more by its distance.
             assert loudest * reflected_m / direct_m == pytest.approx(0.75, abs=0.2)
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    """Speech, noise with two bad files in it, and two rooms with a bad response."""
+    """Writes speech, noise with two bad files in it, and two rooms with a bad response."""
     folder = tmp_path_factory.mktemp("corpora")
     write_corpus(folder / "speech")
     (folder / "noise").mkdir()
@@ -498,7 +498,7 @@ def scene(request):
 
 @pytest.fixture(scope="module")
 def built(corpora, scene, tmp_path_factory):
-    """A dataset with everything on, made by one worker."""
+    """Builds a dataset with noise, rooms and speed by one worker."""
     return build_scene(corpora, tmp_path_factory.mktemp("built") / "mixtures", scene)
 
 

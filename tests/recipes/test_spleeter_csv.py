@@ -1,4 +1,4 @@
-"""Stems that people have for Spleeter become a dataset, whose mixtures are their own."""
+"""Stems in the CSVs of Spleeter become a dataset with the mixtures that are given."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ def corpus(tmp_path):
 
 
 def read_all(folder):
-    """The mixtures of a dataset, by their ids."""
+    """Reads the mixtures of a dataset, by their ids."""
     described = open_dataset(str(folder))
     return {
         mixture.recipe.id: mixture
@@ -36,7 +36,7 @@ class TestStereo:
     @pytest.fixture(scope="class")
     @classmethod
     def songs(cls, tmp_path_factory):
-        """Two songs to train with, one of which was mastered after mixing, and one to test."""
+        """Writes two songs to train with, one of them mastered after mixing, and one to test."""
         corpus = tmp_path_factory.mktemp("corpus") / "stems"
         vocals, drums = noise(1), noise(2)
         loud = np.clip(2 * (vocals.astype(int) + drums), -32768, 32767).astype(np.int16)
@@ -145,7 +145,7 @@ def test_absolute_paths_and_another_sample_rate(corpus, tmp_path):
     ((name, mixture),) = read_all(built.folder).items()
     assert name == "one_mix"
     assert mixture.mixture.shape == (2 * RATE, 2)
-    # Each is resampled on its own, and rounded.
+    # Each file is resampled and rounded on its own.
     left = mixture.mixture - mixture.sources.sum(axis=0)
     assert np.abs(left).max() <= 1
 

@@ -10,7 +10,7 @@ NAMES = st.sets(st.text(min_size=1, max_size=8), max_size=40)
 
 @st.composite
 def shares(draw):
-    """Shares in whole percents."""
+    """Draws shares in whole percents."""
     first, second = sorted((draw(st.integers(0, 100)), draw(st.integers(0, 100))))
     percents = (first, second - first, 100 - second)
     return {split: percent / 100 for split, percent in zip(SPLITS, percents, strict=True)}
