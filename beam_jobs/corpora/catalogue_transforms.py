@@ -56,7 +56,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             found
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
-            >> beam.FlatMap(_catalogue, prefix_names=self._prefix_names).with_outputs(
+            >> beam.FlatMap(_read_header, prefix_names=self._prefix_names).with_outputs(
                 "rejected", main="utterances"
             )
         )
@@ -84,7 +84,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         return catalogue
 
 
-def _catalogue(
+def _read_header(
     found: Found, prefix_names: bool
 ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
     utterance = catalogue_utterance(*found, prefix_names=prefix_names)

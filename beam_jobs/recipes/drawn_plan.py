@@ -79,50 +79,26 @@ class DrawnPlan:
             seed=options.seed,
         )
         self._speech = catalogue.entries_outside(options.sounds.values())
-        uses = np.bincount(catalogue.speakers[self._speech])
-        speaker_names = [catalogue.speaker_names[speaker] for speaker in np.flatnonzero(uses)]
-        if not speaker_names:
-            raise NothingToDoError(
-                "no usable utterance in the corpus: give --corpus a folder with audio, and see"
-                " rejected.jsonl for what can't be used"
-            )
-        if options.shares:
-            self.speaker_splits = split_by_shares(
-                speaker_names, options.shares, min_speakers=group_size
-            )
-        else:
-            own_splits = catalogue.speaker_splits()
-            self.speaker_splits = split_by_corpus(
-                {name: own_splits[name] for name in speaker_names}
-            )
-        entries = self._entries_by_split()
-        pairings: dict[Split, Pairing] = {}
-        runs: dict[Split, Runs | None] = {}
-        for split in SPLITS:
-            speakers = catalogue.speakers[entries[split]]
-            if len(np.unique(speakers)) >= group_size:
-                units = entries[split]
-                runs[split] = self._divide_into_runs(units)
-                if own_runs := runs[split]:
-                    units = units[own_runs.firsts]
-                pairings[split] = Pairing(
-                    catalogue.speakers[units],
-                    group_size=group_size,
-                    key=(options.seed, split),
-                    genders=self._gender_share(units),
-                )
-        if not pairings:
+        self.speaker_splits = self._divide_speakers()
+        entries = {
+            split: of_split
+            for split, of_split in self._entries_by_split().items()
+            if len(np.unique(catalogue.speakers[of_split])) >= group_size
+        }
+        if not entries:
             raise NothingToDoError(
                 f"no split has the {group_size} speakers of a mixture, all together have"
-                f" {len(speaker_names)}: add speakers to the corpus, change --splits, or"
+                f" {len(self.speaker_splits)}: add speakers to the corpus, change --splits, or"
                 " lower num_speakers in the recipe"
             )
+        runs = {split: self._divide_into_runs(of_split) for split, of_split in entries.items()}
+        pairings = {split: self._pair(split, entries[split], runs[split]) for split in entries}
         counts: Mapping[Split, int] = {
             split: pairing.groups_per_round for split, pairing in pairings.items()
         }
         if options.num_mixtures:
-            weights = options.shares or {split: float(len(entries[split])) for split in SPLITS}
-            placed = {split: weights[split] if split in pairings else 0.0 for split in SPLITS}
+            weights = options.shares or {split: len(entries[split]) for split in entries}
+            placed = {split: weights[split] if split in entries else 0.0 for split in SPLITS}
             counts = apportion(options.num_mixtures, placed)
         self._splits: dict[str, _SplitPlan] = {
             split: _SplitPlan(
@@ -184,9 +160,9 @@ class DrawnPlan:
     def redraft(self, draft: Draft, unusable: Collection[int]) -> Draft:
         """Returns a mixture with other files in place of those that turned out unusable.
 
-        An utterance in a conversation is only left out, if its speaker has others there. What takes
-        the place of any other depends on the seed, the mixture and the set of unusable files, and
-        is said by someone who is not in the mixture yet.
+        A speaker in a conversation who has other utterances there goes without a replacement. Any
+        other replacement depends on the seed, the mixture and the set of unusable files, and its
+        speaker is not in the mixture yet.
 
         Args:
             draft: as planned.
@@ -257,6 +233,30 @@ class DrawnPlan:
         """The usual length of a mixture, in seconds."""
         conversation = self._options.config.conversation
         return conversation.speech_s if conversation else MIXTURE_S
+
+    def _divide_speakers(self) -> Mapping[str, Split]:
+        catalogue, shares = self._catalogue, self._options.shares
+        uses = np.bincount(catalogue.speakers[self._speech])
+        names = [catalogue.speaker_names[speaker] for speaker in np.flatnonzero(uses)]
+        if not names:
+            raise NothingToDoError(
+                "no usable utterance in the corpus: give --corpus a folder with audio, and see"
+                " rejected.jsonl for what can't be used"
+            )
+        if shares:
+            return split_by_shares(names, shares, min_speakers=self._options.config.num_speakers)
+        own_splits = catalogue.speaker_splits()
+        return split_by_corpus({name: own_splits[name] for name in names})
+
+    def _pair(self, split: Split, entries: Indices, runs: Runs | None) -> Pairing:
+        """Returns the pairing of the utterances in a split; of their runs, if there are any."""
+        units = entries if runs is None else entries[runs.firsts]
+        return Pairing(
+            self._catalogue.speakers[units],
+            group_size=self._options.config.num_speakers,
+            key=(self._options.seed, split),
+            genders=self._gender_share(units),
+        )
 
     def _divide_into_runs(self, entries: Indices) -> Runs | None:
         config = self._options.config
