@@ -226,7 +226,7 @@ def run(argv: Sequence[str]) -> int:
         dataset_folder.remove_dataset(spec.folder)
     dataset_folder.claim(spec.folder, job)
     if dataset_folder.is_complete(spec.folder):
-        # The job that completed it may have been killed before it removed them itself.
+        # A job that was killed just after it completed the dataset leaves some behind.
         dataset_folder.remove_leftovers(spec.folder)
     else:
         pipeline = make_pipeline(beam_options)
