@@ -1,0 +1,100 @@
+"""Text files that users write, in whatever encoding their editor or spreadsheet saves."""
+
+import codecs
+import gzip
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from beam_jobs.storage import files
+from schemas.errors import UserError
+
+_BLOCK_BYTES = 1 << 16
+
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+
+
+class TextError(UserError):
+    """A file that is not text in a known encoding; the message says where, and what to do."""
+
+
+def read_lines(path: str, *, compressed: bool = False) -> Iterator[str]:
+    r"""Yields the lines of a text file as they are read, each but perhaps the last ending in `\n`.
+
+    The file is in UTF-8, with or without a byte order mark, or in UTF-16 with one, as Windows
+    writes it. Its lines may end as on any system, Windows and old Macs among them.
+
+    Args:
+        path: of the file; its suffix says nothing.
+        compressed: whether to decompress it as gzip.
+
+    Raises:
+        TextError: the file is in another encoding, or is not text; the message has the first line
+            that can't be read.
+        OSError: the file can't be read.
+    """
+    with files.open_file(path) as stored:
+        file = cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if compressed else stored
+        for number, line in enumerate(_split(_decode(path, file)), start=1):
+            _check(path, number, line)
+            yield line
+
+
+def read_text(path: str) -> str:
+    r"""Returns the content of a small text file, with its lines ending in `\n`.
+
+    Raises:
+        TextError: as `read_lines`.
+        OSError: the file can't be read.
+    """
+    return "".join(read_lines(path))
+
+
+def _decode(path: str, file: BinaryIO) -> Iterator[str]:
+    block = file.read(_BLOCK_BYTES)
+    if block.startswith(_UTF_32_MARKS):
+        raise TextError(f"{path}: is in UTF-32: save it as UTF-8")
+    # What can't be decoded becomes surrogates, which show later in which line they are.
+    encoding, errors = "utf-8-sig", "surrogateescape"
+    if block.startswith(_UTF_16_MARKS):
+        encoding, errors = "utf-16", "surrogatepass"
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(encoding)(errors), translate=True
+    )
+    while block:
+        yield decoder.decode(block)
+        block = file.read(_BLOCK_BYTES)
+    try:
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise TextError(f"{path}: ends within a character: copy or save it again") from None
+
+
+def _split(texts: Iterator[str]) -> Iterator[str]:
+    """Yields the lines of a text that comes in parts of any length."""
+    begun: list[str] = []
+    for text in texts:
+        first, *others = text.split("\n")
+        begun.append(first)
+        for other in others:
+            yield "".join(begun) + "\n"
+            begun = [other]
+    if last := "".join(begun):
+        yield last
+
+
+def _check(path: str, number: int, line: str) -> None:
+    if "\0" in line:
+        raise TextError(
+            f"{path}: line {number} has NUL characters: the file is not text, or is in UTF-16"
+            " without a byte order mark: save it as UTF-8"
+        )
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        bad = ascii(line[error.start]).strip("'").replace("\\udc", "\\x")
+        raise TextError(
+            f"{path}: line {number} is not in UTF-8 ({bad}): save the file as UTF-8, or convert it:"
+            " iconv -f LATIN1 -t UTF-8"
+        ) from None
