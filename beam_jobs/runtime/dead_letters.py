@@ -30,8 +30,7 @@ class Rejected:
         """
         lines = str(error).strip().splitlines()
         return cls(
-            # A file name that is not UTF-8 has surrogates, which no file can hold.
-            path=path.encode(errors="backslashreplace").decode(),
+            path=path,
             reason=lines[0] if lines else type(error).__name__,
             traceback="".join(traceback.format_exception(error)),
         )
@@ -41,7 +40,11 @@ class Rejected:
         document = {"path": self.path, "reason": self.reason}
         if self.traceback:
             document["traceback"] = self.traceback
-        return json.dumps(document, ensure_ascii=False)
+        # A file name that is not UTF-8 has surrogates, which no file can hold. Messages have names.
+        writable = {
+            key: text.encode(errors="backslashreplace").decode() for key, text in document.items()
+        }
+        return json.dumps(writable, ensure_ascii=False)
 
 
 def write_rejected(path: str, rejected: Iterable[Rejected]) -> None:

@@ -1,9 +1,12 @@
 """Exit statuses of the commands, and the last line of one that failed."""
 
+import contextlib
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO, cast
 
 from schemas.errors import UserError
 
@@ -26,13 +29,22 @@ def run_command(
     A `UserError` of the launcher or of a worker, and an `OSError` of the launcher, is one line.
     Anything else may be a fault of the program and is printed with its traceback.
 
+    The command goes on in silence if the reader of what it prints goes away, as `head` does after
+    its last line.
+
     Args:
         argv: the command line.
         run: the command itself; returns its exit status.
         name: of the command; the last line begins with it.
         resumes: whether the command goes on where it stopped when it is started again.
     """
-    advice = _ADVICE if resumes else ""
+    with _outliving_readers():
+        return _run(argv, run, name=name, advice=_ADVICE if resumes else "")
+
+
+def _run(
+    argv: Sequence[str], run: Callable[[Sequence[str]], int], *, name: str, advice: str
+) -> int:
     try:
         return run(argv)
     except KeyboardInterrupt:
@@ -46,6 +58,50 @@ def run_command(
             message = f"{kind}: {message}{advice}"
     print(f"{name}: {message}", file=sys.stderr)
     return FAILED
+
+
+@contextlib.contextmanager
+def _outliving_readers() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for redirect, stream in (
+            (contextlib.redirect_stdout, sys.stdout),
+            (contextlib.redirect_stderr, sys.stderr),
+        ):
+            # A command that was started without one of them has None there.
+            if stream is not None:
+                outliving = _OutlivingReader(stream)
+                stack.enter_context(redirect(cast(TextIO, outliving)))
+                stack.callback(outliving.flush)
+        yield
+
+
+class _OutlivingReader:
+    """A stream that drops what is written to it once nobody reads it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        # The interpreter flushes what is left when it exits, and would fail there.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
 
 
 def _root_cause(error: BaseException) -> tuple[str, str]:

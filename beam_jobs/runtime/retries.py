@@ -1,5 +1,6 @@
 """Retries of what failed for a reason that may pass, such as a file system out of reach."""
 
+import errno
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,6 +13,7 @@ RETRY_AFTER_S = (1.0, 10.0)
 """The pause before each further attempt, in seconds."""
 
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, OutputError)
+_FINAL_ERRNOS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ)
 
 
 def with_retries(attempt: Callable[[], T]) -> T:
@@ -28,4 +30,8 @@ def with_retries(attempt: Callable[[], T]) -> T:
 
 def may_pass(error: Exception) -> bool:
     """Returns whether an error may be gone at the next attempt, as some of file systems are."""
-    return isinstance(error, OSError) and not isinstance(error, _FINAL)
+    return (
+        isinstance(error, OSError)
+        and not isinstance(error, _FINAL)
+        and error.errno not in _FINAL_ERRNOS
+    )

@@ -34,3 +34,11 @@ def test_a_name_that_is_not_utf8_is_written_with_escapes(tmp_path):
     path = str(tmp_path / "rejected.jsonl")
     write_rejected(path, [Rejected.from_error("\udce9.wav", ValueError("no audio"))])
     assert read_rejected(path)[0].path == "\\udce9.wav"
+
+
+def test_a_reason_may_speak_of_a_name_that_is_not_utf8(tmp_path):
+    path = str(tmp_path / "rejected.jsonl")
+    write_rejected(path, [Rejected.from_error("a.wav", caught(ValueError("\udce9.wav is there")))])
+    (rejected,) = read_rejected(path)
+    assert rejected.reason == "\\udce9.wav is there"
+    assert rejected.traceback.endswith("ValueError: \\udce9.wav is there\n")

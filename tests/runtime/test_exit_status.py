@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from beam_jobs.runtime.exit_status import DONE, FAILED, run_command
@@ -44,3 +48,50 @@ def test_what_a_user_can_mend_is_one_line_from_a_worker_too(capsys):
     )
     assert run_command([], fail_with(text), name="build") == FAILED
     assert capsys.readouterr().err == "build: recipe.json: not JSON\nbuild: no room\n"
+
+
+_PRINTING = """
+import os, sys
+from beam_jobs.runtime.exit_status import run_command
+
+def run(_):
+    for number in range(5):
+        print("line", number, "x" * 100_000, flush=number == 3, file=sys.{stream})
+    os.write({report}, b"done")
+    return {status}
+
+sys.exit(run_command([], run, name="build"))
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_reader_that_goes_away_changes_neither_the_work_nor_the_status(stream, status):
+    report_read, report_written = os.pipe()
+    read, written = os.pipe()
+    os.close(read)
+    other = {"stdout": "stderr", "stderr": "stdout"}[stream]
+    job = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            _PRINTING.format(stream=stream, status=status, report=report_written),
+        ],
+        check=False,
+        pass_fds=[report_written],
+        **{stream: written, other: subprocess.PIPE},
+    )
+    assert job.returncode == status
+    assert os.read(report_read, 100) == b"done"
+    assert not getattr(job, other)
+    for descriptor in (written, report_read, report_written):
+        os.close(descriptor)
+
+
+def test_a_command_without_a_standard_output_works(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+
+    def run(_):
+        print("done")
+        return DONE
+
+    assert run_command([], run, name="build") == DONE
