@@ -5,6 +5,7 @@ temporary name.
 """
 
 import contextlib
+import errno
 import glob
 import gzip
 import os
@@ -25,28 +26,88 @@ TEMPORARY_INFIX = ".incomplete-"
 
 _BLOCK_BYTES = 1 << 20
 
+_MAX_OBJECT_NAME_BYTES = 1024
+
+# A file system answers with these if it can't have a file of a name, whatever is in the file.
+_ERRNOS_OF_NAMES = frozenset(
+    {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+)
+
 
 class OutputError(UserError, OSError):
     """An output can't be written, whatever the input: the job ends."""
 
 
+class UnwritableNameError(UserError):
+    """An output that can't be written because of its name alone; others can."""
+
+
 @contextlib.contextmanager
 def as_output_error(path: str, *others: type[Exception]) -> Iterator[None]:
-    """Turns an `OSError` of the block, or an exception of another kind, into an `OutputError`."""
+    """Turns an `OSError` of the block, or an exception of another kind, into an `OutputError`.
+
+    Raises:
+        OutputError: nothing can be written there.
+        UnwritableNameError: this path can't be written.
+    """
     try:
         yield
     except Exception as error:
         if not isinstance(error, (OSError, *others)):
             raise
+        if isinstance(error, OSError) and error.errno in _ERRNOS_OF_NAMES:
+            raise UnwritableNameError(f"{path}: can't be written: {error.strerror}") from error
         raise OutputError(
             f"{path}: can't be written: {error}. What is finished is kept: make room or give "
             "another --output, and run again"
         ) from error
 
 
+def check_name(path: str) -> None:
+    """Checks that a file system takes the name of a file that is to be written.
+
+    Raises:
+        UnwritableNameError: the name, or the temporary name that the file has first, is too long.
+    """
+    if is_cloud_storage(path):
+        longest, limit = path.removeprefix("gs://").partition("/")[2], _MAX_OBJECT_NAME_BYTES
+    elif is_remote(path):
+        return
+    else:
+        folder = os.path.dirname(os.path.abspath(path))
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        longest = max(_temporary_name(path).split("/"), key=lambda name: len(os.fsencode(name)))
+        limit = os.pathconf(folder, "PC_NAME_MAX")
+    num_bytes = len(os.fsencode(longest))
+    if num_bytes > limit:
+        raise UnwritableNameError(
+            f"the name of its output {path} is {num_bytes - limit} bytes too long: shorten the"
+            " file's name, or give a shorter --name_template"
+        )
+
+
 def absolute(path: str) -> str:
-    """Returns a path that means the same to workers that run in another folder."""
-    return path if is_remote(path) else os.path.abspath(path)
+    """Returns a path that means the same to workers that run in another folder.
+
+    A tilde at the beginning is the user's folder, which shells do not put into `--output=~/x`.
+    """
+    return path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
+
+
+def real_path(path: str) -> str:
+    """Returns the path by which a file is known whatever links lead to it."""
+    return path if is_remote(path) else os.path.realpath(path)
+
+
+def is_same_file(path: str, other: str) -> bool:
+    """Returns whether two paths lead to one file, by links of any kind."""
+    if path == other or is_remote(path) or is_remote(other):
+        return path == other
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
 
 
 def join(folder: str, *parts: str) -> str:
@@ -68,7 +129,7 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
         with _cloud_storage().create_object(path) as created:
             yield created
         return
-    temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
+    temporary = _temporary_name(path)
     file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
     try:
         with file:
@@ -103,7 +164,9 @@ def write_atomically_from_disk(path: str) -> Iterator[str]:
                 _copy_blocks(written, file)
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
+    temporary = _temporary_name(path)
+    # Writers such as libsndfile would say of any problem only that it is a system error.
+    open(temporary, "xb").close()
     try:
         yield temporary
         os.replace(temporary, path)
@@ -239,6 +302,10 @@ def is_remote(path: str) -> bool:
 def is_cloud_storage(path: str) -> bool:
     """Returns whether a path is in Google Cloud Storage."""
     return path.startswith("gs://")
+
+
+def _temporary_name(path: str) -> str:
+    return f"{path}{TEMPORARY_INFIX}{uuid.uuid4().hex}"
 
 
 def _copy_blocks(read: BinaryIO, written: BinaryIO) -> None:
