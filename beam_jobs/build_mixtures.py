@@ -15,6 +15,7 @@ from beam_jobs.corpora import LAYOUTS
 from beam_jobs.dataset import folder as dataset_folder
 from beam_jobs.dataset.dry_run import describe_plan, dry_copy
 from beam_jobs.dataset.finish_transforms import FinishDataset
+from beam_jobs.dataset.kept_catalogue import check_kept_folder
 from beam_jobs.dataset.mixture_options import channels_option, length_option, specify_dataset
 from beam_jobs.dataset.plan_transforms import MakeCatalogue, PlanShards
 from beam_jobs.dataset.progress import show_progress
@@ -212,7 +213,7 @@ def run(argv: Sequence[str]) -> int:
 
     Raises:
         UserError: the command line can't be followed, or nothing can be made of the corpus.
-        OSError: the output folder can't be written.
+        OSError: a file can't be read, or the output can't be written.
     """
     parser = build_parser()
     arguments, beam_options = parse_options(
@@ -220,9 +221,13 @@ def run(argv: Sequence[str]) -> int:
     )
     spec, job = specify_dataset(arguments, parser)
     kept_folder = files.absolute(arguments.catalogue) if arguments.catalogue else ""
+    dataset_folder.check_ours(spec.folder)
+    if kept_folder:
+        check_kept_folder(kept_folder)
     if arguments.dry_run:
         return _run_dry(spec, kept_folder, beam_options)
     if arguments.overwrite:
+        dataset_folder.check_writable(spec.folder)
         dataset_folder.remove_dataset(spec.folder)
     dataset_folder.claim(spec.folder, job)
     if dataset_folder.is_complete(spec.folder):
@@ -238,7 +243,7 @@ def run(argv: Sequence[str]) -> int:
             if not run_pipeline(pipeline, beam_options):
                 return DONE
     try:
-        return _print_result(spec, recipes_only=arguments.recipes_only)
+        return _print_result(spec, kept_folder, recipes_only=arguments.recipes_only)
     except NothingToDoError:
         for folder in filter(None, (spec.folder, kept_folder)):
             dataset_folder.forget_corpus(folder)
@@ -255,7 +260,7 @@ def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions)
     return DONE if all_usable else SOME_REJECTED
 
 
-def _print_result(spec: DatasetSpec, *, recipes_only: bool) -> int:
+def _print_result(spec: DatasetSpec, kept_folder: str, *, recipes_only: bool) -> int:
     rejected_path = files.join(spec.folder, dataset.REJECTED)
     rejected = read_rejected(rejected_path)
     plan = spec.open_plan()
@@ -282,6 +287,8 @@ def _print_result(spec: DatasetSpec, *, recipes_only: bool) -> int:
         )
         if missing := quality.checks.missing_mixtures:
             done += f"; {missing} mixtures are missing, too few files could be used for them"
+    if kept_folder and any(one.reason.lower().startswith("no such file") for one in rejected):
+        print(f"files are missing since {kept_folder} was made: remove it if the corpus has changed")
     if rejected:
         print(f"done: {done}; {len(rejected)} files could not be used: see {rejected_path}")
         return SOME_REJECTED

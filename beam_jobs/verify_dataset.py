@@ -6,6 +6,7 @@ python -m beam_jobs.verify_dataset --dataset FOLDER [--report FILE] [any Beam op
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -14,11 +15,13 @@ from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.dataset.verification import read_damage
 from beam_jobs.dataset.verify_transforms import FindDamage, WriteDamage
 from beam_jobs.runtime.exit_status import DONE, FAILED, run_command
+from beam_jobs.runtime.job_folder import check_writable
 from beam_jobs.runtime.options import parse_options
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from schemas import dataset
 from schemas.dataset import Dataset
+from schemas.errors import UserError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--report",
         default="",
         metavar="FILE",
-        help=f"the damage, a line of JSON each (default: {dataset.DAMAGE} in the dataset's folder)",
+        help=f"the damage, a line of JSON each (default: {dataset.DAMAGE} in the dataset's folder,"
+        " or among this machine's temporary files if that can't be written)",
     )
     return parser
 
@@ -54,13 +58,14 @@ def run(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status.
 
     Raises:
-        UserError: not a dataset, or a command line that can't be followed.
-        OSError: the dataset can't be read, or the report can't be written.
+        UserError: not a dataset, a command line that can't be followed, or a report that can't be
+            written.
+        OSError: the dataset can't be read.
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     folder = files.absolute(arguments.dataset)
     described = open_dataset(folder)
-    report_path = arguments.report or files.join(folder, dataset.DAMAGE)
+    report_path = _choose_report(arguments.report, folder)
     pipeline = make_pipeline(beam_options)
     verify_dataset(pipeline, folder, described, report_path=report_path)
     if not run_pipeline(pipeline, beam_options):
@@ -68,7 +73,26 @@ def run(argv: Sequence[str]) -> int:
     return _print_result(folder, described, report_path)
 
 
+def _choose_report(asked: str, folder: str) -> str:
+    """Returns the path of the report, once it is known that it can be written."""
+    if asked:
+        path = files.absolute(asked)
+        check_writable(os.path.dirname(path), remedy="name another --report")
+        return path
+    try:
+        check_writable(folder, remedy="name a --report elsewhere")
+    except files.OutputError:
+        # Somebody else's dataset, or one on a read-only disk, can be as sound as any other.
+        return files.join(tempfile.mkdtemp(), dataset.DAMAGE)
+    return files.join(folder, dataset.DAMAGE)
+
+
 def _print_result(folder: str, described: Dataset, report_path: str) -> int:
+    if not files.exists(report_path):
+        raise UserError(
+            f"{report_path}: not there: the workers write to another disk: name a --report that"
+            " they and this machine share"
+        )
     damages = read_damage(report_path)
     for damage in damages:
         print(f"{damage.path}: {damage.reason}")

@@ -5,13 +5,14 @@ import dataclasses
 import itertools
 import os
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from beam_jobs.corpora.catalogue import Catalogue, open_catalogue
-from beam_jobs.dataset.folder import remove_dataset
+from beam_jobs.dataset.folder import check_writable, remove_dataset
 from beam_jobs.dataset.shards import render_usable
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import Draft, NoUtteranceLeftError, Plan
@@ -45,9 +46,14 @@ class _Sample:
 
 @contextlib.contextmanager
 def dry_copy(spec: DatasetSpec) -> Iterator[DatasetSpec]:
-    """Yields the specification with another folder, which is removed when the block ends."""
-    # Next to the output, so that every worker can write there.
-    dry = dataclasses.replace(spec, folder=f"{spec.folder}.dry_run")
+    """Yields the specification with another folder, which is removed when the block ends.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    # Next to the output, so that every worker can write there, and no folder that exists already.
+    dry = dataclasses.replace(spec, folder=f"{spec.folder}.dry_run-{uuid.uuid4().hex[:8]}")
+    check_writable(dry.folder)
     try:
         yield dry
     finally:

@@ -28,11 +28,31 @@ def claim(folder: str, job: MixtureJob) -> None:
     """Describes a job in the folder of its dataset, or checks that the folder belongs to it.
 
     Raises:
-        AnotherJobError: the folder holds the dataset of another job.
-        OSError: the folder can't be written.
+        AnotherJobError: the folder holds the dataset of another job, or something else.
+        OutputError: the dataset is not finished, and the folder can't be written.
     """
     remedy = "name another --output, or say --overwrite"
     job_folder.claim(files.join(folder, dataset.JOB), job, parse_mixture_job, remedy=remedy)
+    if not is_complete(folder):
+        check_writable(folder)
+
+
+def check_ours(folder: str) -> None:
+    """Checks that a folder has been claimed for a dataset, or is empty or missing.
+
+    Raises:
+        AnotherJobError: the folder holds something else.
+    """
+    job_folder.check_ours(files.join(folder, dataset.JOB))
+
+
+def check_writable(folder: str) -> None:
+    """Checks that files can be written to the folder of a dataset, which is made if it is missing.
+
+    Raises:
+        OutputError: they can't.
+    """
+    job_folder.check_writable(folder, remedy="name another --output, or make room there")
 
 
 def is_complete(folder: str) -> bool:

@@ -11,6 +11,8 @@ from beam_jobs.corpora import find_utterances
 from beam_jobs.corpora.catalogue import keep_catalogue, take_catalogue
 from beam_jobs.corpora.catalogue_transforms import CatalogueUtterances
 from beam_jobs.corpora.layout import SOUNDS, Found
+from beam_jobs.dataset.folder import forget_corpus
+from beam_jobs.dataset.kept_catalogue import StaleCatalogueError, check_kept_catalogue
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.given_recipes import find_named_files
 from beam_jobs.recipes.plan import NothingToDoError
@@ -41,6 +43,8 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
         descriptions = [corpus.description for corpus in spec.corpora]
         if self._kept_folder and not files.exists(path):
             take_catalogue(self._kept_folder, spec.folder, descriptions)
+            if files.exists(path):
+                _check_taken(spec, self._kept_folder)
         catalogue: PCollection[str]
         if files.exists(path):
             catalogue = root | "Catalogue" >> beam.Create([path])
@@ -60,6 +64,14 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
         if self._kept_folder:
             catalogue |= "KeepCatalogue" >> beam.Map(keep_catalogue, self._kept_folder)
         return catalogue
+
+
+def _check_taken(spec: DatasetSpec, kept_folder: str) -> None:
+    try:
+        check_kept_catalogue(spec, kept_folder)
+    except StaleCatalogueError:
+        forget_corpus(spec.folder)
+        raise
 
 
 class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):

@@ -17,8 +17,8 @@ def claim(export: Export) -> None:
     """Describes an export in its folder, or checks that the folder belongs to it.
 
     Raises:
-        AnotherJobError: the folder holds another export, or a dataset.
-        OSError: the folder can't be written.
+        AnotherJobError: the folder holds another export, a dataset, or something else.
+        OutputError: the export is not finished, and the folder can't be written.
     """
     if files.exists(export.path(DATASET)):
         raise AnotherJobError(f"{export.output} holds a dataset: name another --output")
@@ -30,6 +30,10 @@ def claim(export: Export) -> None:
         versions=(f"libsndfile {soundfile.__libsndfile_version__}",),
     )
     job_folder.claim(export.path(_JOB), job, parse_export_job, remedy="name another --output")
+    if not is_complete(export):
+        job_folder.check_writable(
+            export.output, remedy="name another --output, or make room there"
+        )
 
 
 def is_complete(export: Export) -> bool:

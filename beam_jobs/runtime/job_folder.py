@@ -1,7 +1,9 @@
 """The folder that a job writes to, which belongs to that job alone."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from beam_jobs.storage import files
@@ -24,7 +26,7 @@ class DescribedJob(Protocol):
 
 
 class AnotherJobError(UserError):
-    """The folder holds the work of another job; the message says what differs."""
+    """The folder holds something other than the work of this job; the message says what."""
 
 
 def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str) -> None:
@@ -37,15 +39,83 @@ def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str)
         remedy: the end of the error message, such as `name another --output`.
 
     Raises:
-        AnotherJobError: the folder belongs to a job with other settings.
-        OSError: the file can't be written.
+        AnotherJobError: the folder belongs to a job with other settings, or to no job and is not
+            empty.
+        OutputError: the folder can't be written.
     """
+    folder = os.path.dirname(path)
+    check_ours(path)
     if not files.exists(path):
-        files.write_text(path, job.to_json())
+        with _writing_to(folder, remedy="name another --output, or make room there"):
+            files.write_text(path, job.to_json())
         return
     differences = parse(files.read_text(path), path).differences(job)
     if differences:
         raise AnotherJobError(
-            f"{os.path.dirname(path)} holds the work of a job with other settings"
+            f"{folder} holds the work of a job with other settings"
             f" ({'; '.join(differences)}): {remedy}"
         )
+
+
+def check_ours(path: str) -> None:
+    """Checks that a folder has the description of a job, or is empty or missing.
+
+    A job writes names that others use as well, such as `progress` and `report.html`, and removes
+    them.
+
+    Args:
+        path: of the file with the description.
+
+    Raises:
+        AnotherJobError: the folder holds something else.
+    """
+    folder = os.path.dirname(path)
+    if not files.exists(path) and (name := something_in(folder)):
+        raise AnotherJobError(
+            f"{folder} holds something else, such as {name}: name another --output, a new or an"
+            " empty folder"
+        )
+
+
+def check_writable(folder: str, *, remedy: str) -> None:
+    """Checks that files can be written to a folder, which is made if it is missing.
+
+    Args:
+        folder: on any file system.
+        remedy: the end of the error message, such as `name another --output`.
+
+    Raises:
+        OutputError: they can't, because the disk is read-only or full, for example.
+    """
+    name = f"{files.TEMPORARY_INFIX}{uuid.uuid4().hex}"
+    with _writing_to(folder, remedy=remedy):
+        # A file without any content fits on a full disk.
+        files.write_text(files.join(folder, name), " " * 4096)
+        files.remove(folder, name)
+
+
+@contextlib.contextmanager
+def _writing_to(folder: str, *, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise files.OutputError(f"{folder}: can't be written: {reason}: {remedy}") from None
+
+
+def something_in(folder: str) -> str:
+    """Returns the name of something in a folder that a user would miss, or an empty text."""
+    names: Iterable[str] = ()
+    if files.is_remote(folder):
+        prefix = len(files.join(folder, ""))
+        names = (path[prefix:] for path in files.find_paths(folder, "**"))
+    elif os.path.isdir(folder):
+        names = sorted(os.listdir(folder))
+    return next(filter(_is_content, names), "")
+
+
+def _is_content(name: str) -> bool:
+    # Desktops leave hidden files, ext4 has `lost+found`, and Cloud Storage's web page makes objects
+    # that end in a slash.
+    is_empty = not name or name.endswith("/") or name.startswith(".") or name == "lost+found"
+    return not is_empty and files.TEMPORARY_INFIX not in name

@@ -1,6 +1,7 @@
 """Dry runs, and catalogues that are kept for other jobs."""
 
 import re
+import shutil
 
 import pytest
 import soundfile
@@ -81,6 +82,72 @@ def test_the_catalogue_of_another_corpus_is_not_taken(corpus, asked, tmp_path):
     assert refused.status == 1
     assert refused.complaints.count("\n") == 1
     assert 'is the catalogue of ["speech"], not of ["talks"]' in refused.last_line
+
+
+def gone(corpus):
+    for path in corpus.rglob("*.flac"):
+        path.unlink()
+
+
+def moved_to_another_suffix(corpus):
+    for path in list(corpus.rglob("*.flac")):
+        sound, rate = soundfile.read(path)
+        soundfile.write(path.with_suffix(".wav"), sound, rate)
+        path.unlink()
+
+
+def resampled(corpus):
+    for path in corpus.rglob("*.flac"):
+        sound, _ = soundfile.read(path)
+        soundfile.write(path, sound, 11025)
+
+
+def shortened(corpus):
+    for path in corpus.rglob("*.flac"):
+        sound, rate = soundfile.read(path)
+        soundfile.write(path, sound[: len(sound) // 2], rate)
+
+
+def without_a_speaker(corpus):
+    for path in (corpus / "speaker0").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (gone, "no such file or directory"),
+        (moved_to_another_suffix, "no such file or directory"),
+        (resampled, "11025 hz where the catalogue has 8000"),
+        (shortened, "samples where the catalogue has "),
+        (without_a_speaker, "no such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--dry_run",)])
+def test_a_kept_catalogue_of_a_corpus_that_has_changed_is_named_before_any_work(
+    corpus, asked, tmp_path, change, problem, more
+):
+    kept = tmp_path / "kept"
+    build(*asked, f"--catalogue={kept}", "--dry_run", corpus=corpus, output=tmp_path / "out")
+    change(corpus)
+    stale = build(*asked, f"--catalogue={kept}", *more, corpus=corpus, output=tmp_path / "out")
+    assert (stale.status, stale.printed) == (1, "")
+    (line,) = stale.complaints.splitlines()
+    assert f"--catalogue={kept}: the corpus has changed since: {corpus}/speaker" in line
+    assert problem in line.lower()
+    assert line.endswith(f"remove {kept}, and the next job makes a new catalogue")
+    assert not list((tmp_path / "out").rglob("*.arrow"))
+
+
+def test_a_job_goes_on_after_the_kept_catalogue_was_removed(corpus, asked, tmp_path):
+    keep = f"--catalogue={tmp_path / 'kept'}"
+    build(*asked, keep, "--dry_run", corpus=corpus, output=tmp_path / "out")
+    moved_to_another_suffix(corpus)
+    assert build(*asked, keep, corpus=corpus, output=tmp_path / "out").status == 1
+    shutil.rmtree(tmp_path / "kept")
+    again = build(*asked, keep, corpus=corpus, output=tmp_path / "out")
+    assert (again.status, again.num_mixtures) == (0, 40)
+    assert {path.suffix for path in corpus.rglob("*.*")} == {".wav"}
 
 
 def test_a_file_that_is_no_catalogue_is_named(corpus, asked, tmp_path):
