@@ -51,6 +51,7 @@ class Utterance:
         stop: the frame after the last.
         sample_rate: the file's own, in Hz.
         num_channels: the file's own.
+        channel: the channel of the file that has the speaker, from 0; None for all of them.
         speed: of playing, relative to the recording; the pitch changes with it.
     """
 
@@ -64,6 +65,7 @@ class Utterance:
     stop: int
     sample_rate: int
     num_channels: int
+    channel: int | None = None
     speed: float = 1.0
 
     @property
@@ -136,6 +138,8 @@ class Source:
         speed: of playing, relative to the recording; the pitch changes with it. None leaves the
             recording as it is.
         room: the room in which the source sounds, the same for a whole row; None adds no room.
+        channel: the channel of the file that has the speaker, from 0; None treats the file as the
+            recipe's `channels` say.
     """
 
     utterance: str
@@ -152,6 +156,7 @@ class Source:
     row: int | None = None
     speed: float | None = None
     room: Room | None = None
+    channel: int | None = None
 
     @property
     def played_rate(self) -> float:

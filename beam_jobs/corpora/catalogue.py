@@ -33,8 +33,9 @@ SCHEMA = pa.schema(
         ("stop", pa.int64()),
         ("sample_rate", pa.int32()),
         ("num_channels", pa.int32()),
+        ("channel", pa.int32()),
     ],
-    metadata={"version": "1"},
+    metadata={"version": "2"},
 )
 
 
@@ -80,7 +81,7 @@ def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> Non
         corpora: descriptions of the corpora that it must be of.
 
     Raises:
-        UserError: the file is not a catalogue, or one of other corpora.
+        UserError: the file is not a catalogue, or one of other corpora or of another version.
     """
     kept = files.join(kept_folder, dataset.CATALOGUE)
     if not files.exists(kept):
@@ -90,8 +91,13 @@ def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> Non
             schema = pa.ipc.open_file(file).schema
     except pa.ArrowInvalid as error:
         raise UserError(f"{kept}: not a catalogue ({error}): remove it") from None
+    if (schema.metadata or {}).get(b"version") != SCHEMA.metadata[b"version"]:
+        raise UserError(
+            f"{kept} was made by another version of this program: remove {kept_folder}, and the"
+            " next job makes a new catalogue"
+        )
     if not schema.equals(_schema_of(corpora), check_metadata=True):
-        of = (schema.metadata or {}).get(b"corpora", b"another version").decode()
+        of = schema.metadata[b"corpora"].decode()
         raise UserError(
             f"{kept} is the catalogue of {of}, not of {json.dumps(list(corpora))}: name another"
             " --catalogue"
@@ -127,6 +133,9 @@ class Catalogue:
 
     def __init__(self, table: pa.Table) -> None:
         """Prepares to look things up in a table that `write_table` wrote."""
+        if "channel" not in table.column_names:
+            # Datasets of the first version have none.
+            table = table.append_column("channel", pa.nulls(len(table), pa.int32()))
         self._table = table
         self._batches = table.to_batches()
         self._ends = np.cumsum([len(batch) for batch in self._batches])
@@ -158,6 +167,12 @@ class Catalogue:
         """Returns the entries of one corpus, int32 [entries]."""
         of_corpus = pc.equal(self._table["corpus"], corpus).to_numpy()
         return np.flatnonzero(of_corpus).astype(np.int32)
+
+    def speakers_of(self, corpus: str) -> list[str]:
+        """Returns the names of the speakers of one corpus, sorted."""
+        return sorted(
+            self.speaker_names[index] for index in np.unique(self.speakers[self.entries_of(corpus)])
+        )
 
     def entries_outside(self, corpora: Iterable[str]) -> npt.NDArray[np.int32]:
         """Returns the entries of all corpora but some, int32 [entries]."""

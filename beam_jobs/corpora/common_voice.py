@@ -3,9 +3,10 @@
 Source: https://github.com/common-voice/cv-dataset. What is not validated is left out.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 
-from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
+from beam_jobs.corpora.layout import AUDIO_SUFFIXES, Candidate, Corpus, parse_gender
 from beam_jobs.corpora.manifest import BadLineError, read_candidates, read_lines, text_field
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
@@ -16,15 +17,15 @@ NAME = "common_voice"
 _SPLITS = {"train": "train", "dev": "validation", "test": "test", "validated": ""}
 
 
-def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
     """Returns whether there are lists with `client_id` and `path`, or `--corpus` names one."""
-    del first_paths
+    del sampled_paths
     return any({"client_id", "path"} <= set(_columns(path)) for path in _lists(corpus))
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance; its id is its file's name without the suffix."""
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for path in _lists(corpus):
         name = path.rpartition("/")[2].removesuffix(".tsv")
         for candidate in read_candidates(
@@ -32,10 +33,12 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         ):
             if isinstance(candidate, Rejected):
                 yield candidate
-            elif candidate.path not in seen:
-                if name != "validated":
-                    seen.add(candidate.path)
+                continue
+            first = seen.setdefault(candidate.path, candidate.origin)
+            if first == candidate.origin:
                 yield candidate
+            elif name != "validated" or first.startswith(f"{path}:"):
+                yield Rejected(candidate.origin, f"{candidate.path} again: {first} has it too")
 
 
 class _Parser:
@@ -49,9 +52,12 @@ class _Parser:
             raise BadLineError(f"{len(values)} fields where {len(self._columns)} belong")
         fields = dict(zip(self._columns, values, strict=False))
         clip = text_field(fields, "path")
+        # The first releases leave the suffix out.
+        if os.path.splitext(clip)[1].lower() not in AUDIO_SUFFIXES:
+            clip += ".mp3"
         yield Candidate(
             path=f"clips/{clip}",
-            utterance=clip.rpartition(".")[0] or clip,
+            utterance=clip.rpartition(".")[0],
             speaker=text_field(fields, "client_id"),
             gender=parse_gender(fields.get("gender", "")),
             split=self._split,
@@ -65,4 +71,4 @@ def _lists(corpus: Corpus) -> list[str]:
 
 
 def _columns(path: str) -> list[str]:
-    return next(read_lines(path), "").split("\t")
+    return [name.strip() for name in next(read_lines(path), "").split("\t")]

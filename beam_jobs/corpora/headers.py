@@ -5,9 +5,10 @@ import os
 
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.audio.types import AudioHeader, UnusableAudioError
-from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.corpora.layout import Candidate, Corpus, is_stray
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
+from schemas.errors import UserError
 from schemas.recipe import Utterance
 
 # Nothing shorter is speech. This is for files that are all but empty.
@@ -35,14 +36,24 @@ def catalogue_utterance(
         return dataclasses.replace(candidate, path=_printable(candidate.path))
     path = files.join(corpus.root, candidate.path)
     try:
-        _check_path(corpus, candidate.path)
+        _check_path(corpus, candidate)
         header = read_header(path)
         start, stop = _frames(candidate, header)
         if stop - start < MIN_DURATION_S * header.sample_rate:
             raise UnusableAudioError(f"shorter than {MIN_DURATION_S} s")
+        channel = _channel(candidate, header)
     except UnusableAudioError as error:
-        origin = f": named in {candidate.origin}" if candidate.origin else ""
-        return Rejected(_printable(path), f"{error}{origin}")
+        return Rejected(_printable(path), _printable(f"{error}{_named_in(candidate)}"))
+    except (MemoryError, UserError):
+        raise
+    except Exception as error:
+        # A retry may mend what goes wrong far away; here it is the file's own fault.
+        if files.is_remote(path):
+            raise
+        rejected = Rejected.from_error(_printable(path), error)
+        return dataclasses.replace(
+            rejected, reason=_printable(f"{rejected.reason}{_named_in(candidate)}")
+        )
     prefix = f"{corpus.name}/" if prefix_names else ""
     return Utterance(
         id=prefix + candidate.utterance,
@@ -55,7 +66,12 @@ def catalogue_utterance(
         stop=stop,
         sample_rate=header.sample_rate,
         num_channels=header.num_channels,
+        channel=channel,
     )
+
+
+def _named_in(candidate: Candidate) -> str:
+    return f": named in {candidate.origin}" if candidate.origin else ""
 
 
 def _frames(candidate: Candidate, header: AudioHeader) -> tuple[int, int]:
@@ -75,9 +91,42 @@ def _frames(candidate: Candidate, header: AudioHeader) -> tuple[int, int]:
     return round(candidate.start_s * header.sample_rate), stop
 
 
-def _check_path(corpus: Corpus, path: str) -> None:
+def _channel(candidate: Candidate, header: AudioHeader) -> int | None:
+    """Returns the channel of the file to use; None for all of them, or the only one.
+
+    Raises:
+        UnusableAudioError: there is no such channel, or one is needed and not known.
+    """
+    if header.num_channels == 1 and (candidate.mono_is_channel or not candidate.channel):
+        return None
+    if candidate.channel is None:
+        if candidate.needs_channel:
+            raise UnusableAudioError(
+                f"{header.num_channels} channels, and nothing says which one this is: give it in"
+                " reco2file_and_channel or as the fifth field in segments, or store each channel as"
+                " a file"
+            )
+        return None
+    if candidate.channel >= header.num_channels:
+        raise UnusableAudioError(
+            f"no channel {candidate.channel}: the file has {header.num_channels}"
+        )
+    return candidate.channel
+
+
+def _check_path(corpus: Corpus, candidate: Candidate) -> None:
+    path = candidate.path
     if _printable(path) != path:
         raise UnusableAudioError("the file's name is not UTF-8: rename it")
+    for name in (candidate.utterance, candidate.speaker):
+        if _printable(name) != name:
+            raise UnusableAudioError(f"a name with half a character in it: {_printable(name)}")
+    if "\0" in path:
+        raise UnusableAudioError("a NUL character in the file's name")
+    if is_stray(path):
+        raise UnusableAudioError(
+            "what macOS or a network drive leaves beside a file, and no audio: remove it"
+        )
     # An absolute path is from a manifest, which may name files outside its folder.
     if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
         return

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,13 +10,22 @@ from typing import Protocol
 
 from beam_jobs.audio.types import PYAV_SUFFIXES, SNDFILE_SUFFIXES
 from beam_jobs.runtime.dead_letters import Rejected
-from beam_jobs.storage.files import exists, find_paths, is_remote, join
+from beam_jobs.storage.files import absolute, exists, find_paths, is_remote, join, real_path
 from schemas.errors import UserError
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
 # The options that name corpora in which nobody speaks.
 SOUNDS = ("noise", "rooms")
+
+# What macOS, archives that were made on it, and network drives put beside real files.
+_STRAY = re.compile(r"(?:^|/)(?:\._|(?:__MACOSX|\.AppleDouble|@eaDir)/)")
+
+# Enough paths to tell a layout from stray files, and folders from all over a corpus; few enough to
+# be listed in a second. A page of a listing of Cloud Storage has 1000.
+_SAMPLED_FOLDERS = 24
+_SAMPLED_PER_FOLDER = 200
+_SAMPLED_REMOTELY = 2000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,10 +34,10 @@ class Corpus:
 
     Attributes:
         name: the last part of its path, by which recipes refer to the corpus.
-        root: the folder that its paths are relative to.
+        root: the folder that its paths are relative to, an absolute path.
         pattern: the glob pattern of its files, relative to the root; empty for all files.
         layout: the name of a layout, or one of `SOUNDS`; empty to recognise the layout.
-        speaker_regex: finds the speaker in a path, if there is a pattern.
+        speaker_regex: finds the speaker in a path; empty if the layout does.
         manifest: the file in the root that lists the utterances, if `--corpus` names one.
     """
 
@@ -44,6 +54,11 @@ class Corpus:
         parts = (self.name, self.manifest, self.pattern, self.layout, self.speaker_regex)
         return " ".join(part for part in parts if part)
 
+    @property
+    def real_root(self) -> str:
+        """The root with all links resolved, to see whether two corpora are the same files."""
+        return real_path(self.root)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
@@ -58,6 +73,10 @@ class Candidate:
         start_s: the start in the file, in seconds.
         stop_s: the end in the file, in seconds; None for the end of the file.
         origin: the line of a manifest that names the file, such as `wav.scp:3`, or empty.
+        channel: of the file, from 0; None for all of them.
+        mono_is_channel: whether a file with one channel is `channel` already, cut out of a
+            recording with more of them.
+        needs_channel: whether a file with several channels can't be used without a `channel`.
     """
 
     path: str
@@ -68,6 +87,9 @@ class Candidate:
     start_s: float = 0.0
     stop_s: float | None = None
     origin: str = ""
+    channel: int | None = None
+    mono_is_channel: bool = False
+    needs_channel: bool = False
 
 
 Found = tuple[Corpus, Candidate | Rejected]
@@ -81,8 +103,8 @@ class Layout(Protocol):
     def NAME(self) -> str:  # noqa: N802
         """The name of the layout for `--corpus_format`."""
 
-    def recognises(self, corpus: Corpus, first_paths: Sequence[str]) -> bool:
-        """Returns whether a corpus has this layout, judging by the first of its paths."""
+    def recognises(self, corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
+        """Returns whether a corpus has this layout, judging by some of its paths."""
 
     def candidates(self, corpus: Corpus) -> Iterator[Candidate | Rejected]:
         """Yields every utterance, and every file that does not fit the layout with the reason."""
@@ -94,10 +116,21 @@ def parse_corpora(
     """Makes corpora of the folders, manifests and glob patterns of a command line.
 
     Raises:
-        UserError: a folder or manifest does not exist, two corpora have one name, or a pattern is
-            without a way to find the speaker.
+        UserError: a folder or manifest does not exist, two corpora have one name, a pattern is
+            without a way to find the speaker, or a manifest has one too many.
     """
     corpora = tuple(_parse_corpus(argument, layout, speaker_regex) for argument in arguments)
+    if any(corpus.pattern for corpus in corpora):
+        # Beside a pattern, the regex is the pattern's, and folders keep their own layout.
+        corpora = tuple(
+            corpus if corpus.pattern else dataclasses.replace(corpus, speaker_regex="")
+            for corpus in corpora
+        )
+    elif speaker_regex and all(corpus.manifest for corpus in corpora):
+        raise UserError(
+            f"--speaker_regex={speaker_regex}: a manifest says itself who speaks: leave one of them"
+            " out"
+        )
     check_names(corpora)
     return corpora
 
@@ -124,22 +157,41 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
     if not argument.endswith("/") and not os.path.isdir(argument) and exists(argument):
         root, manifest = os.path.split(argument)
         name = re.sub(r"(\.\w+)(\.gz)?$", "", manifest)
-        return Corpus(name, root or ".", layout=layout, manifest=manifest)
+        return Corpus(name, absolute_root(root or "."), layout=layout, manifest=manifest)
     if re.search(r"[*?[]", argument) and not os.path.exists(argument):
-        parts = argument.split("/")
-        wild = next(index for index, part in enumerate(parts) if re.search(r"[*?[]", part))
-        root, pattern = "/".join(parts[:wild]) or ".", "/".join(parts[wild:])
-        if argument.startswith("/"):
-            root = "/" + root.lstrip("/.")
-        _check_speaker_regex(argument, speaker_regex)
+        root, pattern = _split_pattern(argument)
     if not is_remote(root) and not os.path.isdir(root):
         raise UserError(f"--corpus={argument}: there is no folder or manifest {root}")
-    return Corpus(folder_name(root), root, pattern, layout, speaker_regex)
+    if pattern or speaker_regex or layout == "pattern":
+        _check_speaker_regex(argument, speaker_regex)
+    return Corpus(folder_name(root), absolute_root(root), pattern, layout, speaker_regex)
+
+
+def _split_pattern(argument: str) -> tuple[str, str]:
+    """Returns the folder that a glob pattern begins with, and the rest."""
+    parts = argument.split("/")
+    wild = next(index for index, part in enumerate(parts) if re.search(r"[*?[]", part))
+    # A folder may have brackets in its name.
+    while wild + 1 < len(parts) and os.path.isdir("/".join(parts[: wild + 1])):
+        wild += 1
+    root = "/".join(parts[:wild]) or ("/" if argument.startswith("/") else ".")
+    return root, "/".join(parts[wild:])
+
+
+def absolute_root(folder: str) -> str:
+    """Returns the absolute path of a folder of a command line, under the name that it has there."""
+    if is_remote(folder) or ".." not in folder.split("/"):
+        return absolute(folder)
+    # The folder above a link is the one above its target.
+    above, name = os.path.split(folder.rstrip("/"))
+    if name == "..":
+        return os.path.realpath(folder)
+    return join(os.path.realpath(above), name)
 
 
 def folder_name(root: str) -> str:
     """Returns the name of a corpus in a folder."""
-    name = os.path.basename(root.rstrip("/") if is_remote(root) else os.path.abspath(root))
+    name = os.path.basename(root.rstrip("/") if is_remote(root) else absolute_root(root))
     return name or "corpus"
 
 
@@ -169,18 +221,76 @@ def audio_paths(corpus: Corpus) -> Iterator[str]:
         paths = glob.iglob(corpus.pattern, root_dir=corpus.root, recursive=True)
     else:
         paths = _local_paths(corpus.root)
-    for path in paths:
-        if path.endswith("/") or os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES:
-            yield path
+    return filter(_is_audio, paths)
 
 
-def find_beside(corpus: Corpus, name: str) -> str | None:
-    """Finds a file in the folder of a corpus, or in the one above if the corpus is a part of it."""
+def _is_audio(path: str) -> bool:
+    return path.endswith("/") or os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
+
+
+def sample_paths(corpus: Corpus) -> list[str]:
+    """Returns some of the paths that `audio_paths` yields, from all over a corpus.
+
+    Files that are no part of any corpus are left out, such as those that macOS leaves.
+    """
+    if is_remote(corpus.root) or corpus.pattern:
+        paths = list(itertools.islice(audio_paths(corpus), _SAMPLED_REMOTELY))
+    else:
+        paths = list(_local_sample(corpus.root))
+    return [path for path in paths if not path.endswith("/") and not is_stray(path)]
+
+
+def is_stray(path: str) -> bool:
+    """Returns whether a file is what macOS or a network drive leaves beside real ones."""
+    return bool(_STRAY.search(path))
+
+
+def most_match(pattern: re.Pattern[str], paths: Sequence[str]) -> bool:
+    """Returns whether a regular expression is found in more than half of some paths.
+
+    A corpus may have a few files that are not its own.
+    """
+    return 2 * sum(bool(pattern.search(path)) for path in paths) > len(paths)
+
+
+def find_beside(corpus: Corpus, *names: str) -> str | None:
+    """Finds a file in the folder of a corpus, or in the one above if the corpus is a part of it.
+
+    Args:
+        corpus: the corpus.
+        names: of the file, the best first, in any letter case.
+
+    Returns:
+        The path of the first that there is, or None.
+    """
     for folder in (corpus.root, os.path.dirname(corpus.root.rstrip("/"))):
-        path = join(folder, name)
-        if exists(path):
-            return path
+        found = _spellings(folder, names)
+        for name in names:
+            if name.lower() in found:
+                return found[name.lower()]
     return None
+
+
+def _spellings(folder: str, names: Sequence[str]) -> dict[str, str]:
+    """Returns the files in a folder that have some names, by their names in lower case."""
+    if is_remote(folder):
+        # A listing would go through all the files below.
+        stems = (os.path.splitext(name) for name in names)
+        candidates = (
+            spelt + ending
+            for stem, suffix in stems
+            for spelt in dict.fromkeys((stem, stem.lower(), stem.upper(), stem.capitalize()))
+            for ending in (suffix.lower(), suffix.upper())
+        )
+        paths = (join(folder, name) for name in candidates)
+        found = [path for path in paths if exists(path)]
+    else:
+        try:
+            found = [join(folder, name) for name in sorted(os.listdir(folder), reverse=True)]
+        except OSError:
+            # The folder above a corpus may be nobody's business.
+            return {}
+    return {os.path.basename(path).lower(): path for path in found}
 
 
 def parse_gender(text: str) -> str:
@@ -195,6 +305,19 @@ def _remote_paths(corpus: Corpus) -> Iterator[str]:
         # Cloud Storage's web page makes an object with a slash at its end for each folder.
         if not path.endswith("/"):
             yield path[len(prefix) :]
+
+
+def _local_sample(root: str) -> Iterator[str]:
+    """Yields the first audio files in the root, and in each of some folders in it."""
+    with os.scandir(root) as entries:
+        listed = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    names = [name for name, is_folder in listed if not is_folder]
+    yield from itertools.islice(filter(_is_audio, names), _SAMPLED_PER_FOLDER)
+    folders = [name for name, is_folder in listed if is_folder]
+    for folder in folders[:: -(-len(folders) // _SAMPLED_FOLDERS) or 1]:
+        paths = filter(_is_audio, _local_paths(os.path.join(root, folder)))
+        for path in itertools.islice(paths, _SAMPLED_PER_FOLDER):
+            yield f"{folder}/{path}"
 
 
 def _local_paths(root: str) -> Iterator[str]:

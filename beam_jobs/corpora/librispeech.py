@@ -1,12 +1,22 @@
 """LibriSpeech and LibriTTS: `[SUBSET/]SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac`.
 
 Source: https://www.openslr.org/12, README.TXT; `SPEAKERS.TXT` beside the subsets has the genders.
+LibriTTS calls it `SPEAKERS.txt` (https://www.openslr.org/60), and LibriTTS-R has `speakers.tsv`
+(https://www.openslr.org/141).
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
-from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, find_beside, parse_gender
+from beam_jobs.corpora.layout import (
+    Candidate,
+    Corpus,
+    audio_paths,
+    find_beside,
+    most_match,
+    parse_gender,
+)
+from beam_jobs.corpora.manifest import read_lines
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -19,10 +29,10 @@ _PATH = re.compile(
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 
-def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Returns whether all paths look like LibriSpeech's."""
+def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
+    """Returns whether most paths look like LibriSpeech's."""
     del corpus
-    return bool(first_paths) and all(_PATH.search(path) for path in first_paths)
+    return most_match(_PATH, sampled_paths)
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
@@ -47,11 +57,14 @@ def corpus_split(path: str) -> str:
 
 
 def read_genders(corpus: Corpus) -> dict[str, str]:
-    """Reads the gender of each speaker, `f` or `m`, from `SPEAKERS.TXT`; nothing without it."""
-    path = find_beside(corpus, "SPEAKERS.TXT")
+    """Reads the gender of each speaker, `f` or `m`, from a file beside the subsets.
+
+    Without a file that has the speakers, no gender is known.
+    """
+    path = find_beside(corpus, "SPEAKERS.TXT", "speakers.tsv")
     genders = {}
-    for line in files.read_text(path).splitlines() if path else ():
-        fields = [field.strip() for field in line.split("|")]
-        if not line.startswith(";") and len(fields) > 1:
+    for line in read_lines(path) if path else ():
+        fields = [field.strip() for field in re.split(r"[|\t]", line)]
+        if fields[0].isdecimal() and len(fields) > 1:
             genders[fields[0]] = parse_gender(fields[1])
     return genders

@@ -4,11 +4,14 @@ Source: NVIDIA NeMo, "Preparing Custom ASR Data" and "Speaker Recognition: Datas
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
 from beam_jobs.corpora.manifest import (
+    channel_field,
     corpus_path,
+    duration_field,
     first_object,
     parse_object,
     read_candidates,
@@ -21,14 +24,14 @@ from beam_jobs.storage import files
 NAME = "nemo"
 
 
-def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
+def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
     """Returns whether `--corpus` names a JSONL file with `audio_filepath`."""
-    del first_paths
+    del sampled_paths
     return "audio_filepath" in first_object(corpus)
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
-    """Yields every utterance; its id is its path without the suffix, and its time range if any."""
+    """Yields every utterance; its id is its path without the suffix, its time range and channel."""
 
     def parse(line: str) -> Iterator[Candidate]:
         fields = parse_object(line)
@@ -36,13 +39,26 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         speaker = text_field(fields, "speaker", "label")
         gender = parse_gender(str(fields.get("gender", "")))
         utterance = os.path.splitext(path)[0]
+        start_s, stop_s = 0.0, None
+        duration_s = None if fields.get("duration") is None else duration_field(fields, "duration")
         # Without an offset, the duration is only the rounded length of the file.
-        if fields.get("offset") is None:
-            yield Candidate(path, utterance, speaker, gender)
-            return
-        start_s = seconds_field(fields, "offset")
-        stop_s = start_s + seconds_field(fields, "duration")
-        utterance += f"-{start_s:.2f}-{stop_s:.2f}"
-        yield Candidate(path, utterance, speaker, gender, start_s=start_s, stop_s=stop_s)
+        if fields.get("offset") is not None:
+            start_s = seconds_field(fields, "offset")
+            stop_s = start_s + (duration_s or duration_field(fields, "duration"))
+            utterance += f"-{start_s:.2f}-{stop_s:.2f}"
+        channel = _channel(fields)
+        if channel is not None:
+            utterance += f"-ch{channel}"
+        yield Candidate(
+            path, utterance, speaker, gender, start_s=start_s, stop_s=stop_s, channel=channel
+        )
 
     return read_candidates(files.join(corpus.root, corpus.manifest), parse)
+
+
+def _channel(fields: Mapping[str, Any]) -> int | None:
+    for name in ("channel_selector", "channel"):
+        # NeMo's own word for mixing the channels down.
+        if fields.get(name) not in (None, "average"):
+            return channel_field(fields[name])
+    return None

@@ -1,4 +1,4 @@
-"""Files that match a glob pattern, with a regular expression that finds the speaker."""
+"""Files of a glob pattern or a folder, with a regular expression that finds the speaker."""
 
 import os
 import re
@@ -11,10 +11,10 @@ from beam_jobs.storage import files
 NAME = "pattern"
 
 
-def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Returns whether `--corpus` gives a pattern."""
-    del first_paths
-    return bool(corpus.pattern)
+def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
+    """Returns whether there is a pattern, or a regular expression for a folder."""
+    del sampled_paths
+    return bool(corpus.pattern or corpus.speaker_regex)
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:

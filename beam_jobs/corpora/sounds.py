@@ -3,7 +3,13 @@
 import os
 from collections.abc import Iterator
 
-from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, folder_name
+from beam_jobs.corpora.layout import (
+    Candidate,
+    Corpus,
+    absolute_root,
+    audio_paths,
+    folder_name,
+)
 from beam_jobs.storage import files
 from schemas.errors import UserError
 
@@ -20,7 +26,7 @@ def parse_sounds(option: str, folder: str) -> Corpus:
     """
     if not (files.is_remote(folder) or os.path.isdir(folder)):
         raise UserError(f"--{option}={folder}: there is no folder {folder}")
-    return Corpus(folder_name(folder), folder, layout=option)
+    return Corpus(folder_name(folder), absolute_root(folder), layout=option)
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate]:

@@ -6,7 +6,15 @@ Source: https://doi.org/10.7488/ds/2645; `speaker-info.txt` has the genders.
 import re
 from collections.abc import Iterator, Sequence
 
-from beam_jobs.corpora.layout import Candidate, Corpus, audio_paths, find_beside, parse_gender
+from beam_jobs.corpora.layout import (
+    Candidate,
+    Corpus,
+    audio_paths,
+    find_beside,
+    most_match,
+    parse_gender,
+)
+from beam_jobs.corpora.manifest import read_lines
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -17,10 +25,10 @@ _PATH = re.compile(
 )
 
 
-def recognises(corpus: Corpus, first_paths: Sequence[str]) -> bool:
-    """Returns whether all paths look like VCTK's."""
+def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
+    """Returns whether most paths look like VCTK's."""
     del corpus
-    return bool(first_paths) and all(_PATH.search(path) for path in first_paths)
+    return most_match(_PATH, sampled_paths)
 
 
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
@@ -42,7 +50,7 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
 def _read_genders(corpus: Corpus) -> dict[str, str]:
     path = find_beside(corpus, "speaker-info.txt")
     genders = {}
-    for line in files.read_text(path).splitlines()[1:] if path else ():
+    for line in read_lines(path) if path else ():
         # Before version 0.92 the file has speakers without their letter.
         if match := re.match(r"([ps]?)(\d+)\s+\d*\s*([FM])\b", line):
             genders[(match[1] or "p") + match[2]] = parse_gender(match[3])

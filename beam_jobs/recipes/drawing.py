@@ -181,4 +181,5 @@ def _place(
         level=level,
         row=row,
         speed=utterance.speed if utterance.speed != 1 else None,
+        channel=utterance.channel,
     )

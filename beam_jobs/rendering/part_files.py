@@ -29,7 +29,12 @@ def read_part(
         UnusableAudioError: the file can't be decoded.
     """
     path = files.join(corpus_roots[part.corpus], part.path)
-    samples = read_segment(path, part.start, part.stop, recipe.channels)
+    if isinstance(part, Source) and part.channel is not None:
+        samples = read_segment(path, part.start, part.stop, part.channel)
+        if recipe.channels == "stereo":
+            samples = np.stack([samples, samples], axis=1)
+    else:
+        samples = read_segment(path, part.start, part.stop, recipe.channels)
     return _resample(samples, part.played_rate, recipe)
 
 

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -19,7 +20,7 @@ class TextError(UserError):
     """A file that is not text in a known encoding; the message says where, and what to do."""
 
 
-def read_lines(path: str, *, compressed: bool = False) -> Iterator[str]:
+def read_lines(path: str, *, compressed: bool = False, escaped: bool = False) -> Iterator[str]:
     r"""Yields the lines of a text file as they are read, each but perhaps the last ending in `\n`.
 
     The file is in UTF-8, with or without a byte order mark, or in UTF-16 with one, as Windows
@@ -28,6 +29,8 @@ def read_lines(path: str, *, compressed: bool = False) -> Iterator[str]:
     Args:
         path: of the file; its suffix says nothing.
         compressed: whether to decompress it as gzip.
+        escaped: whether to yield a line that can't be read as well, with `\xff` in it for a byte
+            that is not UTF-8, for callers who can do without that line.
 
     Raises:
         TextError: the file is in another encoding, or is not text; the message has the first line
@@ -37,8 +40,11 @@ def read_lines(path: str, *, compressed: bool = False) -> Iterator[str]:
     with files.open_file(path) as stored:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if compressed else stored
         for number, line in enumerate(_split(_decode(path, file)), start=1):
-            _check(path, number, line)
-            yield line
+            if escaped:
+                yield _escape(line)
+            else:
+                _check(path, number, line)
+                yield line
 
 
 def read_text(path: str) -> str:
@@ -82,6 +88,18 @@ def _split(texts: Iterator[str]) -> Iterator[str]:
             begun = [other]
     if last := "".join(begun):
         yield last
+
+
+def _escape(line: str) -> str:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return re.sub(r"[\ud800-\udfff]", _escape_surrogate, line)
+    return line
+
+
+def _escape_surrogate(match: re.Match[str]) -> str:
+    return ascii(match[0]).strip("'").replace("\\udc", "\\x")
 
 
 def _check(path: str, number: int, line: str) -> None:

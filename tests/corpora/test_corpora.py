@@ -1,57 +1,21 @@
 """Small corpora of each layout, from generated audio, are catalogued as the job does it."""
 
 import builtins
-import gzip
 import json
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import soundfile
+from spoken_corpora import RATE, catalogue, speak, write_lines
 
 from beam_jobs import build_mixtures, corpora
 from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
-from beam_jobs.corpora import find_candidates
-from beam_jobs.corpora.headers import catalogue_utterance
-from beam_jobs.corpora.layout import parse_corpora
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.recipe import Utterance
-
-RATE = 8000
-
-
-def speak(path: Path, duration_s: float = 1.0, *, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).normal(0, 0.1, round(duration_s * RATE))
-    soundfile.write(path, samples, RATE)
-    return path
-
-
-def catalogue(corpus: Path, **options: str) -> tuple[dict[str, Utterance], list[Rejected]]:
-    """Returns the utterances of a corpus by their ids, and everything that was rejected."""
-    utterances, rejected = {}, []
-    for parsed in parse_corpora([str(corpus)], **options):
-        for candidate in find_candidates(parsed):
-            found = candidate
-            if not isinstance(candidate, Rejected):
-                found = catalogue_utterance(parsed, candidate, prefix_names=False)
-            if isinstance(found, Rejected):
-                rejected.append(found)
-            else:
-                utterances[found.id] = found
-    return utterances, rejected
-
-
-def write_lines(path: Path, rows: Sequence[str | Mapping[str, object]]) -> Path:
-    text = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
-    data = gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def described(utterance: Utterance) -> tuple[str, str, str, str, int, int]:
@@ -298,12 +262,25 @@ class TestLhotse:
             ),
             (
                 {
-                    "supervisions": [SUPERVISION],
+                    "supervisions": [dict(SUPERVISION, channel=None)],
                     "recording": {
                         "sources": [{"type": "file", "channels": [0, 1], "source": "a.wav"}]
                     },
                 },
                 "one channel of several",
+            ),
+            (
+                {
+                    "supervisions": [dict(SUPERVISION, channel=[0, 1])],
+                    "recording": {
+                        "sources": [{"type": "file", "channels": [0, 1], "source": "a.wav"}]
+                    },
+                },
+                "several channels",
+            ),
+            (
+                {"supervisions": [dict(SUPERVISION, channel=1)], "recording": recording("a.wav")},
+                "no channel 1 in its recording",
             ),
         ],
     )

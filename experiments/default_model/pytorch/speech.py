@@ -108,7 +108,8 @@ def read(corpus: Corpus, utterance: Utterance) -> Samples:
     """
     path = files.join(corpus.root, utterance.path)
     try:
-        samples = read_segment(path, utterance.start, utterance.stop)
+        channel = "average" if utterance.channel is None else utterance.channel
+        samples = read_segment(path, utterance.start, utterance.stop, channel)
     except UnusableAudioError as error:
         print(f"left out: {path}: {error}", file=sys.stderr)
         return np.zeros(0, np.float32)
