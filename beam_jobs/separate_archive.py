@@ -1,6 +1,6 @@
 """Separates an archive of recordings; run again, it separates what is new in the archive.
 
-python -m beam_jobs.separate_archive --input PATTERN --output FOLDER [--model MODEL] [options]
+python -m beam_jobs.separate_archive --input FOLDER --output FOLDER [--model MODEL] [options]
 """
 
 import argparse
@@ -13,12 +13,15 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_jobs.runtime.dead_letters import read_rejected
+from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
+from beam_jobs.runtime.extras import require_installed
+from beam_jobs.runtime.job_folder import check_writable
 from beam_jobs.runtime.options import parse_options
-from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
-from beam_jobs.separation.inputs import list_inputs
+from beam_jobs.separation.inputs import list_archive
+from beam_jobs.separation.ledger import check_ours
 from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
 from beam_jobs.separation.output_names import FIELDS, check_collisions
 from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
@@ -47,23 +50,31 @@ def run(argv: Sequence[str]) -> int:
     )
     output = files.absolute(arguments.output)
     model = describe_model(arguments.model)
-    inputs = list_inputs(files.absolute(arguments.input), output)
-    check_collisions(inputs, model.source_names, parameters)
+    if is_local(beam_options):
+        require_installed("tensorflow", *(["spleeter"] if model.spleeter else []))
+    check_ours(output)
+    archive = list_archive([files.absolute(one) for one in arguments.input], output)
+    check_collisions(archive.inputs, model.source_names, parameters)
+    check_writable(output, remedy="name another --output, or make room there")
     print(
-        f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what has"
-        " another rate is resampled",
+        f"{len(archive.inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what"
+        f" has another rate is resampled\n{archive.describe()}",
+        end="",
         flush=True,
     )
     counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
+    # From now on, the folder is known as this job's, even if it is killed before it counts.
+    files.write_output(counts_path, Counts().to_json())
     pipeline = make_pipeline(beam_options)
     (
         pipeline
-        | "Inputs" >> beam.Create(inputs)
+        | "Inputs" >> beam.Create(archive.inputs)
         | "Separate"
         >> SeparateArchive(
             model=model,
             parameters=parameters,
             output=output,
+            rejected=archive.rejected,
             force=arguments.force,
             num_threads=arguments.model_threads,
         )
@@ -74,6 +85,8 @@ def run(argv: Sequence[str]) -> int:
     counts = parse_counts(files.read_text(counts_path))
     summary = summarise(
         counts,
+        num_no_audio=archive.num_no_audio,
+        num_other_names=archive.num_other_names,
         elapsed_s=time.monotonic() - start_s,
         price_per_hour=arguments.price_per_hour,
     )
@@ -82,6 +95,8 @@ def run(argv: Sequence[str]) -> int:
     if arguments.report:
         _write_report(summary, counts, model, output)
     if summary["rejected"]:
+        rejected = read_rejected(files.join(output, REJECTED))
+        print(f"rejected: {ReasonCounts(rejected).describe()}")
         print(f"the rejected files and why: {files.join(output, REJECTED)}")
         return SOME_REJECTED
     return DONE
@@ -119,7 +134,12 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--input", required=True, help="glob pattern, or a manifest (.txt): a path in each line"
+        "--input",
+        required=True,
+        action="extend",
+        nargs="+",
+        help="a folder, for all audio in it and below it; a glob pattern; a manifest (.txt): a path"
+        " in each line; or a file; several of them, if you like",
     )
     parser.add_argument(
         "--model",
@@ -128,7 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
         "Spleeter has it; a Spleeter configuration (.json) (default: the one that comes with the "
         "program)",
     )
-    parser.add_argument("--output", required=True, help="folder, local or gs://")
+    parser.add_argument(
+        "--output", required=True, help="folder, local or gs://: a new one, or that of earlier runs"
+    )
     parser.add_argument(
         "--channels",
         choices=("mix", "each"),

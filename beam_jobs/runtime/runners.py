@@ -29,14 +29,19 @@ def run_pipeline(pipeline: beam.Pipeline, options: PipelineOptions) -> bool:
     return not template
 
 
+def is_local(options: PipelineOptions) -> bool:
+    """Returns whether the pipeline runs on this machine, with what is installed here."""
+    runner = options.get_all_options()["runner"]
+    return runner is None or runner in _LOCAL_RUNNERS
+
+
 def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
     """Returns the runner that the options name, or Beam's local one if they name none.
 
     Beam's DirectRunner may download another runner and use it. Here a local runner is always the
     one that is part of Beam.
     """
-    runner = options.get_all_options()["runner"]
-    if runner is None or runner in _LOCAL_RUNNERS:
+    if is_local(options):
         stop_timed_sends()
         return FnApiRunner()
-    return str(runner)
+    return str(options.get_all_options()["runner"])

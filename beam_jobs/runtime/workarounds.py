@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from beam_jobs.runtime.extras import require_installed
+
 # From glibc's malloc.h; other C libraries have no mallopt.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -77,7 +79,11 @@ def import_tensorflow() -> Any:
 
     For TensorFlow 2.12. Saves 0.6 s of the 2.2 s that its import takes, and with oneDNN a third of
     the time of Spleeter's networks. Delete it for a TensorFlow that does both by default.
+
+    Raises:
+        UserError: it is not installed.
     """
+    require_installed("tensorflow")
     with _hidden("jax", "pandas"):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -94,7 +100,11 @@ def import_spleeter_builder() -> Any:
 
     For Spleeter 2.4.2. Saves 0.3 s of start-up. Delete it once Spleeter imports pandas only when it
     trains.
+
+    Raises:
+        UserError: it is not installed.
     """
+    require_installed("spleeter")
     with _replaced(pandas=types.ModuleType("pandas")):
         from spleeter.model import EstimatorSpecBuilder  # noqa: PLC0415
 

@@ -15,13 +15,22 @@ from beam_jobs.runtime import retries
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.runtime.retries import may_pass, with_retries
 from beam_jobs.separation.inputs import InputFile, input_version
-from beam_jobs.separation.ledger import find_record, write_record
+from beam_jobs.separation.ledger import (
+    Owners,
+    is_done,
+    read_own_record,
+    record_path,
+    write_record,
+)
 from beam_jobs.separation.models import Model
+from beam_jobs.separation.output_names import output_paths, rttm_path
 from beam_jobs.separation.recording import Recording
 from beam_jobs.separation.rejected_transforms import WriteRejected
 from beam_jobs.separation.separator import load_separator
 from beam_jobs.separation.streaming import Failure, separate_recordings
 from beam_jobs.separation.summary import Counts
+from beam_jobs.storage import files
+from beam_jobs.storage.files import UnwritableNameError
 from schemas.ledger import REJECTED, LedgerRecord, Parameters
 
 # Recordings up to this length are batched until a batch is about this long.
@@ -42,6 +51,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         model: Model,
         parameters: Parameters,
         output: str,
+        rejected: Sequence[Rejected] = (),
         force: bool = False,
         num_threads: int = 0,
     ) -> None:
@@ -51,12 +61,14 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             model: the model's description.
             parameters: of the job.
             output: the output folder, where the ledger is.
+            rejected: what else is in the archive and can't be separated.
             force: whether files that the ledger lists are separated again.
             num_threads: the threads that compute in each process; 0 is one for each core.
         """
         self._model = model
         self._parameters = parameters
         self._output = output
+        self._rejected = rejected
         self._force = force
         self._num_threads = num_threads
 
@@ -84,8 +96,9 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             | "SpreadLong" >> beam.Reshuffle()
             | "SeparateLong" >> beam.ParDo(separate).with_outputs(_COUNTS, REJECTED)
         )
+        unusable = inputs.pipeline | "Unusable" >> beam.Create(self._rejected)
         num_rejected = (
-            (found[REJECTED], short[REJECTED], long[REJECTED])
+            (unusable, found[REJECTED], short[REJECTED], long[REJECTED])
             | "AllRejected" >> beam.Flatten()
             | "WriteRejected" >> WriteRejected(self._output)
         )
@@ -106,6 +119,7 @@ class _Inspect(beam.DoFn):
         self._parameters = parameters
         self._output = output
         self._force = force
+        self._shared = Shared()
 
     def process(self, file: InputFile) -> Iterator[Any]:  # type: ignore[override]
         try:
@@ -120,14 +134,27 @@ class _Inspect(beam.DoFn):
 
     def _inspect(self, file: InputFile) -> Recording | None:
         version = input_version(file.path)
-        if not self._force and find_record(
-            self._output,
-            file,
-            version=version,
-            model_fingerprint=self._model.fingerprint,
-            parameters=self._parameters,
+        own = read_own_record(self._output, file, version)
+        if (
+            own is not None
+            and not self._force
+            and is_done(
+                self._output,
+                own,
+                file,
+                version=version,
+                model_fingerprint=self._model.fingerprint,
+                parameters=self._parameters,
+            )
         ):
             return None
+        place = file.relative_path
+        paths = output_paths(place, self._model.source_names, self._parameters)
+        if self._parameters.rttm:
+            paths = (*paths, rttm_path(place))
+        for path in (record_path("", place), *paths):
+            files.check_name(files.join(self._output, path))
+        self._shared.acquire(lambda: Owners(self._output)).check(file, own, paths)
         return Recording(file, version, read_header(file.path))
 
 
@@ -168,7 +195,12 @@ class _Separate(beam.DoFn):
             failures = []
             for recording, outcome in zip(recordings, self._separate(recordings), strict=True):
                 if not isinstance(outcome, Failure):
-                    write_record(self._output, recording.file, outcome)
+                    try:
+                        write_record(self._output, recording.file, outcome)
+                    except UnwritableNameError as error:
+                        rejected = Rejected.from_error(recording.file.path, error)
+                        yield TaggedOutput(REJECTED, rejected)
+                        continue
                     yield TaggedOutput(
                         _COUNTS,
                         Counts(

@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from beam_jobs.runtime.extras import require_installed
 from beam_jobs.separation.windows import Framing, crossfade_framing, spleeter_framing
 from beam_jobs.storage import files
-from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
+from beam_jobs.storage.text import read_text
+from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, parse_bundle
 from schemas.errors import UserError
 
 DEFAULT_MODEL = str(Path(__file__).parents[1] / "models/default")
@@ -76,8 +78,10 @@ def describe_model(descriptor: str) -> Model:
 
     Raises:
         ModelError: there is no model, or an incomplete one.
+        UserError: Spleeter is needed and not installed.
         InvalidDocumentError: the description of a bundle does not follow its schema.
     """
+    descriptor = os.path.expanduser(descriptor)
     if descriptor.startswith(_STOCK_PREFIX):
         configuration = _stock_configuration(descriptor.removeprefix(_STOCK_PREFIX))
         return _describe_spleeter(descriptor, configuration, _model_folder(configuration))
@@ -115,7 +119,7 @@ def _describe_bundle(folder: str) -> Model:
         name=bundle.name,
         folder=folder,
         file_names=names,
-        fingerprint=_fingerprint(text, folder, names),
+        fingerprint=_fingerprint(_describe_outputs(text, bundle), folder, names),
         sample_rate=bundle.sample_rate,
         num_channels=bundle.num_channels,
         source_names=bundle.source_names,
@@ -127,6 +131,26 @@ def _describe_bundle(folder: str) -> Model:
         ),
         spleeter={},
         checkpoint="",
+    )
+
+
+def _describe_outputs(text: str, bundle: Bundle) -> str:
+    """Returns what the outputs of a bundle depend on besides its SavedModel.
+
+    The rest of the description may be edited without separating whole archives again. For version
+    1 it is all of the text, as in the ledgers of archives that such a bundle has separated.
+    """
+    if json.loads(text)["version"] == 1:
+        return text
+    return json.dumps(
+        [
+            bundle.sample_rate,
+            bundle.num_channels,
+            bundle.source_names,
+            bundle.aligned,
+            bundle.window_s,
+            bundle.context_s,
+        ]
     )
 
 
@@ -157,6 +181,7 @@ def _describe_spleeter(descriptor: str, configuration: Mapping[str, Any], folder
 
 
 def _stock_configuration(name: str) -> Mapping[str, Any]:
+    require_installed("spleeter")
     resource = importlib.resources.files("spleeter").joinpath("resources", f"{name}.json")
     if not resource.is_file():
         raise ModelError(
@@ -170,7 +195,7 @@ def _read_configuration(path: str) -> Mapping[str, Any]:
     if not files.exists(path):
         raise ModelError(f"{path}: no such file")
     try:
-        configuration = json.loads(files.read_text(path))
+        configuration = json.loads(read_text(path))
     except ValueError as error:
         raise ModelError(f"{path}: not JSON: {error}") from None
     if not isinstance(configuration, dict) or "model_dir" not in configuration:

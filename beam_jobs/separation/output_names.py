@@ -4,13 +4,19 @@ import posixpath
 import string
 from collections.abc import Sequence
 
-from beam_jobs.separation.inputs import InputFile, NamingError
-from schemas.ledger import LEDGER, REJECTED, REPORT, RUNS, SUMMARY, Parameters
+from beam_jobs.separation.inputs import AUDIO_SUFFIXES, InputFile, NamingError
+from schemas.ledger import LEDGER, REJECTED, REPORT, RUNS, SUMMARY, AudioFormat, Parameters
 
 FIELDS = ("folder", "stem", "suffix", "source", "extension")
 
 # Names in the output folder that the job itself uses.
 _RESERVED = ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT)
+
+_SUFFIXES: dict[AudioFormat, tuple[str, ...]] = {
+    "wav": (".wav", ".wave"),
+    "flac": (".flac",),
+    "opus": (".opus", ".ogg", ".oga"),
+}
 
 
 def output_paths(
@@ -27,7 +33,8 @@ def output_paths(
         Paths relative to the output folder.
 
     Raises:
-        NamingError: the template has an unknown field, or leads out of the output folder.
+        NamingError: the template has an unknown field, leads out of the output folder, or ends in
+            a suffix of another audio format.
     """
     paths = []
     for source in source_names:
@@ -40,6 +47,7 @@ def output_paths(
         path = posixpath.normpath(filled.lstrip("/"))
         if path.split("/")[0] in _RESERVED:
             raise NamingError(f"{relative_path}: {path!r} is no place for an output")
+        _check_suffix(path, parameters)
         paths.append(path)
     return tuple(paths)
 
@@ -91,3 +99,16 @@ def check_collisions(
                     f"{source} of {one.path} and {owner[1]} of {owner[0]} would both be "
                     f"{path}: put {field} in the name template {parameters.name_template!r}"
                 )
+
+
+def _check_suffix(path: str, parameters: Parameters) -> None:
+    suffix = posixpath.splitext(path)[1].lower()
+    # A suffix in a field may be anything, such as the end of `{stem}` in a name without one.
+    is_literal = "." in parameters.name_template.rpartition("}")[2]
+    audio_format = parameters.audio_format
+    if suffix not in _SUFFIXES[audio_format] and (is_literal or suffix in AUDIO_SUFFIXES):
+        raise NamingError(
+            f"{path!r} would be the name of a {audio_format.upper()} file: let the name template"
+            f" {parameters.name_template!r} end in .{{extension}}, and choose wav, flac or opus by"
+            " --audio_format"
+        )

@@ -48,11 +48,20 @@ def parse_counts(text: str) -> Counts:
     return Counts(**document | {"examples": tuple(document["examples"])})
 
 
-def summarise(counts: Counts, *, elapsed_s: float, price_per_hour: float) -> Mapping[str, Any]:
+def summarise(
+    counts: Counts,
+    *,
+    num_no_audio: int = 0,
+    num_other_names: int = 0,
+    elapsed_s: float,
+    price_per_hour: float,
+) -> Mapping[str, Any]:
     """Returns the content of `summary.json`.
 
     Args:
         counts: of all files.
+        num_no_audio: the files that were passed over, because they are no audio.
+        num_other_names: the links that were passed over, because they lead to counted files.
         elapsed_s: the time that the run took, with start-up.
         price_per_hour: of a busy worker, in any currency; 0 if it is unknown.
     """
@@ -61,6 +70,8 @@ def summarise(counts: Counts, *, elapsed_s: float, price_per_hour: float) -> Map
         "separated": counts.separated,
         "skipped": counts.skipped,
         "rejected": counts.rejected,
+        "no_audio": num_no_audio,
+        "other_names": num_other_names,
         "separated_hours": round(counts.separated_s / 3600, 4),
         "elapsed_s": round(elapsed_s, 1),
         "speed": round(counts.separated_s / elapsed_s, 2),

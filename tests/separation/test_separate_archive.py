@@ -35,9 +35,10 @@ def archive(tmp_path):
 
 
 def run(archive, bundle, *options, pattern="calls/**.wav", output="out"):
+    is_given = any(option.startswith("--input") for option in options)
     return main(
         [
-            f"--input={archive / pattern}",
+            *([] if is_given else [f"--input={archive / pattern}"]),
             f"--model={bundle}",
             f"--output={archive / output}",
             "--direct_num_workers=1",

@@ -1,0 +1,80 @@
+"""The files in a folder of this machine and below it, also where links lead to them."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+
+LEADS_OUT = "a link to a folder outside of the one that is searched"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in a tree, or a folder that was not entered.
+
+    Attributes:
+        path: relative to the root of the tree.
+        real_path: the full path without links.
+        problem: why the file can't be read, or the folder not be entered; else empty.
+    """
+
+    path: str
+    real_path: str
+    problem: str = ""
+
+
+def walk(root: str, enters: Callable[[str, str], bool]) -> Iterator[Entry]:
+    """Yields the files in a folder and the folders below it, in order.
+
+    A link to a folder inside of the tree is followed, so that its files have two paths, except
+    where it leads back to a folder that it is in. A link to another folder is yielded itself, as is
+    a folder that can't be read.
+
+    Args:
+        root: the folder.
+        enters: returns whether to look into a folder, from its path relative to the root and its
+            full path without links.
+    """
+    real_root = os.path.realpath(root)
+    yield from _walk(root, "", (real_root,), enters)
+
+
+def is_in(path: str, folder: str) -> bool:
+    """Returns whether a path is that of a folder or of something in it."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
+def _walk(
+    root: str, path: str, real_folders: tuple[str, ...], enters: Callable[[str, str], bool]
+) -> Iterator[Entry]:
+    """Yields the files of a folder; `real_folders` are those that led here, from the root on."""
+    try:
+        with os.scandir(os.path.join(root, path)) as listing:
+            found = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        yield Entry(path, real_folders[-1], f"a folder that can't be read: {error.strerror}")
+        return
+    for entry in found:
+        entry_path = os.path.join(path, entry.name)
+        real_path = os.path.join(real_folders[-1], entry.name)
+        if entry.is_symlink():
+            real_path = os.path.realpath(real_path)
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:
+            yield Entry(entry_path, real_path, f"a link that can't be followed: {error.strerror}")
+            continue
+        if is_folder:
+            if not enters(entry_path, real_path) or real_path in real_folders:
+                continue
+            if is_in(real_path, real_folders[0]):
+                yield from _walk(root, entry_path, (*real_folders, real_path), enters)
+            else:
+                yield Entry(entry_path, real_path, LEADS_OUT)
+        elif is_file:
+            yield Entry(entry_path, real_path)
+        elif entry.is_symlink() and not os.path.exists(real_path):
+            yield Entry(
+                entry_path, real_path, f"a link to {os.readlink(entry.path)}, which is gone"
+            )
+        else:
+            yield Entry(entry_path, real_path, "neither a file nor a folder")
