@@ -1,4 +1,4 @@
-"""Reading audio from any file system: what libsndfile decodes, and by PyAV what it does not."""
+"""Reading audio from any file system, by libsndfile or, for formats it does not know, by PyAV."""
 
 import contextlib
 import os
@@ -14,23 +14,25 @@ from beam_jobs.storage.files import is_remote, open_file
 from schemas.pcm import Samples
 from schemas.recipe import Channels
 
-# What libsndfile says of a header that does not say (SF_COUNT_MAX).
+# libsndfile's answer (SF_COUNT_MAX) where a header does not state a length.
 _UNKNOWN_LENGTH = 2**63 - 1
 
 _MIN_SAMPLE_RATE = 1000
 
-# libsndfile makes do with what there is of a WAV file that was cut off, and says so in its log. Who
-# writes into a pipe can't know the length, and puts down the greatest that there is.
+# libsndfile reads a truncated WAV file as far as it goes, and mentions the missing bytes only in
+# its log. Programs that write to a pipe can't know the length, and state the greatest possible.
 _CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 _LENGTH_OF_A_PIPE = 0x7FFF0000
 
 
 def read_header(path: str) -> AudioHeader:
-    """Reads a header, and no samples; PyAV's formats only estimate, and are decoded.
+    """Reads the header of a file.
+
+    Where PyAV decodes, headers only estimate the length, so the file is decoded to find it.
 
     Raises:
-        UnusableAudioError: not audio that is known here, unreadable, no audio in it, or a header
-            that can't be true.
+        UnusableAudioError: the file is unreadable, in no known format, without audio, or its header
+            can't be true.
     """
     with _open(path) as file:
         if not file.frames:
@@ -48,27 +50,28 @@ def read_header(path: str) -> AudioHeader:
 
 
 def read_segment(path: str, start: int, stop: int, channels: Channels = "average") -> Samples:
-    """Decodes the frames from `start` to `stop`, counted in the file's own frames.
+    """Decodes a range of a file.
 
     Args:
         path: the file.
-        start: the first frame.
-        stop: the frame after the last.
-        channels: `average` mixes down, a number picks one channel, from 0, and `stereo` keeps two.
+        start: first frame of the range, at the file's own sample rate.
+        stop: frame after the last one.
+        channels: `average` mixes down, a number picks one channel, counted from 0, and `stereo`
+            keeps two.
 
     Returns:
-        float32 [samples], or [samples, 2] in stereo; full scale at 1.
+        float32 [samples], or [samples, 2] for `stereo`; full scale is 1.
 
     Raises:
-        UnusableAudioError: it can't be decoded, ends early, has no such channels, or holds samples
-            that are not numbers.
+        UnusableAudioError: the file can't be decoded, ends early, lacks the channels, or holds
+            samples that are not finite.
     """
     with _open(path) as file:
         if isinstance(channels, int) and channels >= file.channels:
             raise UnusableAudioError(f"no channel {channels}: the file has {file.channels}")
         if channels == "stereo" and file.channels > 2:
             raise UnusableAudioError(f"{file.channels} channels: stereo is made of one or two")
-        # Seeking to where the file already stands makes libsndfile decode FLAC's first block twice.
+        # Don't seek to frame 0: it makes libsndfile decode FLAC's first block twice.
         if start:
             file.seek(start)
         samples = file.read(stop - start, dtype="float32")
@@ -80,17 +83,17 @@ def read_segment(path: str, start: int, stop: int, channels: Channels = "average
         samples = samples if samples.ndim == 2 else np.stack([samples, samples], axis=1)
     elif samples.ndim == 2:
         samples = samples.mean(axis=1) if channels == "average" else samples[:, channels].copy()
-    # The extremes of samples that are not all finite aren't finite, and need no array of answers.
+    # One infinity or NaN makes an extreme non-finite; this spares a boolean per sample.
     if not np.isfinite(samples.max(initial=0) - samples.min(initial=0)):
         raise UnusableAudioError("samples that are infinite or not numbers")
     return samples
 
 
 def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
-    """Decodes a whole file, a block at a time.
+    """Decodes a whole file, block by block.
 
     Yields:
-        float32 [frames, channels], full scale at 1, `block_frames` long but for the last.
+        float32 [frames, channels], full scale is 1; `block_frames` long except for the last.
 
     Raises:
         UnusableAudioError: as `read_segment`.
@@ -111,7 +114,7 @@ def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[_AudioFile]:
-    """Opens a file, and tells what no retry mends from what one may."""
+    """Opens a file, and turns errors that are the file's own into `UnusableAudioError`."""
     try:
         with contextlib.ExitStack() as stack:
             source: str | BinaryIO = path
@@ -129,9 +132,10 @@ def _open(path: str) -> Iterator[_AudioFile]:
 
 @contextlib.contextmanager
 def _open_remote(path: str) -> Iterator[BinaryIO]:
-    """Opens a file whose reading may fail for other reasons than what is in it.
+    """Opens a remote file, and raises what went wrong while it was read.
 
-    libsndfile takes an exception for the end of the file, and the file for one that ends early.
+    libsndfile takes an exception in a callback for the end of the file, so a failing network would
+    otherwise look like a truncated file.
     """
     with open_file(path) as file:
         remote = _RemoteFile(file)
@@ -143,7 +147,7 @@ def _open_remote(path: str) -> Iterator[BinaryIO]:
 
 
 class _RemoteFile:
-    """A file that ends where reading it fails, and keeps the error."""
+    """A file that ends where reading fails, and remembers the first error."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -162,7 +166,7 @@ class _RemoteFile:
 
 
 def _open_pyav(source: str | BinaryIO) -> contextlib.AbstractContextManager[_AudioFile]:
-    # FFmpeg is 100 MB, and few corpora need it.
+    # PyAV brings 100 MB of FFmpeg that few corpora need, so it is an extra.
     try:
         from beam_jobs.audio.pyav_decoding import open_pyav  # noqa: PLC0415
     except ImportError:

@@ -1,6 +1,6 @@
-"""Audio that FFmpeg decodes and libsndfile does not, as `soundfile.SoundFile` would give it.
+"""Decoding by FFmpeg, behind the interface of `soundfile.SoundFile`.
 
-Only imported when such a file is met: PyAV is an extra.
+PyAV is an optional dependency, so import this module only when a file needs it.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ import numpy as np
 from beam_jobs.audio.types import UnusableAudioError
 from schemas.pcm import Samples
 
-# So much is decoded at once to get to a frame further on.
+# Frames decoded at a time on the way to a later frame; bounds memory.
 _SKIP_FRAMES = 1 << 20
 
 
 class PyAvFile:
     """The first audio stream of a file.
 
-    Containers of such formats promise more or fewer frames than they hold, and seek to packets
-    rather than frames. So frames are counted from the first one, and by decoding.
+    Containers of these formats state more or fewer frames than they hold, and seek to packets, not
+    frames. So this counts and seeks by decoding from the beginning.
 
     Attributes:
-        extra_info: what libsndfile would say of the header; nothing.
+        extra_info: always empty; libsndfile's log has no counterpart here.
     """
 
     extra_info = ""
@@ -49,19 +49,19 @@ class PyAvFile:
 
     @property
     def samplerate(self) -> int:
-        """In Hz."""
+        """The sample rate in Hz."""
         return self._stream.rate
 
     @property
     def channels(self) -> int:
-        """1 or more."""
+        """The number of channels, at least 1."""
         return self._stream.channels
 
     @functools.cached_property
     def frames(self) -> int:
-        """Samples in each channel, found by decoding them; to be asked before anything is read."""
+        """The number of samples per channel, found by decoding all; ask before reading anything."""
         num_frames = sum(frame.samples for frame in self._container.decode(self._stream))
-        # Seeking back leaves some decoders in another state than they began in.
+        # Reopen: after seeking back, some decoders are not in their initial state.
         self.close()
         if not isinstance(self._source, str):
             self._source.seek(0)
@@ -69,13 +69,13 @@ class PyAvFile:
         return num_frames
 
     def seek(self, frame: int, /) -> int:
-        """Goes from the beginning to a frame, through all before it."""
+        """Moves to a frame by decoding all before it; only valid before anything is read."""
         for position in range(0, frame, _SKIP_FRAMES):
             self.read(min(_SKIP_FRAMES, frame - position))
         return frame
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = False) -> Samples:
-        """Decodes: float32 [frames, channels], or [frames] of one channel; fewer at the end."""
+        """Decodes the next frames, fewer at the end: [frames, channels], or [frames] for mono."""
         blocks = [self._rest]
         num_frames = len(self._rest)
         while num_frames < frames and (block := next(self._blocks, None)) is not None:
@@ -86,7 +86,7 @@ class PyAvFile:
         return samples if always_2d or self.channels > 1 else samples[:, 0]
 
     def _decode(self) -> Iterator[Samples]:
-        """Yields float32 [frames, channels]."""
+        """Yields decoded blocks, float32 [frames, channels]."""
         converter = av.AudioResampler(format="fltp")
         for frame in self._container.decode(self._stream):
             for converted in converter.resample(frame):
@@ -98,8 +98,8 @@ def open_pyav(source: str | BinaryIO) -> Iterator[PyAvFile]:
     """Opens a file.
 
     Raises:
-        UnusableAudioError: FFmpeg does not decode it, or it has no audio.
-        FileNotFoundError: there is none.
+        UnusableAudioError: FFmpeg can't decode the file, or it has no audio.
+        FileNotFoundError: there is no such file.
     """
     try:
         with contextlib.closing(PyAvFile(source)) as file:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The audio files that can be read, what is known of one, and why one can't be used."""
 
 import dataclasses
 from typing import Protocol
@@ -16,17 +16,17 @@ PYAV_SUFFIXES = frozenset(
 
 
 class UnusableAudioError(UserError):
-    """A file that no second attempt will read; the message is the reason, without the path."""
+    """A fault of the file itself, so that retrying is pointless; the message omits the path."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AudioHeader:
-    """What a file says of itself.
+    """The properties of an audio file.
 
     Attributes:
         sample_rate: in Hz.
-        num_frames: samples in each channel.
-        num_channels: 1 or more.
+        num_frames: samples per channel.
+        num_channels: at least 1.
     """
 
     sample_rate: int
@@ -35,26 +35,26 @@ class AudioHeader:
 
 
 class _AudioFile(Protocol):
-    """What is used of a `soundfile.SoundFile`."""
+    """The part of `soundfile.SoundFile` that the readers use."""
 
     @property
     def samplerate(self) -> int:
-        """In Hz."""
+        """The sample rate in Hz."""
 
     @property
     def frames(self) -> int:
-        """Samples in each channel."""
+        """The number of samples per channel."""
 
     @property
     def channels(self) -> int:
-        """1 or more."""
+        """The number of channels, at least 1."""
 
     @property
     def extra_info(self) -> str:
-        """What libsndfile noticed in the header."""
+        """The log that libsndfile kept while it read the header."""
 
     def seek(self, frame: int, /) -> int:
-        """Goes to a frame."""
+        """Moves to a frame, counted from 0."""
 
     def read(self, frames: int, dtype: str, always_2d: bool = False) -> Samples:
-        """Decodes: float32 [frames] of one channel, [frames, channels] of several."""
+        """Decodes the next frames: float32 [frames] of one channel, else [frames, channels]."""
