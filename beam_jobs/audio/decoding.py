@@ -1,28 +1,36 @@
-"""Reading audio from any file system, by libsndfile or, for formats it does not know, by PyAV."""
+"""Reading audio from any file system, with the true length and position of every sample.
+
+libsndfile decodes what it can be trusted with: uncompressed audio, FLAC, and one Ogg stream or row
+of MP3 frames at a time. PyAV decodes what libsndfile does not know.
+"""
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 import numpy as np
 import soundfile
 
-from beam_jobs.audio.types import PYAV_SUFFIXES, AudioHeader, UnusableAudioError, _AudioFile
+from beam_jobs.audio.sndfile_decoding import (
+    check_end,
+    check_header,
+    open_binary,
+    open_mp3,
+    open_sndfile,
+)
+from beam_jobs.audio.types import (
+    MP3_SUFFIX,
+    PYAV_SUFFIXES,
+    AudioFile,
+    AudioHeader,
+    UnusableAudioError,
+)
 from beam_jobs.storage.files import is_remote, open_file
 from schemas.pcm import Samples
 from schemas.recipe import Channels
 
-# libsndfile's answer (SF_COUNT_MAX) where a header does not state a length.
-_UNKNOWN_LENGTH = 2**63 - 1
-
 _MIN_SAMPLE_RATE = 1000
-
-# libsndfile reads a truncated WAV file as far as it goes, and mentions the missing bytes only in
-# its log. Programs that write to a pipe can't know the length, and state the greatest possible.
-_CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_LENGTH_OF_A_PIPE = 0x7FFF0000
 
 
 def read_header(path: str) -> AudioHeader:
@@ -37,15 +45,9 @@ def read_header(path: str) -> AudioHeader:
     with _open(path) as file:
         if not file.frames:
             raise UnusableAudioError("no audio in the file")
-        if file.frames == _UNKNOWN_LENGTH:
-            raise UnusableAudioError("no length in its header: encode it again")
         if file.samplerate < _MIN_SAMPLE_RATE:
             raise UnusableAudioError(f"sample rate of less than {_MIN_SAMPLE_RATE} Hz")
-        cut_off = _CUT_OFF.search(file.extra_info)
-        if cut_off and int(cut_off[2]) < int(cut_off[1]) < _LENGTH_OF_A_PIPE:
-            raise UnusableAudioError(
-                f"ends early: {cut_off[2]} bytes of the {cut_off[1]} that its header promises"
-            )
+        check_header(file)
         return AudioHeader(file.samplerate, file.frames, file.channels)
 
 
@@ -75,6 +77,7 @@ def read_segment(path: str, start: int, stop: int, channels: Channels = "average
         if start:
             file.seek(start)
         samples = file.read(stop - start, dtype="float32")
+        check_end(file, stop)
     if len(samples) < stop - start:
         raise UnusableAudioError(
             f"ends early: {start + len(samples)} frames of the {stop} that its header promises"
@@ -109,25 +112,60 @@ def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
                 )
             if not np.isfinite(block.sum(dtype=np.float64)):
                 raise UnusableAudioError("samples that are infinite or not numbers")
+            check_end(file, num_read)
             yield block
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[_AudioFile]:
+def _open(path: str) -> Iterator[AudioFile]:
     """Opens a file, and turns errors that are the file's own into `UnusableAudioError`."""
+    if "\0" in path:
+        raise UnusableAudioError("a name with a NUL character in it")
     try:
         with contextlib.ExitStack() as stack:
             source: str | BinaryIO = path
             if is_remote(path):
                 source = stack.enter_context(_open_remote(path))
-            if os.path.splitext(path)[1].lower() in PYAV_SUFFIXES:
-                yield stack.enter_context(_open_pyav(source))
-            else:
-                yield stack.enter_context(soundfile.SoundFile(source))
-    except soundfile.LibsndfileError as error:
-        raise UnusableAudioError(_reason(path, error)) from None
+            with _as_unusable(path), contextlib.ExitStack() as inner:
+                yield _open_decoder(path, source, inner)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise UnusableAudioError(error.strerror or str(error)) from None
+
+
+@contextlib.contextmanager
+def _as_unusable(path: str) -> Iterator[None]:
+    """Takes any error that no retry can mend for the file's own.
+
+    Decoders raise whatever they like over a broken file: UnicodeDecodeError, TypeError, ...
+    """
+    try:
+        yield
+    # Reading a file may fail for reasons that pass, such as a network drive's.
+    except (UnusableAudioError, OSError, MemoryError):
+        raise
+    except soundfile.LibsndfileError as error:
+        raise UnusableAudioError(_reason(path, error)) from None
+    except Exception as error:
+        raise UnusableAudioError(f"not decoded: {type(error).__name__}: {error}") from error
+
+
+def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in PYAV_SUFFIXES:
+        return _open_pyav(source, stack)
+    if suffix == ".raw":
+        raise UnusableAudioError("raw samples: without a header, nothing states their format")
+    # libsndfile would not recognise every MP3; what is none may be another format's file.
+    if suffix == MP3_SUFFIX:
+        with contextlib.suppress(UnusableAudioError):
+            return open_mp3(source, stack)
+    try:
+        return open_sndfile(source, stack)
+    except soundfile.LibsndfileError:
+        # libsndfile does not know all that there is in Ogg, such as Speex.
+        if open_binary(source, stack).read(4) != b"OggS":
+            raise
+    return _open_pyav(source, stack)
 
 
 @contextlib.contextmanager
@@ -165,7 +203,7 @@ class _RemoteFile:
             return b""
 
 
-def _open_pyav(source: str | BinaryIO) -> contextlib.AbstractContextManager[_AudioFile]:
+def _open_pyav(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile:
     # PyAV brings 100 MB of FFmpeg that few corpora need, so it is an extra.
     try:
         from beam_jobs.audio.pyav_decoding import open_pyav  # noqa: PLC0415
@@ -173,7 +211,9 @@ def _open_pyav(source: str | BinaryIO) -> contextlib.AbstractContextManager[_Aud
         raise UnusableAudioError(
             "read by PyAV, which is not installed: pip install 'spleeter-beam[av]'"
         ) from None
-    return open_pyav(source)
+    if not isinstance(source, str):
+        source.seek(0)
+    return stack.enter_context(open_pyav(source))
 
 
 def _reason(path: str, error: soundfile.LibsndfileError) -> str:

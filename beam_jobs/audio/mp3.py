@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from beam_jobs.audio.types import UnusableAudioError
+from beam_jobs.audio.types import UnusableAudioError, change_of_format
 from schemas.pcm import Samples
 
 # Bit rates of Layer III in kbit/s, for the sample rates of MPEG-1 (ISO 11172-3) and for the lower
@@ -249,7 +249,10 @@ class Mp3File:
 
         for frame in itertools.chain((self._first,), self._following):
             if frame.format is not self._format:
-                raise UnusableAudioError(_change(self._format, frame.format, len(offsets)))
+                before, after = (
+                    (one.sample_rate, one.num_channels) for one in (self._format, frame.format)
+                )
+                raise UnusableAudioError(change_of_format(before, after, len(offsets) * spf))
             if frame.info:
                 end_part()
                 info, begin = _parse_info(frame), len(offsets)
@@ -502,13 +505,6 @@ def _silence_incomplete(
             rest = frame[at + format_.side_bytes :]
             frames[index] = frame[:at] + side.ljust(format_.side_bytes, b"\0") + rest
         num_before += max(0, len(frame) - at - format_.side_bytes)
-
-
-def _change(before: _Format, after: _Format, num_frames: int) -> str:
-    place = f"after {num_frames * before.frame_samples / before.sample_rate:.1f} s"
-    if before.num_channels != after.num_channels:
-        return f"changes from {before.num_channels} to {after.num_channels} channels {place}"
-    return f"changes from {before.sample_rate} to {after.sample_rate} Hz {place}"
 
 
 def _places(content: bytes, text: bytes) -> Iterator[int]:

@@ -6,6 +6,7 @@ from typing import Protocol
 from schemas.errors import UserError
 from schemas.pcm import Samples
 
+MP3_SUFFIX = ".mp3"
 SNDFILE_SUFFIXES = frozenset(
     {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64"}
     | {".snd", ".sph", ".w64", ".wav", ".wave"}
@@ -13,6 +14,8 @@ SNDFILE_SUFFIXES = frozenset(
 PYAV_SUFFIXES = frozenset(
     {".3gp", ".aac", ".ac3", ".amr", ".ape", ".m4a", ".mka", ".mp4", ".tta", ".webm", ".wma", ".wv"}
 )
+
+JOINED = "several files joined into one: take them apart"
 
 
 class UnusableAudioError(UserError):
@@ -34,7 +37,7 @@ class AudioHeader:
     num_channels: int
 
 
-class _AudioFile(Protocol):
+class AudioFile(Protocol):
     """The part of `soundfile.SoundFile` that the readers use."""
 
     @property
@@ -58,3 +61,17 @@ class _AudioFile(Protocol):
 
     def read(self, frames: int, dtype: str, always_2d: bool = False) -> Samples:
         """Decodes the next frames: float32 [frames] of one channel, else [frames, channels]."""
+
+
+def change_of_format(before: tuple[int, int], after: tuple[int, int], frame: int) -> str:
+    """Words the reason why a file is not used whose format changes on the way.
+
+    Args:
+        before: sample rate in Hz and number of channels.
+        after: those from `frame` on.
+        frame: where they change, counted in frames of the first sample rate.
+    """
+    place = f"after {frame / before[0]:.1f} s"
+    if before[1] != after[1]:
+        return f"changes from {before[1]} to {after[1]} channels {place}"
+    return f"changes from {before[0]} to {after[0]} Hz {place}"
