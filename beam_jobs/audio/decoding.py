@@ -6,6 +6,7 @@ of MP3 frames at a time. PyAV decodes what libsndfile does not know.
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -20,6 +21,7 @@ from beam_jobs.audio.sndfile_decoding import (
     open_sndfile,
 )
 from beam_jobs.audio.types import (
+    JOINED,
     MP3_SUFFIX,
     PYAV_SUFFIXES,
     AudioFile,
@@ -31,6 +33,12 @@ from schemas.pcm import Samples
 from schemas.recipe import Channels
 
 _MIN_SAMPLE_RATE = 1000
+
+# Ogg, of which libsndfile does not know all, such as Speex; MP4 and Matroska under other names.
+_PYAV_BEGINNING = re.compile(rb"OggS|....ftyp|\x1aE\xdf\xa3", re.DOTALL)
+
+# libsndfile's errors where it comes upon the beginning of another file.
+_JOINED_ERRORS = ("No 'RIFF' chunk marker", "bad 'FORM' marker")
 
 
 def read_header(path: str) -> AudioHeader:
@@ -155,15 +163,17 @@ def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack
         return _open_pyav(source, stack)
     if suffix == ".raw":
         raise UnusableAudioError("raw samples: without a header, nothing states their format")
-    # libsndfile would not recognise every MP3; what is none may be another format's file.
+    nameless = source
+    # libsndfile would not recognise every MP3. A file without MP3 may have been renamed: libsndfile
+    # goes by what is in it if it does not see its name.
     if suffix == MP3_SUFFIX:
         with contextlib.suppress(UnusableAudioError):
             return open_mp3(source, stack)
+        nameless = open_binary(source, stack)
     try:
-        return open_sndfile(source, stack)
+        return open_sndfile(nameless, stack)
     except soundfile.LibsndfileError:
-        # libsndfile does not know all that there is in Ogg, such as Speex.
-        if open_binary(source, stack).read(4) != b"OggS":
+        if not _PYAV_BEGINNING.match(open_binary(source, stack).read(8)):
             raise
     return _open_pyav(source, stack)
 
@@ -224,4 +234,6 @@ def _reason(path: str, error: soundfile.LibsndfileError) -> str:
                     return "empty file"
         except OSError as os_error:
             return (os_error.strerror or str(os_error)).lower()
+    if any(text in error.error_string for text in _JOINED_ERRORS):
+        return JOINED
     return f"not decoded: {error.error_string}"

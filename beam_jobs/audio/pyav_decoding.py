@@ -110,9 +110,10 @@ class PyAvFile:
         """Yields decoded blocks, and how many samples to leave out at their beginning.
 
         Raises:
-            UnusableAudioError: the sample rate or the number of channels changes on the way.
+            UnusableAudioError: the sample rate or the number of channels changes on the way, or is
+                another one than the file's header states.
         """
-        before = self.samplerate, self.channels
+        before: tuple[int, int] | None = None
         num_frames = 0
         num_left_out: int | None = None
         for packet in self._container.demux(self._stream):
@@ -120,12 +121,18 @@ class PyAvFile:
                 num_left_out = self._num_late(packet)
             for frame in packet.decode():
                 after = frame.sample_rate, frame.layout.nb_channels
+                before = before or after
                 if after != before:
                     raise UnusableAudioError(change_of_format(before, after, num_frames))
                 num_late = min(num_left_out, frame.samples)
                 num_left_out -= num_late
                 num_frames += frame.samples - num_late
                 yield frame, num_late
+        stated = self.samplerate, self.channels
+        if before not in {None, stated}:
+            raise UnusableAudioError(
+                f"not the {stated[1]} channels at {stated[0]} Hz that its header promises"
+            )
 
     def _num_late(self, packet: "av.Packet[av.AudioStream]") -> int:
         """Returns how many of an Opus encoder's first samples FFmpeg forgets to leave out.
