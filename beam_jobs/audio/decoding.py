@@ -110,6 +110,8 @@ def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
         UnusableAudioError: as `read_segment`.
     """
     with _open(path) as file:
+        if not file.frames:
+            raise UnusableAudioError("no audio in the file")
         num_read = 0
         while num_read < file.frames:
             block = file.read(block_frames, dtype="float32", always_2d=True)

@@ -137,6 +137,9 @@ def check_end(file: AudioFile, frame: int) -> None:
 
 
 def _with_exact_seeking(file: soundfile.SoundFile) -> AudioFile:
+    # After a seek in Vorbis, libsndfile may be at another frame than it says, so it never seeks.
+    if file.subtype == "VORBIS":
+        return _SlowlySeekingFile(file, file.frames)
     if file.subtype == "OPUS":
         return _SlowlySeekingFile(file, round(_OPUS_MEMORY_S * file.samplerate))
     if not file.seekable():
@@ -175,8 +178,9 @@ class _SlowlySeekingFile:
 
     def seek(self, frame: int, /) -> int:
         """Moves to a frame, counted from 0; only to a later one if the file can't seek."""
-        if self._file.seekable():
-            self._position = self._file.seek(max(0, frame - self._num_before))
+        start = max(0, frame - self._num_before)
+        if self._file.seekable() and not start <= self._position <= frame:
+            self._position = self._file.seek(start)
         while self._position < frame:
             if not len(self.read(min(_SKIP_FRAMES, frame - self._position))):
                 break
