@@ -131,31 +131,23 @@ def _open(path: str) -> Iterator[AudioFile]:
     """Opens a file, and turns errors that are the file's own into `UnusableAudioError`."""
     if "\0" in path:
         raise UnusableAudioError("a name with a NUL character in it")
+    remote: _RemoteFile | None = None
     try:
         with contextlib.ExitStack() as stack:
-            source: str | BinaryIO = path
             if is_remote(path):
-                source = stack.enter_context(_open_remote(path))
-            with _as_unusable(path), contextlib.ExitStack() as inner:
-                yield _open_decoder(path, source, inner)
+                remote = stack.enter_context(_open_remote(path))
+            yield _open_decoder(path, cast(BinaryIO, remote) if remote else path, stack)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise UnusableAudioError(error.strerror or str(error)) from None
-
-
-@contextlib.contextmanager
-def _as_unusable(path: str) -> Iterator[None]:
-    """Takes any error that no retry can mend for the file's own.
-
-    Decoders raise whatever they like over a broken file: UnicodeDecodeError, TypeError, ...
-    """
-    try:
-        yield
-    # Reading a file may fail for reasons that pass, such as a network drive's.
+    # Files may fail to be read for reasons that pass, such as a network drive's.
     except (UnusableAudioError, OSError, MemoryError):
         raise
     except soundfile.LibsndfileError as error:
         raise UnusableAudioError(_reason(path, error)) from None
     except Exception as error:
+        if remote is not None and error is remote.error:
+            raise
+        # Decoders raise whatever they like over a broken file: UnicodeDecodeError, TypeError, ...
         raise UnusableAudioError(f"not decoded: {type(error).__name__}: {error}") from error
 
 
@@ -181,7 +173,7 @@ def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack
 
 
 @contextlib.contextmanager
-def _open_remote(path: str) -> Iterator[BinaryIO]:
+def _open_remote(path: str) -> Iterator["_RemoteFile"]:
     """Opens a remote file, and raises what went wrong while it was read.
 
     libsndfile takes an exception in a callback for the end of the file, so a failing network would
@@ -190,7 +182,7 @@ def _open_remote(path: str) -> Iterator[BinaryIO]:
     with open_file(path) as file:
         remote = _RemoteFile(file)
         try:
-            yield cast(BinaryIO, remote)
+            yield remote
         finally:
             if remote.error is not None:
                 raise remote.error
