@@ -11,6 +11,8 @@ import dataclasses
 import functools
 import io
 import itertools
+import os
+import threading
 from collections.abc import Container, Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -53,6 +55,12 @@ _TAG_BYTES = 128
 # Frames decoded at once: bounds memory.
 _MAX_FRAMES = 4096
 
+# Utterances are often ranges of the same few long files, whose frames take 0.3 s an hour to find.
+_MANY_FRAMES = 10_000
+_MAX_TABLES = 8
+_TABLES: "dict[_Identity, _Table]" = {}
+_LOCK = threading.Lock()
+
 _TAGS = (b"ID3", b"TAG", b"APETAGEX")
 _INFO = (b"Xing", b"Info", b"VBRI")
 # FFmpeg, too, believes only these encoders about the delay that they state.
@@ -91,6 +99,9 @@ class _Format:
         return 511 if self.version == _MPEG_1 else 255
 
 
+_Identity = tuple[int, int, int, int]
+
+
 class _Frame(NamedTuple):
     """The header of a frame; a tuple, because an hour has 140,000.
 
@@ -120,6 +131,21 @@ class _Part:
     first: int
     start: int
     stop: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Table:
+    """All frames of a file that hold sound.
+
+    Attributes:
+        offsets: where they begin in the file, int64 [frames].
+        lengths: their sizes in bytes, int64 [frames].
+        parts: the rows of frames in it.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    parts: tuple[_Part, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -199,7 +225,7 @@ class Mp3File:
         if info.num_frames and info.num_bytes in sizes:
             start, stop = info.kept(info.num_frames, self._format.frame_samples)
             return stop - start
-        return sum(part.stop - part.start for part in self._parts)
+        return sum(part.stop - part.start for part in self._table.parts)
 
     def seek(self, frame: int, /) -> int:
         """Moves to a sample, counted from 0 in each channel."""
@@ -210,7 +236,7 @@ class Mp3File:
         """Decodes the next samples, fewer at the end: [frames, channels], or [frames] for mono."""
         blocks = [np.zeros((0, self.channels), np.float32)]
         begin, end = self._position, self._position + frames
-        for part in self._parts:
+        for part in self._table.parts:
             length = part.stop - part.start
             start, stop = max(begin, 0), min(end, length)
             if start < stop:
@@ -221,11 +247,19 @@ class Mp3File:
         return samples if always_2d or self.channels > 1 else samples[:, 0]
 
     @functools.cached_property
-    def _parts(self) -> list[_Part]:
-        self._find_all()
-        return self._found_parts
+    def _table(self) -> _Table:
+        identity = _identity(self._file)
+        with _LOCK:
+            table = _TABLES.pop(identity, None) if identity else None
+        table = table or self._find_all()
+        if identity and len(table.offsets) >= _MANY_FRAMES:
+            with _LOCK:
+                _TABLES[identity] = table
+                while len(_TABLES) > _MAX_TABLES:
+                    del _TABLES[next(iter(_TABLES))]
+        return table
 
-    def _find_all(self) -> None:
+    def _find_all(self) -> _Table:
         """Finds all frames, and which of their samples encoders added.
 
         Raises:
@@ -260,9 +294,7 @@ class Mp3File:
                 offsets.append(frame.offset)
                 lengths.append(frame.num_bytes)
         end_part()
-        self._offsets: npt.NDArray[np.int64] = np.array(offsets, np.int64)
-        self._lengths: npt.NDArray[np.int64] = np.array(lengths, np.int64)
-        self._found_parts = parts
+        return _Table(np.array(offsets, np.int64), np.array(lengths, np.int64), tuple(parts))
 
     def _decode(self, part: _Part, start: int, stop: int) -> Iterator[Samples]:
         """Yields a range of the samples of a part's frames, float32 [samples, channels]."""
@@ -287,11 +319,11 @@ class Mp3File:
         overhead = 4 + 2 + format_.side_bytes
         while begin > 0 and num_bytes < format_.reservoir_bytes:
             begin -= 1
-            num_bytes += max(0, int(self._lengths[begin]) - overhead)
+            num_bytes += max(0, int(self._table.lengths[begin]) - overhead)
         begin -= begin % _ROUNDING_PERIOD
         frames = self._read_frames(begin, stop)
-        ends = self._offsets[begin:stop] + self._lengths[begin:stop]
-        gaps = 1 + np.flatnonzero(ends[:-1] != self._offsets[begin + 1 : stop])
+        ends = self._table.offsets[begin:stop] + self._table.lengths[begin:stop]
+        gaps = 1 + np.flatnonzero(ends[:-1] != self._table.offsets[begin + 1 : stop])
         _silence_incomplete(frames, exact - begin, set(gaps.tolist()), format_)
         # libmpg123 leaves out the decoder's delay at the beginning: make it that of a blank frame.
         num_frames = (1 + len(frames)).to_bytes(4, "big")
@@ -306,8 +338,8 @@ class Mp3File:
         return samples
 
     def _read_frames(self, start: int, stop: int) -> list[bytes]:
-        offsets = self._offsets[start:stop].tolist()
-        lengths = self._lengths[start:stop].tolist()
+        offsets = self._table.offsets[start:stop].tolist()
+        lengths = self._table.lengths[start:stop].tolist()
         base = offsets[0]
         content = _read(self._file, base, offsets[-1] + lengths[-1] - base)
         return [
@@ -505,6 +537,15 @@ def _silence_incomplete(
             rest = frame[at + format_.side_bytes :]
             frames[index] = frame[:at] + side.ljust(format_.side_bytes, b"\0") + rest
         num_before += max(0, len(frame) - at - format_.side_bytes)
+
+
+def _identity(file: BinaryIO) -> _Identity | None:
+    """Returns what tells one version of a file on this machine from all others."""
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _places(content: bytes, text: bytes) -> Iterator[int]:
