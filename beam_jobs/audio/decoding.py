@@ -165,7 +165,8 @@ def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack
             return open_mp3(source, stack)
         nameless = open_binary(source, stack)
     try:
-        return open_sndfile(nameless, stack)
+        if (file := open_sndfile(nameless, stack)) is not None:
+            return file
     except soundfile.LibsndfileError:
         if not _PYAV_BEGINNING.match(open_binary(source, stack).read(8)):
             raise

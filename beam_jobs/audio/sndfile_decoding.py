@@ -44,8 +44,10 @@ _OPUS_MEMORY_S = 16.0
 _SKIP_FRAMES = 1 << 20
 
 
-def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile:
+def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile | None:
     """Opens a file that libsndfile knows; MP3 and Ogg so that nothing of them is left out.
+
+    Returns nothing for Layers I and II of MPEG, whose length libsndfile only estimates.
 
     Args:
         source: a path on this machine, or an open file.
@@ -57,8 +59,10 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
     if not isinstance(source, str):
         source.seek(0)
     file = stack.enter_context(soundfile.SoundFile(source))
-    if file.subtype.startswith("MPEG_LAYER"):
+    if file.subtype == "MPEG_LAYER_III":
         return open_mp3(source, stack)
+    if file.subtype.startswith("MPEG"):
+        return None
     if file.format == "OGG":
         binary = open_binary(source, stack)
         streams = find_streams(binary)
