@@ -138,7 +138,8 @@ def _open(path: str) -> Iterator[AudioFile]:
                 remote = stack.enter_context(_open_remote(path))
             yield _open_decoder(path, cast(BinaryIO, remote) if remote else path, stack)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise UnusableAudioError(error.strerror or str(error)) from None
+        reason = error.strerror.lower() if error.strerror else str(error)
+        raise UnusableAudioError(reason) from None
     # Files may fail to be read for reasons that pass, such as a network drive's.
     except (UnusableAudioError, OSError, MemoryError):
         raise
@@ -223,12 +224,9 @@ def _open_pyav(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile
 
 def _reason(path: str, error: soundfile.LibsndfileError) -> str:
     if not is_remote(path):
-        try:
-            with open(path, "rb") as file:
-                if not file.read(1):
-                    return "empty file"
-        except OSError as os_error:
-            return (os_error.strerror or str(os_error)).lower()
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if not file.read(1):
+                return "empty file"
     if any(text in error.error_string for text in _JOINED_ERRORS):
         return JOINED
     return f"not decoded: {error.error_string}"
