@@ -1,1 +1,1 @@
-"""TODO."""
+"""Audio files: decoding, encoding and resampling."""

@@ -1,4 +1,8 @@
-"""Reading audio from any file system: what libsndfile decodes, and by PyAV what it does not."""
+"""Reading audio from any file system, with the true length and position of every sample.
+
+libsndfile decodes what it can be trusted with: uncompressed audio, FLAC, and one Ogg stream or row
+of MP3 frames at a time. PyAV decodes what libsndfile does not know.
+"""
 
 import contextlib
 import os
@@ -9,69 +13,79 @@ from typing import BinaryIO, cast
 import numpy as np
 import soundfile
 
-from beam_jobs.audio.types import PYAV_SUFFIXES, AudioHeader, UnusableAudioError, _AudioFile
+from beam_jobs.audio.sndfile_decoding import (
+    check_end,
+    check_header,
+    open_binary,
+    open_mp3,
+    open_sndfile,
+)
+from beam_jobs.audio.types import (
+    JOINED,
+    MP3_SUFFIX,
+    PYAV_SUFFIXES,
+    AudioFile,
+    AudioHeader,
+    UnusableAudioError,
+)
 from beam_jobs.storage.files import is_remote, open_file
 from schemas.pcm import Samples
 from schemas.recipe import Channels
 
-# What libsndfile says of a header that does not say (SF_COUNT_MAX).
-_UNKNOWN_LENGTH = 2**63 - 1
-
 _MIN_SAMPLE_RATE = 1000
 
-# libsndfile makes do with what there is of a WAV file that was cut off, and says so in its log. Who
-# writes into a pipe can't know the length, and puts down the greatest that there is.
-_CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_LENGTH_OF_A_PIPE = 0x7FFF0000
+# Ogg, of which libsndfile does not know all, such as Speex; MP4 and Matroska under other names.
+_PYAV_BEGINNING = re.compile(rb"OggS|....ftyp|\x1aE\xdf\xa3", re.DOTALL)
+
+# libsndfile's errors where it comes upon the beginning of another file.
+_JOINED_ERRORS = ("No 'RIFF' chunk marker", "bad 'FORM' marker")
 
 
 def read_header(path: str) -> AudioHeader:
-    """Reads a header, and no samples; PyAV's formats only estimate, and are decoded.
+    """Reads the header of a file.
+
+    Where PyAV decodes, headers only estimate the length, so the file is decoded to find it.
 
     Raises:
-        UnusableAudioError: not audio that is known here, unreadable, no audio in it, or a header
-            that can't be true.
+        UnusableAudioError: the file is unreadable, in no known format, without audio, or its header
+            can't be true.
     """
     with _open(path) as file:
         if not file.frames:
             raise UnusableAudioError("no audio in the file")
-        if file.frames == _UNKNOWN_LENGTH:
-            raise UnusableAudioError("no length in its header: encode it again")
         if file.samplerate < _MIN_SAMPLE_RATE:
             raise UnusableAudioError(f"sample rate of less than {_MIN_SAMPLE_RATE} Hz")
-        cut_off = _CUT_OFF.search(file.extra_info)
-        if cut_off and int(cut_off[2]) < int(cut_off[1]) < _LENGTH_OF_A_PIPE:
-            raise UnusableAudioError(
-                f"ends early: {cut_off[2]} bytes of the {cut_off[1]} that its header promises"
-            )
+        check_header(file)
         return AudioHeader(file.samplerate, file.frames, file.channels)
 
 
 def read_segment(path: str, start: int, stop: int, channels: Channels = "average") -> Samples:
-    """Decodes the frames from `start` to `stop`, counted in the file's own frames.
+    """Decodes a range of a file.
 
     Args:
         path: the file.
-        start: the first frame.
-        stop: the frame after the last.
-        channels: `average` mixes down, a number picks one channel, from 0, and `stereo` keeps two.
+        start: first frame of the range, at the file's own sample rate.
+        stop: frame after the last one.
+        channels: `average` mixes down, a number picks one channel, counted from 0, and `stereo`
+            keeps two.
 
     Returns:
-        float32 [samples], or [samples, 2] in stereo; full scale at 1.
+        float32 [samples], or [samples, 2] for `stereo`; full scale is 1.
 
     Raises:
-        UnusableAudioError: it can't be decoded, ends early, has no such channels, or holds samples
-            that are not numbers.
+        UnusableAudioError: the file can't be decoded, ends early, lacks the channels, or holds
+            samples that are not finite.
     """
     with _open(path) as file:
         if isinstance(channels, int) and channels >= file.channels:
             raise UnusableAudioError(f"no channel {channels}: the file has {file.channels}")
         if channels == "stereo" and file.channels > 2:
             raise UnusableAudioError(f"{file.channels} channels: stereo is made of one or two")
-        # Seeking to where the file already stands makes libsndfile decode FLAC's first block twice.
+        # Don't seek to frame 0: it makes libsndfile decode FLAC's first block twice.
         if start:
             file.seek(start)
         samples = file.read(stop - start, dtype="float32")
+        check_end(file, stop)
     if len(samples) < stop - start:
         raise UnusableAudioError(
             f"ends early: {start + len(samples)} frames of the {stop} that its header promises"
@@ -80,22 +94,24 @@ def read_segment(path: str, start: int, stop: int, channels: Channels = "average
         samples = samples if samples.ndim == 2 else np.stack([samples, samples], axis=1)
     elif samples.ndim == 2:
         samples = samples.mean(axis=1) if channels == "average" else samples[:, channels].copy()
-    # The extremes of samples that are not all finite aren't finite, and need no array of answers.
+    # One infinity or NaN makes an extreme non-finite; this spares a boolean per sample.
     if not np.isfinite(samples.max(initial=0) - samples.min(initial=0)):
         raise UnusableAudioError("samples that are infinite or not numbers")
     return samples
 
 
 def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
-    """Decodes a whole file, a block at a time.
+    """Decodes a whole file, block by block.
 
     Yields:
-        float32 [frames, channels], full scale at 1, `block_frames` long but for the last.
+        float32 [frames, channels], full scale is 1; `block_frames` long except for the last.
 
     Raises:
         UnusableAudioError: as `read_segment`.
     """
     with _open(path) as file:
+        if not file.frames:
+            raise UnusableAudioError("no audio in the file")
         num_read = 0
         while num_read < file.frames:
             block = file.read(block_frames, dtype="float32", always_2d=True)
@@ -106,44 +122,76 @@ def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
                 )
             if not np.isfinite(block.sum(dtype=np.float64)):
                 raise UnusableAudioError("samples that are infinite or not numbers")
+            check_end(file, num_read)
             yield block
 
 
 @contextlib.contextmanager
-def _open(path: str) -> Iterator[_AudioFile]:
-    """Opens a file, and tells what no retry mends from what one may."""
+def _open(path: str) -> Iterator[AudioFile]:
+    """Opens a file, and turns errors that are the file's own into `UnusableAudioError`."""
+    if "\0" in path:
+        raise UnusableAudioError("a name with a NUL character in it")
+    remote: _RemoteFile | None = None
     try:
         with contextlib.ExitStack() as stack:
-            source: str | BinaryIO = path
             if is_remote(path):
-                source = stack.enter_context(_open_remote(path))
-            if os.path.splitext(path)[1].lower() in PYAV_SUFFIXES:
-                yield stack.enter_context(_open_pyav(source))
-            else:
-                yield stack.enter_context(soundfile.SoundFile(source))
+                remote = stack.enter_context(_open_remote(path))
+            yield _open_decoder(path, cast(BinaryIO, remote) if remote else path, stack)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        reason = error.strerror.lower() if error.strerror else str(error)
+        raise UnusableAudioError(reason) from None
+    # Files may fail to be read for reasons that pass, such as a network drive's.
+    except (UnusableAudioError, OSError, MemoryError):
+        raise
     except soundfile.LibsndfileError as error:
         raise UnusableAudioError(_reason(path, error)) from None
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise UnusableAudioError(error.strerror or str(error)) from None
+    except Exception as error:
+        if remote is not None and error is remote.error:
+            raise
+        # Decoders raise whatever they like over a broken file: UnicodeDecodeError, TypeError, ...
+        raise UnusableAudioError(f"not decoded: {type(error).__name__}: {error}") from error
+
+
+def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in PYAV_SUFFIXES:
+        return _open_pyav(source, stack)
+    if suffix == ".raw":
+        raise UnusableAudioError("raw samples: without a header, nothing states their format")
+    nameless = source
+    # libsndfile would not recognise every MP3. A file without MP3 may have been renamed: libsndfile
+    # goes by what is in it if it does not see its name.
+    if suffix == MP3_SUFFIX:
+        with contextlib.suppress(UnusableAudioError):
+            return open_mp3(source, stack)
+        nameless = open_binary(source, stack)
+    try:
+        if (file := open_sndfile(nameless, stack)) is not None:
+            return file
+    except soundfile.LibsndfileError:
+        if not _PYAV_BEGINNING.match(open_binary(source, stack).read(8)):
+            raise
+    return _open_pyav(source, stack)
 
 
 @contextlib.contextmanager
-def _open_remote(path: str) -> Iterator[BinaryIO]:
-    """Opens a file whose reading may fail for other reasons than what is in it.
+def _open_remote(path: str) -> Iterator["_RemoteFile"]:
+    """Opens a remote file, and raises what went wrong while it was read.
 
-    libsndfile takes an exception for the end of the file, and the file for one that ends early.
+    libsndfile takes an exception in a callback for the end of the file, so a failing network would
+    otherwise look like a truncated file.
     """
     with open_file(path) as file:
         remote = _RemoteFile(file)
         try:
-            yield cast(BinaryIO, remote)
+            yield remote
         finally:
             if remote.error is not None:
                 raise remote.error
 
 
 class _RemoteFile:
-    """A file that ends where reading it fails, and keeps the error."""
+    """A file that ends where reading fails, and remembers the first error."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -161,23 +209,24 @@ class _RemoteFile:
             return b""
 
 
-def _open_pyav(source: str | BinaryIO) -> contextlib.AbstractContextManager[_AudioFile]:
-    # FFmpeg is 100 MB, and few corpora need it.
+def _open_pyav(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile:
+    # PyAV brings 100 MB of FFmpeg that few corpora need, so it is an extra.
     try:
         from beam_jobs.audio.pyav_decoding import open_pyav  # noqa: PLC0415
     except ImportError:
         raise UnusableAudioError(
             "read by PyAV, which is not installed: pip install 'spleeter-beam[av]'"
         ) from None
-    return open_pyav(source)
+    if not isinstance(source, str):
+        source.seek(0)
+    return stack.enter_context(open_pyav(source))
 
 
 def _reason(path: str, error: soundfile.LibsndfileError) -> str:
     if not is_remote(path):
-        try:
-            with open(path, "rb") as file:
-                if not file.read(1):
-                    return "empty file"
-        except OSError as os_error:
-            return (os_error.strerror or str(os_error)).lower()
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if not file.read(1):
+                return "empty file"
+    if any(text in error.error_string for text in _JOINED_ERRORS):
+        return JOINED
     return f"not decoded: {error.error_string}"

@@ -1,4 +1,4 @@
-"""Writing outputs: audio that comes in blocks, and what goes with it."""
+"""Writing audio files, block by block or at once."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from schemas.pcm import Pcm, Samples, to_pcm
 
 OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
 
-# The largest size in bytes that the header of a WAV file can express, less some for the header.
+# The header of a WAV file counts bytes in 32 bits; leave some room for the header itself.
 _MAX_WAV_SIZE = (1 << 32) - (1 << 16)
 _ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
     "wav": ("WAV", "PCM_16"),
@@ -31,14 +31,21 @@ def write_audio(
     num_frames: int,
     num_channels: int,
 ) -> Iterator[Callable[[Samples, bool], None]]:
-    """Gives a function that writes blocks; the file is there, whole, when the block ends.
+    """Opens a file for writing; it appears under its name, complete, when the `with` block ends.
 
     Args:
         path: the file.
-        audio_format: its format.
-        rates: of the blocks, and of the file.
-        num_frames: the length of the file.
-        num_channels: of both.
+        audio_format: the format to write, whatever the suffix of `path` says.
+        rates: sample rates in Hz of the blocks and of the file.
+        num_frames: length of the file, in frames of its own rate.
+        num_channels: channels of the blocks and of the file.
+
+    Yields:
+        A function that writes a block, float32 [samples, channels], and is told whether it is the
+        last one.
+
+    Raises:
+        OutputError: the file can't be written.
     """
     container, encoding = _ENCODINGS[audio_format]
     if container == "WAV" and num_frames * num_channels * 2 > _MAX_WAV_SIZE:
@@ -60,22 +67,19 @@ def write_audio(
         yield write
         with files.as_output_error(path, soundfile.SoundFileError):
             file.close()
-            # libsndfile says nothing when the disk is full while it closes a file.
+            # libsndfile reports no error when the disk fills up as it closes a file.
             if soundfile.info(local).frames != num_frames:
                 raise OSError("what was written does not read back")
             stack.pop_all().close()
 
 
 def encode_audio(samples: Pcm, sample_rate: int, audio_format: AudioFormat) -> bytes:
-    """Encodes a whole signal in 16 bits.
+    """Returns the content of an audio file with 16-bit samples.
 
     Args:
         samples: int16 [samples, channels].
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         audio_format: `wav` or `flac`.
-
-    Returns:
-        The content of the file.
     """
     file = io.BytesIO()
     container, encoding = _ENCODINGS[audio_format]

@@ -1,6 +1,6 @@
-"""Audio that FFmpeg decodes and libsndfile does not, as `soundfile.SoundFile` would give it.
+"""Decoding by FFmpeg, behind the interface of `soundfile.SoundFile`.
 
-Only imported when such a file is met: PyAV is an extra.
+PyAV is an optional dependency, so import this module only when a file needs it.
 """
 
 import contextlib
@@ -11,21 +11,31 @@ from typing import BinaryIO, cast
 import av
 import numpy as np
 
-from beam_jobs.audio.types import UnusableAudioError
+from beam_jobs.audio.types import JOINED, UnusableAudioError, change_of_format
 from schemas.pcm import Samples
 
-# So much is decoded at once to get to a frame further on.
+# Frames decoded at a time on the way to a later frame; bounds memory.
 _SKIP_FRAMES = 1 << 20
+
+_BLOCK_BYTES = 1 << 20
+
+# The first bytes of files that FFmpeg reads to their end only, whatever was appended: AMR, TTA,
+# Monkey's Audio, and ASF's GUID (WMA). MP4 has boxes to count.
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_BEGINNINGS = (b"#!AMR", b"TTA1\1\0", b"MAC \x96\x0f", b"MAC \x7c\x0f", _ASF)
+
+# Opus counts its delay at this rate, whatever rate the encoder was given.
+_OPUS_SAMPLE_RATE = 48000
 
 
 class PyAvFile:
     """The first audio stream of a file.
 
-    Containers of such formats promise more or fewer frames than they hold, and seek to packets
-    rather than frames. So frames are counted from the first one, and by decoding.
+    Containers of these formats state more or fewer frames than they hold, and seek to packets, not
+    frames. So this counts and seeks by decoding from the beginning.
 
     Attributes:
-        extra_info: what libsndfile would say of the header; nothing.
+        extra_info: always empty; libsndfile's log has no counterpart here.
     """
 
     extra_info = ""
@@ -35,7 +45,10 @@ class PyAvFile:
         self._open()
 
     def _open(self) -> None:
-        self._container = av.open(self._source, "r")
+        # The prefix keeps FFmpeg from taking a name with a colon for a URL.
+        source = f"file:{self._source}" if isinstance(self._source, str) else self._source
+        # Tags may be in any encoding, and nothing here reads them.
+        self._container = av.open(source, "r", metadata_errors="ignore")
         if not self._container.streams.audio:
             self.close()
             raise UnusableAudioError("no audio in the file")
@@ -49,19 +62,20 @@ class PyAvFile:
 
     @property
     def samplerate(self) -> int:
-        """In Hz."""
+        """The sample rate in Hz."""
         return self._stream.rate
 
     @property
     def channels(self) -> int:
-        """1 or more."""
+        """The number of channels, at least 1."""
         return self._stream.channels
 
     @functools.cached_property
     def frames(self) -> int:
-        """Samples in each channel, found by decoding them; to be asked before anything is read."""
-        num_frames = sum(frame.samples for frame in self._container.decode(self._stream))
-        # Seeking back leaves some decoders in another state than they began in.
+        """The number of samples per channel, found by decoding all; ask before reading anything."""
+        _check_not_joined(self._source)
+        num_frames = sum(frame.samples - late for frame, late in self._decode_frames())
+        # Reopen: after seeking back, some decoders are not in their initial state.
         self.close()
         if not isinstance(self._source, str):
             self._source.seek(0)
@@ -69,13 +83,13 @@ class PyAvFile:
         return num_frames
 
     def seek(self, frame: int, /) -> int:
-        """Goes from the beginning to a frame, through all before it."""
+        """Moves to a frame by decoding all before it; only valid before anything is read."""
         for position in range(0, frame, _SKIP_FRAMES):
             self.read(min(_SKIP_FRAMES, frame - position))
         return frame
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = False) -> Samples:
-        """Decodes: float32 [frames, channels], or [frames] of one channel; fewer at the end."""
+        """Decodes the next frames, fewer at the end: [frames, channels], or [frames] for mono."""
         blocks = [self._rest]
         num_frames = len(self._rest)
         while num_frames < frames and (block := next(self._blocks, None)) is not None:
@@ -86,11 +100,103 @@ class PyAvFile:
         return samples if always_2d or self.channels > 1 else samples[:, 0]
 
     def _decode(self) -> Iterator[Samples]:
-        """Yields float32 [frames, channels]."""
+        """Yields decoded blocks, float32 [frames, channels]."""
         converter = av.AudioResampler(format="fltp")
-        for frame in self._container.decode(self._stream):
+        for frame, num_late in self._decode_frames():
             for converted in converter.resample(frame):
-                yield cast(Samples, converted.to_ndarray().T)
+                yield cast(Samples, converted.to_ndarray().T[num_late:])
+
+    def _decode_frames(self) -> Iterator[tuple[av.AudioFrame, int]]:
+        """Yields decoded blocks, and how many samples to leave out at their beginning.
+
+        Raises:
+            UnusableAudioError: the sample rate or the number of channels changes on the way, or is
+                another one than the file's header states.
+        """
+        before: tuple[int, int] | None = None
+        num_frames = 0
+        num_left_out: int | None = None
+        for packet in self._container.demux(self._stream):
+            if num_left_out is None:
+                num_left_out = self._num_late(packet)
+            for frame in packet.decode():
+                after = frame.sample_rate, frame.layout.nb_channels
+                before = before or after
+                if after != before:
+                    raise UnusableAudioError(change_of_format(before, after, num_frames))
+                num_late = min(num_left_out, frame.samples)
+                num_left_out -= num_late
+                num_frames += frame.samples - num_late
+                yield frame, num_late
+        stated = self.samplerate, self.channels
+        if before not in {None, stated}:
+            raise UnusableAudioError(
+                f"not the {stated[1]} channels at {stated[0]} Hz that its header promises"
+            )
+
+    def _num_late(self, packet: "av.Packet[av.AudioStream]") -> int:
+        """Returns how many of an Opus encoder's first samples FFmpeg forgets to leave out.
+
+        FFmpeg writes an encoder's delay into Matroska in samples of the rate that the encoder was
+        given, and takes it for samples at 48 kHz. Opus's own header has it right (RFC 7845).
+        """
+        header = self._stream.codec_context.extradata or b""
+        if self._stream.codec_context.name != "opus" or not header.startswith(b"OpusHead"):
+            return 0
+        stated = int.from_bytes(header[10:12], "little")
+        left_out = 0
+        if packet.has_sidedata("skip_samples"):
+            left_out = int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
+        return max(0, stated - left_out)
+
+
+def _check_not_joined(source: str | BinaryIO) -> None:
+    """Looks for a second beginning of a file; FFmpeg would ignore it, and all that follows.
+
+    Raises:
+        UnusableAudioError: there is one.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(source, "rb")) if isinstance(source, str) else source
+        file.seek(0)
+        head = file.read(32)
+        joined = _count_mp4s(file) > 1 if head[4:8] == b"ftyp" else _repeats_beginning(file, head)
+        file.seek(0)
+    if joined:
+        raise UnusableAudioError(JOINED)
+
+
+def _count_mp4s(file: BinaryIO) -> int:
+    """Counts the boxes that begin an MP4 file."""
+    place, count = 0, 0
+    while len(header := _read_at(file, place, 16)) >= 8:
+        size = int.from_bytes(header[:4], "big")
+        count += header[4:8] == b"ftyp"
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        # 0 is for a box up to the end of the file, and smaller ones can't be.
+        if size < 8:
+            break
+        place += size
+    return count
+
+
+def _repeats_beginning(file: BinaryIO, head: bytes) -> bool:
+    beginning = next((one for one in _BEGINNINGS if head.startswith(one)), None)
+    if beginning is None:
+        return False
+    # What is looked for may begin in one block and end in the next.
+    content = _read_at(file, 1, _BLOCK_BYTES)
+    while len(content) >= len(beginning):
+        if beginning in content:
+            return True
+        content = content[1 - len(beginning) :] + file.read(_BLOCK_BYTES)
+    return False
+
+
+def _read_at(file: BinaryIO, place: int, num_bytes: int) -> bytes:
+    file.seek(place)
+    return file.read(num_bytes)
 
 
 @contextlib.contextmanager
@@ -98,8 +204,8 @@ def open_pyav(source: str | BinaryIO) -> Iterator[PyAvFile]:
     """Opens a file.
 
     Raises:
-        UnusableAudioError: FFmpeg does not decode it, or it has no audio.
-        FileNotFoundError: there is none.
+        UnusableAudioError: FFmpeg can't decode the file, or it has no audio.
+        FileNotFoundError: there is no such file.
     """
     try:
         with contextlib.closing(PyAvFile(source)) as file:

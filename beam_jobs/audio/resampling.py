@@ -1,4 +1,4 @@
-"""Resampling a signal that comes in blocks."""
+"""Resampling of signals that arrive in blocks."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,7 +11,18 @@ from schemas.pcm import Samples
 def resampler(
     from_rate: int, to_rate: int, num_channels: int, num_samples: int
 ) -> Callable[[Samples, bool], Samples]:
-    """A function of (block, whether it is the last) that returns `num_samples` in all."""
+    """Returns a function that resamples a signal block by block.
+
+    Args:
+        from_rate: sample rate of the signal, in Hz.
+        to_rate: sample rate of the result, in Hz.
+        num_channels: channels of both.
+        num_samples: total length of the result; it is cut or padded with zeros to match.
+
+    Returns:
+        A function of a block, float32 [samples, channels], and whether it is the last one. It
+        returns the samples that are ready, float32 [samples, channels].
+    """
     stream = soxr.ResampleStream(from_rate, to_rate, num_channels) if from_rate != to_rate else None
     num_left = num_samples
 
@@ -31,7 +42,7 @@ def resampler(
 def resample_blocks(
     blocks: Iterable[Samples], from_rate: int, to_rate: int, num_channels: int, num_samples: int
 ) -> Iterator[Samples]:
-    """Yields what `resampler` makes of a signal's blocks, of which there is at least one."""
+    """Yields a signal's blocks resampled, as `resampler` does; there must be at least one block."""
     resample = resampler(from_rate, to_rate, num_channels, num_samples)
     blocks = iter(blocks)
     block = next(blocks)

@@ -1,0 +1,321 @@
+"""Every container and codec: the length, the samples and the ranges that FFmpeg decodes."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_datasets import voice
+
+from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
+from beam_jobs.audio.types import UnusableAudioError
+
+av = pytest.importorskip("av")
+
+DURATION_S = 4.0
+
+# Files by how they are encoded: rate in Hz, channels, and the arguments of FFmpeg.
+KINDS = {
+    "xing.mp3": (48000, 1, "-c:a libmp3lame -b:a 48k"),
+    "no_xing.mp3": (48000, 1, "-c:a libmp3lame -b:a 48k -write_xing 0 -id3v2_version 0"),
+    "tags.mp3": (32000, 1, "-b:a 48k -write_xing 0 -write_id3v1 1 -metadata title=Interview"),
+    "vbr.mp3": (44100, 1, "-c:a libmp3lame -q:a 6 -write_xing 0"),
+    "joint.mp3": (44100, 2, "-c:a libmp3lame -q:a 4"),
+    "joint_lsf.mp3": (22050, 2, "-c:a libmp3lame -b:a 32k -write_xing 0"),
+    "lsf_16k.mp3": (16000, 1, "-c:a libmp3lame -q:a 6 -write_xing 0"),
+    "lsf_24k.mp3": (24000, 1, "-c:a libmp3lame -b:a 8k -write_xing 0"),
+    "mpeg_2.5.mp3": (8000, 1, "-c:a libmp3lame -b:a 16k"),
+    "layer_2.mp3": (44100, 2, "-c:a mp2 -f mp2"),
+    "mp3.wav": (22050, 1, "-c:a libmp3lame -b:a 32k"),
+    "mp3.mka": (22050, 1, "-c:a libmp3lame -b:a 32k"),
+    "vorbis.ogg": (22050, 1, "-c:a libvorbis"),
+    "vorbis.mka": (22050, 2, "-c:a libvorbis"),
+    "opus.opus": (48000, 1, "-c:a libopus -b:a 64k -application audio"),
+    "opus.webm": (48000, 1, "-c:a libopus -b:a 64k -application audio"),
+    "flac.flac": (22050, 2, "-c:a flac"),
+    "flac.oga": (22050, 1, "-c:a flac -f ogg"),
+    "aac.m4a": (22050, 1, "-c:a aac"),
+    "aac.aac": (22050, 2, "-c:a aac"),
+    "alac.m4a": (44100, 2, "-c:a alac"),
+    "gsm.wav": (8000, 1, "-c:a libgsm_ms"),
+    "adpcm.wav": (22050, 1, "-c:a adpcm_ms"),
+    "ac3.ac3": (32000, 2, "-c:a ac3"),
+    "wma.wma": (22050, 1, "-c:a wmav2"),
+    "wavpack.wv": (22050, 2, "-c:a wavpack"),
+    "tta.tta": (22050, 1, "-c:a tta"),
+    "pcm.wav": (22050, 2, "-c:a pcm_s24le"),
+    "float.wav": (22050, 1, "-c:a pcm_f32le"),
+    "pcm.aiff": (22050, 1, "-c:a pcm_s16be"),
+    "pcm.au": (22050, 1, "-c:a pcm_s16be"),
+    "pcm.w64": (22050, 1, "-c:a pcm_s16le"),
+    "pcm.caf": (22050, 1, "-c:a pcm_s16le"),
+}
+MP3S = [name for name in KINDS if name.endswith(".mp3") and name != "layer_2.mp3"]
+
+
+def ffmpeg(*arguments, stdin=b""):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("FFmpeg is not installed")
+    command = ["ffmpeg", "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
+
+
+def speech(sample_rate, num_channels, duration_s=DURATION_S, seed=0):
+    """Something with syllables, pauses and hisses, float32 [samples, channels]."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    while sum(map(len, parts)) < duration_s * sample_rate:
+        syllable = voice(rng.uniform(80, 250), rng.uniform(0.08, 0.3), sample_rate, 0.2)
+        hiss = rng.normal(0, 0.03, round(rng.uniform(0, 0.1) * sample_rate))
+        pause = np.zeros(round(rng.choice([0, 0, 0.1]) * sample_rate))
+        parts += [syllable * np.hanning(len(syllable)), hiss, pause]
+    one = np.concatenate(parts)[: round(duration_s * sample_rate)].astype(np.float32)
+    return np.stack([one, 0.5 * np.roll(one, 50)][:num_channels], axis=1)
+
+
+def encode(path, sample_rate, num_channels, arguments, **speech_options):
+    """Writes an encoded file; returns its path as text."""
+    samples = speech(sample_rate, num_channels, **speech_options)
+    raw = ("-f", "f32le", "-ar", sample_rate, "-ac", num_channels, "-i", "-")
+    ffmpeg(*raw, *arguments.split(), path, stdin=samples.tobytes())
+    return str(path)
+
+
+def decode(path, num_channels):
+    """What FFmpeg decodes, float32 [samples, channels]."""
+    content = ffmpeg("-i", path, "-f", "f32le", "-")
+    return np.frombuffer(content, np.float32).reshape(-1, num_channels)
+
+
+def read_all(path):
+    """What the product decodes, float32 [samples, channels]."""
+    return np.concatenate(list(read_blocks(str(path), 10000)))
+
+
+def read_all_that_the_header_says(path):
+    assert len(read_all(path)) == read_header(path).num_frames
+
+
+def join(path, *parts):
+    path.write_bytes(b"".join(Path(part).read_bytes() for part in parts))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """Gives the path of a kind of file, which is made when it is asked for."""
+    folder = tmp_path_factory.mktemp("encoded")
+
+    def path_of(name, seed=0, duration_s=DURATION_S):
+        path = folder / f"{seed}_{duration_s}_{name}"
+        if not path.exists():
+            encode(path, *KINDS[name], seed=seed, duration_s=duration_s)
+        return str(path)
+
+    return path_of
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_whole_is_what_ffmpeg_decodes(encoded, name):
+    path = encoded(name)
+    header = read_header(path)
+    sample_rate, num_channels, _ = KINDS[name]
+    assert (header.sample_rate, header.num_channels) == (sample_rate, num_channels)
+    expected = decode(path, num_channels)
+    assert header.num_frames == len(expected)
+    assert header.num_frames == pytest.approx(DURATION_S * sample_rate, abs=0.2 * sample_rate)
+    np.testing.assert_allclose(read_all(path), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_range_is_that_range_of_the_whole(encoded, name):
+    path = encoded(name)
+    whole = read_all(path)
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        start = int(rng.integers(0, len(whole) - 1))
+        stop = int(rng.integers(start + 1, min(start + 20000, len(whole)) + 1))
+        part = read_segment(path, start, stop, "stereo" if whole.shape[1] == 2 else 0)
+        np.testing.assert_array_equal(part.reshape(stop - start, -1), whole[start:stop])
+
+
+@pytest.mark.parametrize("application", ["voip", "audio"])
+def test_a_range_of_opus_at_a_low_bit_rate_is_that_range_of_the_whole(tmp_path, application):
+    arguments = f"-c:a libopus -b:a 16k -application {application}"
+    path = encode(tmp_path / "a.opus", 16000, 1, arguments, duration_s=20)
+    whole = read_all(path)[:, 0]
+    for start in range(1, 300000, 40001):
+        part = read_segment(path, start, start + 8000)
+        np.testing.assert_array_equal(part, whole[start : start + 8000])
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 48000])
+def test_opus_in_matroska_begins_where_it_does_in_ogg(tmp_path, sample_rate):
+    arguments = "-c:a libopus -b:a 64k -application audio"
+    ogg, webm = (
+        encode(tmp_path / name, sample_rate, 1, arguments) for name in ("a.opus", "a.webm")
+    )
+    for path in (ogg, webm):
+        header = read_header(path)
+        assert header.num_frames == DURATION_S * header.sample_rate
+        # Both at the rate of the original, of which two seconds are looked for.
+        samples = read_all(path)[:, 0][:: header.sample_rate // sample_rate]
+        start, length = sample_rate, 2 * sample_rate
+        looked_for = speech(sample_rate, 1)[start : start + length, 0]
+        found = np.correlate(samples[start - 500 : start + 500 + length], looked_for).argmax()
+        assert abs(found - 500) <= 1
+
+
+@pytest.mark.parametrize("name", MP3S)
+def test_an_mp3_that_was_cut_off_is_read_as_far_as_it_goes(encoded, tmp_path, name):
+    whole = read_all(encoded(name))
+    content = Path(encoded(name)).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content[: len(content) * 2 // 3])
+    got = read_all(path)
+    assert read_header(str(path)).num_frames == len(got)
+    assert len(got) == pytest.approx(len(whole) * 2 / 3, rel=0.15)
+    np.testing.assert_array_equal(got, whole[: len(got)])
+
+
+@pytest.mark.parametrize("name", MP3S)
+def test_joined_mp3s_are_read_to_the_end(encoded, tmp_path, name):
+    parts = [encoded(name), encoded(name, seed=1, duration_s=2.0), encoded(name)]
+    path = join(tmp_path / name, *parts)
+    expected = np.concatenate([read_all(part) for part in parts])
+    got = read_all(path)
+    assert read_header(path).num_frames == len(got) == len(expected)
+    # Where encoders state no delay, the parts sound into one another.
+    differs = np.abs(got - expected).max(axis=1) > 1e-4
+    assert np.count_nonzero(differs) <= 4 * 1152
+    rng = np.random.default_rng(2)
+    for start in map(int, rng.integers(0, len(got) - 3000, 8)):
+        part = read_segment(path, start, start + 3000, 0)
+        np.testing.assert_array_equal(part, got[start : start + 3000, 0])
+
+
+@pytest.mark.parametrize("name", ["vorbis.ogg", "opus.opus"])
+def test_chained_ogg_streams_are_read_to_the_end(encoded, tmp_path, name):
+    parts = [encoded(name), encoded(name, seed=1, duration_s=2.0), encoded(name)]
+    path = join(tmp_path / name, *parts)
+    expected = np.concatenate([read_all(part) for part in parts])
+    np.testing.assert_array_equal(read_all(path), expected)
+    assert read_header(path).num_frames == len(expected)
+    for start in range(1, len(expected) - 5000, 50001):
+        part = read_segment(path, start, start + 5000)
+        np.testing.assert_array_equal(part, expected[start : start + 5000, 0])
+
+
+@pytest.mark.parametrize("name", ["aac.aac", "ac3.ac3", "opus.webm"])
+def test_files_that_ffmpeg_reads_on_after_a_join_are_read_to_the_end(encoded, tmp_path, name):
+    path = join(tmp_path / name, encoded(name), encoded(name, seed=1, duration_s=2.0))
+    expected = decode(path, KINDS[name][1])
+    assert len(expected) > 5.9 * KINDS[name][0]
+    np.testing.assert_allclose(read_all(path), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["flac.flac", "aac.m4a", "wma.wma", "tta.tta", "pcm.wav", "pcm.aiff", "pcm.au", "pcm.w64"],
+)
+def test_other_joined_files_are_rejected_with_the_reason(encoded, tmp_path, name):
+    path = join(tmp_path / name, encoded(name), encoded(name, seed=1, duration_s=2.0))
+    with pytest.raises(UnusableAudioError, match="several files joined into one"):
+        read_segment(path, 0, read_header(path).num_frames)
+    with pytest.raises(UnusableAudioError, match="several files joined into one"):
+        read_all_that_the_header_says(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("xing.mp3", "lsf_16k.mp3", "changes from 48000 to 16000 Hz after 4.0 s"),
+        ("no_xing.mp3", "no_xing.mp3 -ac 2", "changes from 1 to 2 channels after 4.0 s"),
+        ("vorbis.ogg", "vorbis.ogg -ar 16000", "changes from 22050 to 16000 Hz after 4.0 s"),
+        ("ac3.ac3", "ac3.ac3 -ac 1", "changes from 2 to 1 channels after 4"),
+    ],
+)
+def test_a_file_whose_format_changes_is_rejected_with_the_reason(
+    encoded, tmp_path, first, second, reason
+):
+    name, _, options = second.partition(" ")
+    sample_rate, num_channels, arguments = KINDS[name]
+    other = encode(tmp_path / f"other_{name}", sample_rate, num_channels, f"{arguments} {options}")
+    path = join(tmp_path / first, encoded(first), other)
+    with pytest.raises(UnusableAudioError, match=reason):
+        read_header(path)
+
+
+@pytest.mark.parametrize("name", ["flac.flac", "pcm.wav", "aac.m4a"])
+def test_other_files_that_were_cut_off_are_rejected(encoded, tmp_path, name):
+    content = Path(encoded(name)).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnusableAudioError, match=r"ends early|not decoded"):
+        read_segment(str(path), 0, read_header(str(path)).num_frames)
+
+
+@pytest.mark.parametrize("name", ["vorbis.ogg", "opus.opus"])
+def test_an_ogg_stream_that_was_cut_off_is_read_as_far_as_it_goes(encoded, tmp_path, name):
+    content = Path(encoded(name)).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content[: len(content) // 2])
+    got, whole = read_all(path), read_all(encoded(name))
+    assert 0 < len(got) < len(whole)
+    np.testing.assert_array_equal(got, whole[: len(got)])
+
+
+def test_what_is_before_and_between_the_frames_of_an_mp3_does_not_matter(encoded, tmp_path):
+    content = Path(encoded("no_xing.mp3")).read_bytes()
+    whole = read_all(encoded("no_xing.mp3"))
+    noise = np.random.default_rng(0).bytes(5000)
+    cover = b"ID3\x04\0\0" + bytes([0, 0, 39, 8]) + noise
+    path = tmp_path / "a.mp3"
+    for before in (noise, cover, cover + bytes(1000)):
+        path.write_bytes(before + content + b"TAG" + bytes(125))
+        assert read_header(str(path)).num_frames == len(whole)
+        np.testing.assert_array_equal(read_all(path), whole)
+    # All frames are 144 bytes long. Fraunhofer's encoder put its description into the first.
+    path.write_bytes((content[:4] + bytes(32) + b"VBRI").ljust(144, b"\0") + content)
+    np.testing.assert_array_equal(read_all(path), whole)
+    path.write_bytes(content[:14400] + noise + content[14400:])
+    got = read_all(path)
+    assert len(got) == len(whole)
+    wrong = np.flatnonzero(np.abs(got - whole).max(axis=1) > 1e-4)
+    assert set(wrong // 1152) <= set(range(99, 112))
+    assert np.abs(got).max() <= np.abs(whole).max() * 1.5
+
+
+def test_a_hole_in_an_mp3_that_states_its_length_is_told(encoded, tmp_path):
+    content = Path(encoded("xing.mp3")).read_bytes()
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content[:10000] + bytes(3000) + content[13000:])
+    with pytest.raises(UnusableAudioError, match="ends early"):
+        read_segment(str(path), 0, read_header(str(path)).num_frames)
+
+
+def test_mp3_ogg_and_flac_need_no_ffmpeg(encoded, monkeypatch):
+    paths = [encoded(name) for name in (*MP3S, "mp3.wav", "vorbis.ogg", "opus.opus", "flac.flac")]
+    monkeypatch.setitem(__import__("sys").modules, "beam_jobs.audio.pyav_decoding", None)
+    for path in paths:
+        assert len(read_all(path)) == read_header(path).num_frames
+
+
+def test_amr_is_read_whole_and_in_ranges(tmp_path):
+    samples = (speech(8000, 1)[:, 0] * 32767).astype(np.int16)
+    path = tmp_path / "a.amr"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libopencore_amrnb", rate=8000, layout="mono")
+        stream.bit_rate = 12200
+        for start in range(0, len(samples), 160):
+            frame = av.AudioFrame.from_ndarray(samples[np.newaxis, start : start + 160], "s16")
+            frame.sample_rate = 8000
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    whole = read_all(path)
+    np.testing.assert_allclose(whole, decode(path, 1), atol=2e-5)
+    np.testing.assert_array_equal(read_segment(str(path), 3001, 9000), whole[3001:9000, 0])
+    two = join(tmp_path / "two.amr", path, path)
+    with pytest.raises(UnusableAudioError, match="several files joined into one"):
+        read_header(two)
