@@ -4,7 +4,6 @@ python -m beam_jobs.build_mixtures --corpus CORPUS --output FOLDER [options] [an
 """
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -24,8 +23,9 @@ from beam_jobs.dataset.shard_transforms import RenderShards, WriteRecipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.recipes.presets import preset_names
-from beam_jobs.runtime.dead_letters import read_rejected
+from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
+from beam_jobs.runtime.job_folder import reason_to_stop
 from beam_jobs.runtime.options import parse_options, positive_number
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
@@ -234,33 +234,53 @@ def run(argv: Sequence[str]) -> int:
         # A job that was killed just after it completed the dataset leaves some behind.
         dataset_folder.remove_leftovers(spec.folder)
     else:
+        dataset_folder.remove_notes(spec.folder)
         pipeline = make_pipeline(beam_options)
         build_mixtures(
             pipeline, spec, kept_folder, recipes_only=arguments.recipes_only, command=argv
         )
-        # Progress is counted in finished shards, and recipes alone finish none.
-        with contextlib.nullcontext() if arguments.recipes_only else show_progress(spec):
+        with show_progress(spec, renders=not arguments.recipes_only):
             if not run_pipeline(pipeline, beam_options):
                 return DONE
     try:
         return _print_result(spec, kept_folder, recipes_only=arguments.recipes_only)
-    except NothingToDoError:
+    except NothingToDoError as error:
+        explained = _explain(error, spec)
         for folder in filter(None, (spec.folder, kept_folder)):
             dataset_folder.forget_corpus(folder)
-        raise
+        raise explained from None
 
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:
     with dry_copy(spec) as dry:
         pipeline = make_pipeline(beam_options)
         pipeline | "MakeCatalogue" >> MakeCatalogue(dry, kept_folder=kept_folder)
-        pipeline.run().wait_until_finish()
-        description, all_usable = describe_plan(dry)
+        with show_progress(dry, renders=False):
+            pipeline.run().wait_until_finish()
+        _check_stopped(dry)
+        try:
+            description, all_usable = describe_plan(dry)
+        except NothingToDoError as error:
+            raise _explain(error, dry) from None
     print(f"{description}\ndry run: nothing was written")
     return DONE if all_usable else SOME_REJECTED
 
 
+def _check_stopped(spec: DatasetSpec) -> None:
+    if reason := reason_to_stop(spec.folder):
+        raise NothingToDoError(reason)
+
+
+def _explain(error: NothingToDoError, spec: DatasetSpec) -> NothingToDoError:
+    """Adds to an error why files were rejected, if any were."""
+    rejected = read_rejected(files.join(spec.folder, dataset.REJECTED))
+    if not rejected:
+        return error
+    return NothingToDoError(f"{error}; rejected, {ReasonCounts(rejected).describe()}")
+
+
 def _print_result(spec: DatasetSpec, kept_folder: str, *, recipes_only: bool) -> int:
+    _check_stopped(spec)
     rejected_path = files.join(spec.folder, dataset.REJECTED)
     rejected = read_rejected(rejected_path)
     plan = spec.open_plan()
@@ -288,7 +308,7 @@ def _print_result(spec: DatasetSpec, kept_folder: str, *, recipes_only: bool) ->
         if missing := quality.checks.missing_mixtures:
             done += f"; {missing} mixtures are missing, too few files could be used for them"
     if kept_folder and any(one.reason.lower().startswith("no such file") for one in rejected):
-        print(f"files are missing since {kept_folder} was made: remove it if the corpus has changed")
+        print(f"left out: files that are gone since {kept_folder} was made: remove that folder")
     if rejected:
         print(f"done: {done}; {len(rejected)} files could not be used: see {rejected_path}")
         return SOME_REJECTED

@@ -9,6 +9,17 @@ from schemas.validation import load_document
 
 VERSION = 1
 
+_DETAILS = (
+    "corpora",
+    "splits",
+    "use",
+    "histograms",
+    "checks",
+    "given_mixtures",
+    "rejected",
+    "asked",
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SplitQuality:
@@ -158,6 +169,23 @@ class RejectedFiles:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class CorpusSpeakers:
+    """The speakers of a corpus, to see whether its layout was recognised.
+
+    Attributes:
+        corpus: the name of the corpus.
+        layout: the layout by which its speakers were found; empty where recipes are given.
+        num_speakers: with utterances that can be used.
+        speakers: the names of the first few.
+    """
+
+    corpus: str
+    layout: str
+    num_speakers: int
+    speakers: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Expectation:
     """A value that a recipe configuration asked for, and the one that was achieved."""
 
@@ -183,6 +211,7 @@ class Quality:
         rejected: what could not be used.
         asked: what the recipe configuration asked for; empty where recipes are given.
         given_mixtures: None where mixtures are the sums of their parts.
+        corpora: the speech that the dataset is made of; empty in older documents.
     """
 
     name: str
@@ -197,6 +226,7 @@ class Quality:
     rejected: RejectedFiles
     asked: tuple[Expectation, ...]
     given_mixtures: GivenMixtures | None = None
+    corpora: tuple[CorpusSpeakers, ...] = ()
 
     @property
     def num_mixtures(self) -> int:
@@ -220,10 +250,10 @@ class Quality:
         document = {"version": VERSION} | {key: fields[key] for key in keys}
         for total in ("num_mixtures", "num_shards", "mixture_hours"):
             document[total] = getattr(self, total)
-        for key in ("splits", "use", "histograms", "checks", "given_mixtures", "rejected", "asked"):
+        for key in _DETAILS:
             if fields[key] is not None:
                 document[key] = fields[key]
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse_quality(text: str | bytes, origin: str) -> Quality:
@@ -260,6 +290,9 @@ def parse_quality(text: str | bytes, origin: str) -> Quality:
             ),
             "rejected": RejectedFiles(**document["rejected"]),
             "asked": tuple(Expectation(**one) for one in document["asked"]),
+            "corpora": tuple(
+                CorpusSpeakers(**_with_tuples(one)) for one in document.get("corpora", ())
+            ),
             "given_mixtures": None if given is None else _parse_given_mixtures(given),
         }
     )

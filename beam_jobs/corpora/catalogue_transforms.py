@@ -6,13 +6,16 @@ from typing import Literal
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from beam_jobs.corpora.catalogue import SCHEMA, read_table, write_table
 from beam_jobs.corpora.headers import catalogue_utterance
 from beam_jobs.corpora.layout import Found
+from beam_jobs.corpora.search_progress import SearchRecorder
+from beam_jobs.corpora.shared_audio import SharedAudioError, find_doubtful
 from beam_jobs.runtime.dead_letters import Rejected, write_rejected
-from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.runtime.job_folder import PROGRESS, stop
 from beam_jobs.storage import files
 from schemas import dataset
 from schemas.recipe import Utterance
@@ -35,6 +38,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         corpora: Sequence[str],
         corpus_roots: Mapping[str, str],
         prefix_names: bool,
+        refuse_shared: bool,
     ) -> None:
         """Makes the transform.
 
@@ -44,11 +48,14 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             corpus_roots: the folder of each corpus, by its name.
             prefix_names: whether ids begin with the name of their corpus; without it they are
                 unique within one corpus only.
+            refuse_shared: whether to stop the job if two corpora have the same audio, and to reject
+                what has several speakers in one corpus.
         """
         self._folder = folder
         self._corpora = corpora
         self._corpus_roots = corpus_roots
         self._prefix_names = prefix_names
+        self._refuse_shared = refuse_shared
 
     def expand(self, found: PCollection[Found]) -> PCollection[str]:
         """Reads headers in parallel, sorts ranges of a hash of the ids, and joins the ranges."""
@@ -56,7 +63,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             found
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
-            >> beam.FlatMap(_read_header, prefix_names=self._prefix_names).with_outputs(
+            >> beam.ParDo(_ReadHeader(self._folder, prefix_names=self._prefix_names)).with_outputs(
                 "rejected", main="utterances"
             )
         )
@@ -74,9 +81,11 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             found.pipeline
             | "Once" >> beam.Create([self._folder])
             | "JoinParts"
-            >> beam.Map(
+            >> beam.FlatMap(
                 _join_parts,
                 corpora=self._corpora,
+                corpus_roots=self._corpus_roots,
+                refuse_shared=self._refuse_shared,
                 parts=beam.pvalue.AsIter(written.parts),
                 rejected=beam.pvalue.AsIter(rejected),
             )
@@ -84,14 +93,26 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         return catalogue
 
 
-def _read_header(
-    found: Found, prefix_names: bool
-) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
-    utterance = catalogue_utterance(*found, prefix_names=prefix_names)
-    if isinstance(utterance, Rejected):
-        yield TaggedOutput("rejected", utterance)
-    else:
-        yield utterance
+class _ReadHeader(beam.DoFn):
+    """Reads the header of a file. Input: a candidate. Output: its utterance, or its rejection."""
+
+    def __init__(self, folder: str, *, prefix_names: bool) -> None:
+        self._folder = folder
+        self._prefix_names = prefix_names
+
+    def setup(self) -> None:
+        self._recorder = SearchRecorder(self._folder)
+
+    def process(
+        self, element: Found
+    ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
+        utterance = catalogue_utterance(*element, prefix_names=self._prefix_names)
+        if isinstance(utterance, Rejected):
+            self._recorder.count_looked(utterance)
+            yield TaggedOutput("rejected", utterance)
+        else:
+            self._recorder.count_looked(None)
+            yield utterance
 
 
 def _order(utterance_id: str) -> bytes:
@@ -125,10 +146,26 @@ def _write_part(
 
 
 def _join_parts(
-    folder: str, corpora: Sequence[str], parts: Iterable[str], rejected: Iterable[Rejected]
-) -> str:
+    folder: str,
+    corpora: Sequence[str],
+    corpus_roots: Mapping[str, str],
+    refuse_shared: bool,
+    parts: Iterable[str],
+    rejected: Iterable[Rejected],
+) -> Iterator[str]:
     """Joins the parts of the catalogue, after writing down what was rejected on the way."""
-    write_rejected(files.join(folder, dataset.REJECTED), sorted(rejected))
+    tables = [read_table(part) for part in sorted(parts)]
+    doubtful: Mapping[str, Rejected] = {}
+    if refuse_shared:
+        try:
+            doubtful = find_doubtful(tables, corpus_roots)
+        except SharedAudioError as error:
+            stop(folder, str(error))
+            return
+    write_rejected(files.join(folder, dataset.REJECTED), sorted([*rejected, *doubtful.values()]))
+    if doubtful:
+        ids = pa.array(list(doubtful), pa.string())
+        tables = [table.filter(pc.invert(pc.is_in(table["id"], ids))) for table in tables]
     path = files.join(folder, dataset.CATALOGUE)
-    write_table(path, map(read_table, sorted(parts)), corpora)
-    return path
+    write_table(path, tables, corpora)
+    yield path

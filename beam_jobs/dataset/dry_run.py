@@ -15,10 +15,10 @@ from beam_jobs.corpora.catalogue import Catalogue, open_catalogue
 from beam_jobs.dataset.folder import check_writable, remove_dataset
 from beam_jobs.dataset.shards import render_usable
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.recipes.plan import Draft, NoUtteranceLeftError, Plan
+from beam_jobs.recipes.plan import Draft, NothingToDoError, NoUtteranceLeftError, Plan
 from beam_jobs.rendering.render import encode_mixture
 from beam_jobs.rendering.scratch import Scratch
-from beam_jobs.runtime.dead_letters import Rejected, read_rejected
+from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected, read_rejected
 from beam_jobs.storage import files
 from schemas import dataset
 
@@ -33,7 +33,7 @@ class _Sample:
 
     Attributes:
         mixture_s: the length of a mixture, in seconds.
-        num_rendered: the mixtures that could be rendered; without any, the rest is 0.
+        num_rendered: the mixtures that could be rendered.
         num_bytes: the size of a record.
         elapsed_s: the time that a mixture takes on one core, in seconds.
     """
@@ -97,8 +97,8 @@ def _take_sample(plan: Plan, spec: DatasetSpec, rejected: set[Rejected]) -> _Sam
     return _Sample(
         mixture_s=sum(durations_s) / len(durations_s),
         num_rendered=num_rendered,
-        num_bytes=sum(num_bytes for num_bytes, _ in rendered) / max(num_rendered, 1),
-        elapsed_s=sum(elapsed_s for _, elapsed_s in rendered) / max(num_rendered, 1),
+        num_bytes=sum(num_bytes for num_bytes, _ in rendered) / num_rendered,
+        elapsed_s=sum(elapsed_s for _, elapsed_s in rendered) / num_rendered,
     )
 
 
@@ -108,15 +108,20 @@ def _render(
     """Returns the bytes and the seconds of each mixture that can be rendered."""
     scratch = Scratch()
     unusable: dict[int, Rejected] = {}
-    rendered = []
+    rendered: list[tuple[int, float]] = []
     for draft in drafts:
         start_s = time.perf_counter()
         try:
-            mixture, _ = render_usable(draft, plan, spec, scratch, unusable)
+            mixture, _ = render_usable(draft, plan, spec, scratch, unusable, is_first=not rendered)
         except NoUtteranceLeftError:
             continue
         rendered.append((len(encode_mixture(mixture)), time.perf_counter() - start_s))
     rejected.update(unusable.values())
+    if not rendered:
+        raise NothingToDoError(
+            "not one of the mixtures that were tried could be made:"
+            f" {ReasonCounts(unusable.values()).describe()}"
+        )
     # The first one waits for libraries to be loaded.
     return rendered[1:] or rendered
 
@@ -135,16 +140,15 @@ def _describe_mixtures(spec: DatasetSpec, plan: Plan, sample: _Sample) -> Iterat
     counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
     yield f"mixtures     {num_mixtures:,}, {num_mixtures * sample.mixture_s / 3600:.2f} h: {counts}"
     yield f"shards       {len(plan.shards):,}"
-    if sample.num_rendered:
-        num_cores = len(os.sched_getaffinity(0))
-        seconds = num_mixtures * sample.elapsed_s
-        size = tqdm.format_sizeof(num_mixtures * sample.num_bytes, "B")
-        yield f"on disk      {size}{', before compression' if spec.compression else ''}"
-        yield (
-            f"time         {tqdm.format_interval(seconds)} on one core,"
-            f" {tqdm.format_interval(seconds / num_cores)} on the {num_cores} of this machine"
-            f" ({sample.num_rendered} mixtures were rendered)"
-        )
+    num_cores = len(os.sched_getaffinity(0))
+    seconds = num_mixtures * sample.elapsed_s
+    size = tqdm.format_sizeof(num_mixtures * sample.num_bytes, "B")
+    yield f"on disk      {size}{', before compression' if spec.compression else ''}"
+    yield (
+        f"time         {tqdm.format_interval(seconds)} on one core,"
+        f" {tqdm.format_interval(seconds / num_cores)} on the {num_cores} of this machine"
+        f" ({sample.num_rendered} mixtures were rendered)"
+    )
 
 
 def _describe_rejected(rejected: set[Rejected]) -> Iterator[str]:

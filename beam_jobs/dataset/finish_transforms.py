@@ -11,6 +11,7 @@ from beam_jobs.dataset.finishing import finish_dataset
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements
 from beam_jobs.quality.uses import UseCounts, add_uses, count_uses
+from beam_jobs.runtime.job_folder import reason_to_stop
 from schemas.quality import Quality
 
 
@@ -68,6 +69,8 @@ class _MergeMeasurements(beam.CombineFn):
 def _finish(
     merged: tuple[Measurements, UseCounts], spec: DatasetSpec, command: str
 ) -> Iterator[Quality]:
+    if reason_to_stop(spec.folder):
+        return
     measurements, uses = merged
     quality = finish_dataset(spec, measurements, uses, command=command)
     if quality is not None:

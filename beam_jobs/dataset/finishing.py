@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from beam_jobs.corpora.catalogue import open_catalogue
+from beam_jobs.dataset.corpus_summary import summarise_corpora
 from beam_jobs.dataset.folder import remove_leftovers
 from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.dataset.spec import DatasetSpec
@@ -106,6 +107,7 @@ def _summarise(
         ),
         rejected=rejected,
         missing_mixtures=num_planned - num_made,
+        corpora=summarise_corpora(spec, catalogue),
     )
 
 
@@ -150,4 +152,4 @@ def _read_examples(folder: str, described: Dataset) -> list[Example]:
 
 
 def _to_json(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,5 +1,6 @@
 """The folder of a dataset: claiming it for a job, and removing files from it."""
 
+from beam_jobs.corpora.search_progress import SEARCHED
 from beam_jobs.runtime import job_folder
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.storage import files
@@ -70,6 +71,12 @@ def remove_dataset(folder: str) -> None:
 def forget_corpus(folder: str) -> None:
     """Removes the catalogue, so that the next run looks at a corpus that has been mended."""
     for pattern in (dataset.CATALOGUE, f"{PROGRESS}/*"):
+        files.remove(folder, pattern)
+
+
+def remove_notes(folder: str) -> None:
+    """Removes what workers of an earlier run have noted for the launcher of that run."""
+    for pattern in (job_folder.STOPPED, SEARCHED):
         files.remove(folder, pattern)
 
 

@@ -11,6 +11,7 @@ import soundfile
 from beam_jobs.corpora import choose_layout
 from beam_jobs.corpora.layout import SOUNDS, Corpus, check_names, parse_corpora
 from beam_jobs.corpora.sounds import parse_sounds
+from beam_jobs.dataset.separate_corpora import check_apart
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.given_recipes import GivenRecipes, find_given_recipes
 from beam_jobs.recipes.plan import PlanOptions
@@ -62,19 +63,20 @@ def specify_dataset(
     Raises:
         UserError: two options contradict each other, or what they name is not there.
     """
-    corpora = parse_corpora(arguments.corpus, arguments.corpus_format, arguments.speaker_regex)
-    for corpus in corpora:
-        if corpus.manifest:
-            # Fail on a mistyped manifest here rather than in a worker.
-            choose_layout(corpus)
+    named = map(os.path.expanduser, arguments.corpus)
+    corpora = parse_corpora(list(named), arguments.corpus_format, arguments.speaker_regex)
     sounds = {
-        option: parse_sounds(option, getattr(arguments, option))
+        option: parse_sounds(option, os.path.expanduser(getattr(arguments, option)))
         for option in SOUNDS
         if getattr(arguments, option)
     }
     given = _find_recipes(arguments, parser, corpora, sounds)
+    # Fail on a layout that can't be told here rather than in a worker.
+    layout_names = {} if given else {one.name: choose_layout(one).NAME for one in corpora}
     corpora += tuple(sounds.values())
     check_names(corpora)
+    if given is None:
+        check_apart(corpora)
     config = given.config if given else _choose_config(arguments)
     compression: Literal["", "GZIP"] = "GZIP" if arguments.gzip else ""
     spec = DatasetSpec(
@@ -90,6 +92,7 @@ def specify_dataset(
             sounds={option: corpus.name for option, corpus in sounds.items()},
         ),
         given=given,
+        layout_names=layout_names,
     )
     return spec, _describe_job(spec, arguments.splits)
 
@@ -115,12 +118,14 @@ def _find_recipes(
         length=arguments.length or "",
     )
     return find_given_recipes(
-        arguments.recipes, context, skip_missing=arguments.skip_missing_recipes
+        list(map(os.path.expanduser, arguments.recipes)),
+        context,
+        skip_missing=arguments.skip_missing_recipes,
     )
 
 
 def _choose_config(arguments: argparse.Namespace) -> RecipeConfig:
-    recipe = arguments.recipe
+    recipe = os.path.expanduser(arguments.recipe)
     config = load_recipe_config(
         recipe,
         sample_rate=arguments.sample_rate,

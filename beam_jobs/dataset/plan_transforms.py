@@ -10,7 +10,8 @@ from apache_beam.pvalue import PBegin, PCollection
 from beam_jobs.corpora import find_utterances
 from beam_jobs.corpora.catalogue import keep_catalogue, take_catalogue
 from beam_jobs.corpora.catalogue_transforms import CatalogueUtterances
-from beam_jobs.corpora.layout import SOUNDS, Found
+from beam_jobs.corpora.layout import SOUNDS, Corpus, Found
+from beam_jobs.corpora.search_progress import SearchRecorder
 from beam_jobs.dataset.folder import forget_corpus
 from beam_jobs.dataset.kept_catalogue import StaleCatalogueError, check_kept_catalogue
 from beam_jobs.dataset.spec import DatasetSpec
@@ -59,6 +60,7 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
                     corpora=descriptions,
                     corpus_roots=spec.corpus_roots,
                     prefix_names=num_speaking > 1 and spec.given is None,
+                    refuse_shared=spec.given is None,
                 )
             )
         if self._kept_folder:
@@ -88,7 +90,7 @@ class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):
             found = (
                 root
                 | "Corpora" >> beam.Create(self._spec.corpora)
-                | "FindUtterances" >> beam.FlatMap(find_utterances)
+                | "FindUtterances" >> beam.ParDo(_FindUtterances(self._spec.folder))
             )
         else:
             found = (
@@ -100,6 +102,19 @@ class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):
                 | "TakeOnce" >> beam.MapTuple(lambda _, found: min(found, key=str))
             )
         return found
+
+
+class _FindUtterances(beam.DoFn):
+    """Finds the utterances of a corpus. Input: `Corpus`. Output: each candidate."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def setup(self) -> None:
+        self._recorder = SearchRecorder(self._folder)
+
+    def process(self, element: Corpus) -> Iterator[Found]:
+        yield from self._recorder.count_found(find_utterances(element))
 
 
 def _file_key(found: Found) -> str:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from beam_jobs.corpora.catalogue import open_catalogue
+from beam_jobs.corpora.search_progress import SearchCounts, read_search_counts
+from beam_jobs.dataset.corpus_summary import describe_corpora
 from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import parse_measurements
@@ -20,16 +23,23 @@ from schemas import dataset
 _TERMINAL_INTERVAL_S = 0.5
 _LOG_INTERVAL_S = 10.0
 
+# Enough files of a corpus to call it unusable.
+_MIN_REJECTED = 100
+
 
 @contextlib.contextmanager
-def show_progress(spec: DatasetSpec) -> Iterator[None]:
-    """Shows the progress while the block runs.
+def show_progress(spec: DatasetSpec, *, renders: bool) -> Iterator[None]:
+    """Shows the progress while the block runs: first of the catalogue, then of the mixtures.
 
-    It is read from the files of finished shards rather than from the runner, so it looks the same
-    with every runner.
+    It is read from files that workers leave rather than from the runner, so it looks the same with
+    every runner.
+
+    Args:
+        spec: the dataset.
+        renders: whether the job goes on to mixtures after the catalogue.
     """
     stopped = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(spec, stopped), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(spec, renders, stopped), daemon=True)
     watcher.start()
     try:
         yield
@@ -38,10 +48,62 @@ def show_progress(spec: DatasetSpec) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(spec: DatasetSpec, stopped: threading.Event) -> None:
-    while not files.exists(files.join(spec.folder, dataset.CATALOGUE)):
-        if stopped.wait(_TERMINAL_INTERVAL_S):
-            return
+def _watch(spec: DatasetSpec, renders: bool, stopped: threading.Event) -> None:
+    _watch_catalogue(spec, stopped)
+    path = files.join(spec.folder, dataset.CATALOGUE)
+    if not files.exists(path):
+        return
+    catalogue = open_catalogue(path)
+    if len(catalogue):
+        _say("\n".join(describe_corpora(spec, catalogue)))
+    if renders:
+        _watch_shards(spec, stopped)
+
+
+def _watch_catalogue(spec: DatasetSpec, stopped: threading.Event) -> None:
+    """Shows what workers have found and looked at, until the catalogue is there."""
+    on_terminal = sys.stderr.isatty()
+    interval_s = _TERMINAL_INTERVAL_S if on_terminal else _LOG_INTERVAL_S
+    started_s = shown_s = time.monotonic()
+    has_warned = False
+    bar = tqdm(unit=" files", disable=not on_terminal, dynamic_ncols=True, leave=False)
+    with bar:
+        while not files.exists(files.join(spec.folder, dataset.CATALOGUE)):
+            if stopped.wait(_TERMINAL_INTERVAL_S):
+                return
+            now_s = time.monotonic()
+            counts = read_search_counts(spec.folder)
+            if not has_warned and _all_rejected(counts):
+                has_warned = True
+                _say(f"all of the first files are rejected, {counts.rejected.describe()}")
+            if now_s - shown_s < interval_s or not counts.num_found + counts.num_looked:
+                continue
+            shown_s = now_s
+            note = f"{counts.num_found:,} found, {counts.rejected.counts.total():,} rejected"
+            if on_terminal:
+                bar.set_postfix_str(note, refresh=False)
+                bar.update(counts.num_looked - bar.n)
+            else:
+                per_s = counts.num_looked / (now_s - started_s)
+                _say(f"{counts.num_looked:,} files looked at, {note}, {per_s:,.0f} files/s")
+
+
+def _all_rejected(counts: SearchCounts) -> bool:
+    """Returns whether all of the first files are rejected, and all for one reason."""
+    return (
+        counts.num_looked >= _MIN_REJECTED
+        and counts.num_looked == counts.rejected.counts.total()
+        and len(counts.rejected.counts) == 1
+    )
+
+
+def _say(text: str) -> None:
+    # Not in the middle of a bar.
+    tqdm.write(text, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
     try:
         num_mixtures, num_shards = _totals(spec)
     except NothingToDoError:

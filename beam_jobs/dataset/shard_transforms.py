@@ -11,11 +11,12 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.dataset.shards import render_shard, write_shard_recipes
+from beam_jobs.dataset.shards import NothingUsableError, render_shard, write_shard_recipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements, parse_measurements
 from beam_jobs.recipes.plan import Plan
 from beam_jobs.rendering.scratch import Scratch
+from beam_jobs.runtime import job_folder
 from beam_jobs.runtime.workarounds import keep_freed_memory
 from beam_jobs.storage import files
 from schemas.dataset import Shard
@@ -83,7 +84,13 @@ class _RenderShard(_PlannedDoFn):
             self._shards_skipped.inc()
             yield parse_measurements(files.read_text(path))
             return
-        measurements = render_shard(element, self._plan(), self._spec, self._scratch)
+        if job_folder.reason_to_stop(self._spec.folder):
+            return
+        try:
+            measurements = render_shard(element, self._plan(), self._spec, self._scratch)
+        except NothingUsableError as error:
+            job_folder.stop(self._spec.folder, str(error))
+            return
         self._shards_rendered.inc()
         for info in measurements.infos:
             self._mixtures_rendered.inc(info.num_mixtures)

@@ -17,9 +17,10 @@ from beam_jobs.rendering.render import (
     render,
 )
 from beam_jobs.rendering.scratch import Scratch
-from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected
 from beam_jobs.storage import files
 from schemas.dataset import Shard, ShardInfo
+from schemas.errors import UserError
 from schemas.recipe import Recipe
 from schemas.tfrecord import write_record
 
@@ -27,8 +28,20 @@ from schemas.tfrecord import write_record
 _GZIP_LEVEL = 6
 
 
+# Drawn mixtures are of files from everywhere: not one in a hundred is no coincidence.
+_MAX_UNUSABLE_AT_FIRST = 100
+
+
+class NothingUsableError(UserError):
+    """Not one of many files can be used; the message has the most frequent reason."""
+
+
 def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) -> Measurements:
-    """Writes the records and the recipes of a shard, and after them its measurements."""
+    """Writes the records and the recipes of a shard, and after them its measurements.
+
+    Raises:
+        NothingUsableError: the first files of a shard can't be used.
+    """
     measurements = Measurements()
     path = files.join(spec.folder, shard.tfrecord(spec.dataset_name))
     with (
@@ -41,7 +54,9 @@ def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) 
         with _compressed(file, spec.compression) as records:
             for draft in plan.drafts(shard):
                 try:
-                    mixture, entries = render_usable(draft, plan, spec, scratch, unusable)
+                    mixture, entries = render_usable(
+                        draft, plan, spec, scratch, unusable, is_first=not num_mixtures
+                    )
                 except NoUtteranceLeftError:
                     # The report counts the missing mixtures.
                     continue
@@ -62,6 +77,8 @@ def render_usable(
     spec: DatasetSpec,
     scratch: Scratch,
     unusable: dict[int, Rejected],
+    *,
+    is_first: bool,
 ) -> tuple[RenderedMixture, tuple[int, ...]]:
     """Renders a mixture, replacing files that can't be used by others.
 
@@ -72,12 +89,14 @@ def render_usable(
         scratch: gets the audio.
         unusable: the entries of the catalogue that can't be used, which are not tried again; those
             that this mixture tries are added.
+        is_first: whether no mixture could be rendered so far.
 
     Returns:
         The mixture, and the entry of the catalogue of each part of its recipe.
 
     Raises:
         NoUtteranceLeftError: the split has too few utterances that can be used.
+        NothingUsableError: a hundred files of the first mixture can't be used.
     """
     while True:
         usable = (
@@ -88,6 +107,12 @@ def render_usable(
         except UnusablePartError as error:
             path = files.join(spec.corpus_roots[error.part.corpus], error.part.path)
             unusable[usable.entries[error.index]] = Rejected(path, error.reason)
+        # Given recipes are in the order of their files, which may begin with the bad ones.
+        if is_first and spec.given is None and len(unusable) >= _MAX_UNUSABLE_AT_FIRST:
+            raise NothingUsableError(
+                f"not one of the first {len(unusable)} files could be used:"
+                f" {ReasonCounts(unusable.values()).describe()}: mend these files or leave them out"
+            )
 
 
 def write_shard_recipes(shard: Shard, plan: Plan, spec: DatasetSpec) -> None:

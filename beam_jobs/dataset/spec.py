@@ -1,6 +1,7 @@
 """The specification of a dataset, which every worker of the job gets."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 from beam_jobs.corpora.catalogue import open_catalogue
@@ -26,6 +27,8 @@ class DatasetSpec:
         compression: of the TFRecord files, as TensorFlow calls it.
         plan_options: decide the plan, together with the catalogue.
         given: the recipes to render, or None to draw them.
+        layout_names: the layout of each corpus of speech, by the corpus's name; empty where recipes
+            are given, which need none.
     """
 
     folder: str
@@ -33,6 +36,7 @@ class DatasetSpec:
     compression: Literal["", "GZIP"]
     plan_options: PlanOptions
     given: GivenRecipes | None = None
+    layout_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def dataset_name(self) -> str:

@@ -1,6 +1,5 @@
 """The quality of a dataset, from the measurements of its shards."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from beam_jobs.corpora.catalogue import Catalogue
@@ -11,10 +10,11 @@ from beam_jobs.quality.uses import (
     count_speaker_uses,
     summarise_uses,
 )
-from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected
 from schemas.dataset import SPLITS, Dataset
 from schemas.quality import (
     Checks,
+    CorpusSpeakers,
     Expectation,
     GivenChecks,
     GivenMixtures,
@@ -37,6 +37,7 @@ def summarise_quality(
     asked: Sequence[Expectation],
     rejected: Sequence[Rejected],
     missing_mixtures: int,
+    corpora: Sequence[CorpusSpeakers],
 ) -> Quality:
     """Summarises the measurements of all shards of a dataset.
 
@@ -50,10 +51,11 @@ def summarise_quality(
         asked: what the recipes were asked for.
         rejected: the files that could not be used.
         missing_mixtures: mixtures that were planned and not made.
+        corpora: the speech in the catalogue.
     """
     splits = [split for split in SPLITS if split in uses]
     speaker_uses = count_speaker_uses({split: uses[split] for split in splits}, catalogue)
-    reasons = Counter(_without_details(one.reason) for one in rejected)
+    reasons = ReasonCounts(rejected).counts
     checks: Checks | GivenChecks
     if dataset.mixture_given:
         checks = GivenChecks(count_in_two_splits(uses), missing_mixtures)
@@ -89,6 +91,7 @@ def summarise_quality(
         checks=checks,
         rejected=RejectedFiles(len(rejected), dict(reasons.most_common())),
         asked=tuple(asked),
+        corpora=tuple(corpora),
         given_mixtures=(
             _summarise_given_mixtures(measurements, dataset) if dataset.mixture_given else None
         ),
@@ -120,8 +123,3 @@ def _summarise_given_mixtures(measurements: Measurements, dataset: Dataset) -> G
             for level_db, mixture_id in measurements.worst_residuals
         ),
     )
-
-
-def _without_details(reason: str) -> str:
-    """Returns a reason without the numbers and names of one file, so that it can be counted."""
-    return reason.partition(":")[0]

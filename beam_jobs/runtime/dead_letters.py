@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 
 from beam_jobs.storage import files
@@ -45,6 +46,34 @@ class Rejected:
             key: text.encode(errors="backslashreplace").decode() for key, text in document.items()
         }
         return json.dumps(writable, ensure_ascii=False)
+
+
+class ReasonCounts:
+    """Counts of the reasons for which files were rejected, and a file for each reason.
+
+    Attributes:
+        counts: by the reason, without what is particular to one file.
+        examples: the first file that was rejected for each reason.
+    """
+
+    def __init__(self, rejected: Iterable[Rejected] = ()) -> None:
+        """Counts the reasons of some files."""
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, Rejected] = {}
+        for one in rejected:
+            self.add(one)
+
+    def add(self, one: Rejected, times: int = 1) -> None:
+        """Counts the reason of a file, as often as files were rejected for it."""
+        kind = one.reason.partition(":")[0]
+        self.counts[kind] += times
+        self.examples.setdefault(kind, one)
+
+    def describe(self) -> str:
+        """Returns the most frequent reason, with the file that was rejected for it first."""
+        ((kind, count),) = self.counts.most_common(1)
+        example = self.examples[kind]
+        return f"{count:,} of {self.counts.total():,}: {example.reason}, such as {example.path}"
 
 
 def write_rejected(path: str, rejected: Iterable[Rejected]) -> None:

@@ -12,6 +12,9 @@ from schemas.errors import UserError
 PROGRESS = "progress"
 """The subfolder with what a killed job needs to go on; a finished job removes it."""
 
+STOPPED = f"{PROGRESS}/stopped.txt"
+"""The reason for which the workers of a job have stopped."""
+
 Job = TypeVar("Job", bound="DescribedJob")
 
 
@@ -101,6 +104,25 @@ def _writing_to(folder: str, *, remedy: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise files.OutputError(f"{folder}: can't be written: {reason}: {remedy}") from None
+
+
+def stop(folder: str, reason: str) -> None:
+    """Notes in the folder of a job that it can't succeed.
+
+    A runner would bury an error that a worker raises in pages of text. Workers that find the note
+    have nothing more to do, so that the job ends soon, and the launcher prints the reason.
+
+    Args:
+        folder: of the job.
+        reason: a line for the user, with the remedy.
+    """
+    files.write_text(files.join(folder, STOPPED), reason)
+
+
+def reason_to_stop(folder: str) -> str:
+    """Returns the reason that `stop` noted in the folder of a job, or an empty text."""
+    path = files.join(folder, STOPPED)
+    return files.read_text(path) if files.exists(path) else ""
 
 
 def something_in(folder: str) -> str:

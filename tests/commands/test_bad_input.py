@@ -264,7 +264,7 @@ def test_a_pattern_that_leaves_the_corpus_is_rejected(corpus, recipe, tmp_path):
         f"--corpus={corpus}/*/../../outside/*.flac",
         f"--recipe={recipe}",
         "--speaker_regex=([^/]+)/[^/]*$",
-        corpus=f"{tmp_path}/corp[u]s/*/*.flac",
+        corpus=write_corpus(tmp_path / "other"),
         output=tmp_path / "out",
     )
     assert built.status == 3
@@ -367,9 +367,9 @@ def one_speaker(tmp_path):
 def test_an_input_that_leaves_nothing_to_do_gets_one_line(tmp_path, recipe, make, complaint):
     built = build(f"--recipe={recipe}", corpus=make(tmp_path), output=tmp_path / "out")
     assert (built.status, built.printed) == (1, "")
-    # A slow machine says how far it is before it finds that nothing can be made.
-    (line,) = [line for line in built.complaints.splitlines() if " mixtures, " not in line]
-    assert line.startswith("build_mixtures: ")
+    # It says what it found, and on a slow machine how far it is, before nothing can be made of it.
+    (line,) = [line for line in built.complaints.splitlines() if line.startswith("build_mixtures")]
+    assert "Traceback" not in built.complaints
     assert complaint in line
     assert "[while running" not in line
     assert not (tmp_path / "out" / "COMPLETED").exists()
@@ -380,7 +380,8 @@ def test_fewer_utterances_than_speakers_in_a_mixture_get_one_line(tmp_path):
     recipe = write_recipe(tmp_path / "three.json", num_speakers=3)
     built = build(f"--recipe={recipe}", corpus=corpus, output=tmp_path / "out")
     assert (built.status, built.printed) == (1, "")
-    (line,) = built.complaints.splitlines()
+    found, line = built.complaints.splitlines()
+    assert found == "corpus: layout speaker_folders, 2 speakers, such as speaker0, speaker1"
     assert "no split has the 3 speakers of a mixture, all together have 2" in line
 
 

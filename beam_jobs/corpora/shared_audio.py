@@ -1,0 +1,138 @@
+"""Finds audio that a catalogue has under two names: in two corpora, or of two speakers.
+
+A speaker's name holds within one corpus. In two corpora that share files, one person has two names,
+and so may be in two splits, and be mixed with herself.
+"""
+
+import functools
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage import files
+from schemas.errors import UserError
+
+
+class SharedAudioError(UserError):
+    """Two corpora have audio in common; the message names both, and a file."""
+
+
+def find_doubtful(
+    tables: Sequence[pa.Table], corpus_roots: Mapping[str, str]
+) -> dict[str, Rejected]:
+    """Finds the utterances of one corpus that are the same audio under several speakers' names.
+
+    Args:
+        tables: all utterances, as `beam_jobs.corpora.catalogue.SCHEMA` says.
+        corpus_roots: the folder of each corpus, by its name.
+
+    Returns:
+        The rejection of each such utterance, by its id.
+
+    Raises:
+        SharedAudioError: two corpora have the same audio.
+    """
+    doubtful: dict[str, Rejected] = {}
+    shared: Counter[tuple[str, str]] = Counter()
+    example: dict[tuple[str, str], str] = {}
+    for path, rows in _with_several_names(tables, corpus_roots):
+        for row, other in _overlapping(rows):
+            if row["corpus"] != other["corpus"]:
+                pair = tuple(sorted((row["corpus"], other["corpus"])))
+                shared[pair] += 1
+                example.setdefault(pair, path)
+            elif row["speaker"] != other["speaker"] and _range(row) == _range(other):
+                for one, another in ((row, other), (other, row)):
+                    doubtful[one["id"]] = Rejected(
+                        path,
+                        f"the same audio has two speakers: {one['id']!r} is"
+                        f" {one['speaker']!r}, {another['id']!r} is {another['speaker']!r}",
+                    )
+    if shared:
+        ((pair, count),) = shared.most_common(1)
+        raise SharedAudioError(
+            f"--corpus: {pair[0]} and {pair[1]} have the same audio {count:,} times, such as"
+            f" {example[pair]}: a speaker in both would be in two splits, and be mixed with"
+            " herself: leave one of them out, or take these files out of one"
+        )
+    return doubtful
+
+
+def _with_several_names(
+    tables: Sequence[pa.Table], corpus_roots: Mapping[str, str]
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yields each file that several corpora or speakers have, with all of its utterances."""
+    if not tables:
+        return
+    table = pa.concat_tables(tables)
+    paths = pa.chunked_array([_real_paths(one, corpus_roots) for one in tables], pa.string())
+    table = table.append_column("real_path", paths)
+    uses = table.group_by("real_path").aggregate(
+        [("corpus", "count_distinct"), ("speaker", "count_distinct")]
+    )
+    several = pc.or_(
+        pc.greater(uses["corpus_count_distinct"], 1), pc.greater(uses["speaker_count_distinct"], 1)
+    )
+    several_paths = uses["real_path"].filter(several)
+    if not len(several_paths):
+        return
+    rows = table.filter(pc.is_in(table["real_path"], several_paths.combine_chunks()))
+    ordered = rows.sort_by(
+        [("real_path", "ascending"), ("start", "ascending"), ("id", "ascending")]
+    )
+    in_order = (row for batch in ordered.to_batches() for row in batch.to_pylist())
+    for path, of_path in itertools.groupby(in_order, key=lambda row: str(row["real_path"])):
+        yield path, list(of_path)
+
+
+def _overlapping(
+    rows: Sequence[dict[str, Any]],
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yields each pair of utterances, in the order of their starts, that have samples in common."""
+    for index, row in enumerate(rows):
+        for other in itertools.islice(rows, index + 1, None):
+            if other["start"] >= row["stop"]:
+                break
+            channels = (row.get("channel"), other.get("channel"))
+            if None in channels or channels[0] == channels[1]:
+                yield row, other
+
+
+def _range(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["start"], row["stop"], row.get("channel")
+
+
+def _real_paths(table: pa.Table, corpus_roots: Mapping[str, str]) -> pa.Array:
+    """Returns the paths of the files in a table without any links, [utterances].
+
+    Only manifests give absolute paths, which may lead through links. The catalogue has no file in a
+    corpus's folder to which a link leads.
+    """
+    real_roots = {name: files.real_path(root) for name, root in corpus_roots.items()}
+    corpora = table["corpus"].combine_chunks().dictionary_encode()
+    roots = pa.array([real_roots[name] for name in corpora.dictionary.to_pylist()], pa.string())
+    paths = table["path"].combine_chunks()
+    joined = pc.binary_join_element_wise(roots.take(corpora.indices), paths, "/")
+    is_absolute = pc.starts_with(paths, "/")
+    if not pc.any(is_absolute).as_py():
+        return joined
+    real = [_real_path(path) for path in paths.filter(is_absolute).to_pylist()]
+    return pc.replace_with_mask(joined, is_absolute, pa.array(real, pa.string()))
+
+
+def _real_path(path: str) -> str:
+    # A link anywhere on the way costs a request for each folder: once for all files of a folder.
+    folder, name = os.path.split(path)
+    real = os.path.join(_real_folder(folder), name)
+    return os.path.realpath(real) if os.path.islink(real) else real
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
