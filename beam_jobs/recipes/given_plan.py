@@ -81,7 +81,14 @@ class GivenPlan:
             try:
                 named = self._given.named_files(given)
                 entries = tuple(self._entries[candidate.utterance] for _, candidate in named)
-                recipe = given.complete(self._catalogue.utterances(np.array(entries, np.int32)))
+                utterances = self._catalogue.utterances(np.array(entries, np.int32))
+                for utterance, (_, candidate) in zip(utterances, named, strict=True):
+                    if utterance.path != candidate.path:
+                        raise BadRecipeError(
+                            f"{given.origin}: {candidate.path}: {utterance.path} has the same id,"
+                            f" {utterance.id}"
+                        )
+                recipe = given.complete(utterances)
             except (BadRecipeError, KeyError) as error:
                 self._check_skipped(str(error))
                 continue

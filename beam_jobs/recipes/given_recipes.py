@@ -3,11 +3,14 @@
 The recipes stay in their files. A job counts them once, and each worker reads those of its shard.
 """
 
+import array
 import dataclasses
 import glob
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from beam_jobs.corpora.layout import Candidate, Corpus, Found
 from beam_jobs.corpora.manifest import read_lines
@@ -24,6 +27,9 @@ from schemas.dataset import SPLITS
 from schemas.errors import UserError
 from schemas.recipe import Channels
 from schemas.recipe_config import RecipeConfig, Uniform
+
+# So many are no slip, and each worker gets them all.
+_MAX_DUPLICATES = 10_000
 
 FORMATS: tuple[RecipeFormat, ...] = (recipe_jsonl, librimix_csv, spleeter_csv)
 
@@ -56,6 +62,7 @@ class GivenRecipes:
         mixture_given: whether each mixture is a recording; if not, each is the sum of its parts.
         instruments: the names of the sources, if each mixture has the same.
         context: what the files leave open, with the rate and the channels of the mixtures.
+        duplicates: why a recipe can't be used whose id another one has, by its origin and its id.
         skip_missing: whether to leave out the mixtures that can't be made.
     """
 
@@ -67,6 +74,7 @@ class GivenRecipes:
     mixture_given: bool
     instruments: tuple[str, ...]
     context: RecipeContext
+    duplicates: Mapping[tuple[str, str], str]
     skip_missing: bool
 
     @property
@@ -95,7 +103,12 @@ class GivenRecipes:
         """Yields each recipe of a file, and each line that can't be used, with the reason."""
         # By name: the format is a module, which a runner can't pickle.
         chosen = next(one for one in FORMATS if self.format_name == one.NAME)
-        return chosen.read(file.path, self.context)
+        for recipe in chosen.read(file.path, self.context):
+            if self.duplicates and not isinstance(recipe, Rejected):
+                reason = self.duplicates.get((recipe.origin, recipe.id))
+                yield Rejected(recipe.origin, reason) if reason else recipe
+            else:
+                yield recipe
 
     def read_range(self, split: str, start: int, stop: int) -> Iterator[GivenRecipe]:
         """Yields the recipes of a split from number `start` to `stop`, and opens no other files."""
@@ -153,28 +166,44 @@ def find_given_recipes(
     Raises:
         UserError: there are no such files, they are not recipes, or no recipe can be used.
     """
-    paths = [path for pattern in patterns for path in _match(pattern)]
+    # A file that two patterns match is one file.
+    paths = list(
+        {files.real_path(path): path for pattern in patterns for path in _match(pattern)}.values()
+    )
     chosen = _choose_format(paths)
-    found = []
+    counts_by_path: dict[str, Counter[str]] = {}
+    ids = _Ids()
     usable: GivenRecipe | None = None
     audio: tuple[int, Channels] = (0, "average")
     problem = "no recipe in it"
     for path in paths:
-        counts: Counter[str] = Counter()
+        counts = counts_by_path[path] = Counter()
         for recipe in chosen.read(path, context):
             if isinstance(recipe, Rejected):
                 continue
             counts[recipe.split] += 1
+            ids.add(recipe.id)
             if usable is None:
                 try:
                     audio, usable = recipe.audio(), recipe
                 except BadRecipeError as error:
                     problem = f"no recipe in it that can be used: {error}"
-        found.append(RecipeFile(path, dict(counts), files.checksum(path)[1]))
     if usable is None:
         raise UserError(f"--recipes={patterns[0]}: {problem}")
+    duplicates = {}
+    for path, recipe, first in ids.find_repeated(paths, chosen, context):
+        duplicates[recipe.origin, recipe.id] = f"duplicate mixture id {recipe.id!r}: {first} has it"
+        counts_by_path[path][recipe.split] -= 1
+        if len(duplicates) > _MAX_DUPLICATES:
+            raise UserError(
+                f"--recipes: {recipe.origin}: duplicate mixture id {recipe.id!r}: {first} has it,"
+                f" and more than {_MAX_DUPLICATES:,} more: leave out one of the files"
+            )
     return GivenRecipes(
-        files=tuple(found),
+        files=tuple(
+            RecipeFile(path, dict(counts), files.checksum(path)[1])
+            for path, counts in counts_by_path.items()
+        ),
         format_name=chosen.NAME,
         num_sources=usable.num_sources,
         has_noise=usable.has_noise,
@@ -184,8 +213,37 @@ def find_given_recipes(
         context=dataclasses.replace(
             context, sample_rate=context.sample_rate or audio[0], channels=audio[1]
         ),
+        duplicates=duplicates,
         skip_missing=skip_missing,
     )
+
+
+class _Ids:
+    """The ids of all recipes, as hashes: millions of ids take too much memory themselves."""
+
+    def __init__(self) -> None:
+        self._hashes = array.array("q")
+
+    def add(self, mixture_id: str) -> None:
+        """Adds the id of another recipe."""
+        if mixture_id:
+            self._hashes.append(hash(mixture_id))
+
+    def find_repeated(
+        self, paths: Sequence[str], chosen: RecipeFormat, context: RecipeContext
+    ) -> Iterator[tuple[str, GivenRecipe, str]]:
+        """Yields each recipe with an earlier one's id: its path, itself, and where that one is."""
+        hashes, counts = np.unique(np.array(self._hashes), return_counts=True)
+        repeated = set(hashes[counts > 1].tolist())
+        first: dict[str, str] = {}
+        for path in paths if repeated else ():
+            for recipe in chosen.read(path, context):
+                if isinstance(recipe, Rejected) or hash(recipe.id) not in repeated:
+                    continue
+                if recipe.id in first:
+                    yield path, recipe, first[recipe.id]
+                else:
+                    first[recipe.id] = recipe.origin
 
 
 def _match(pattern: str) -> list[str]:
@@ -216,7 +274,7 @@ def _choose_format(paths: Sequence[str]) -> RecipeFormat:
 
 def find_named_files(recipe_file: RecipeFile, given: GivenRecipes) -> Iterator[Found]:
     """Yields the audio files that the recipes in a file name, each once, and each bad line."""
-    seen = set()
+    seen: set[tuple[str, Candidate]] = set()
     # A line that can't be used names no corpus: any will do.
     corpus = next(iter(given.context.corpora.values()))
     for recipe in given.read(recipe_file):
@@ -229,6 +287,6 @@ def find_named_files(recipe_file: RecipeFile, given: GivenRecipes) -> Iterator[F
             yield corpus, Rejected(recipe.origin, str(error))
             continue
         for corpus_of_file, candidate in named:
-            if candidate.utterance not in seen:
-                seen.add(candidate.utterance)
+            if (corpus_of_file.name, candidate) not in seen:
+                seen.add((corpus_of_file.name, candidate))
                 yield corpus_of_file, dataclasses.replace(candidate, origin=recipe.origin)

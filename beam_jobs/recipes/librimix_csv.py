@@ -16,9 +16,15 @@ from typing import ClassVar
 
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.librispeech import corpus_split, read_genders
+from beam_jobs.corpora.manifest import parse_number, shown
 from beam_jobs.corpora.sounds import sound_candidate
 from beam_jobs.recipes.csv_tables import column_names, read_table
-from beam_jobs.recipes.recipe_format import BadRecipeError, GivenRecipe, RecipeContext
+from beam_jobs.recipes.recipe_format import (
+    BadRecipeError,
+    GivenRecipe,
+    RecipeContext,
+    check_id,
+)
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
 from schemas.recipe import Channels, Noise, Recipe, Source, Utterance
@@ -26,6 +32,9 @@ from schemas.recipe import Channels, Noise, Recipe, Source, Utterance
 NAME = "LibriMix's metadata"
 
 _SAMPLE_RATE = 16_000
+
+# Beyond 16 bits: at full scale, such a gain makes silence, or nothing but clipping.
+_MAX_GAIN_DB = 96.0
 
 
 def recognises(first_line: str) -> bool:
@@ -37,15 +46,24 @@ def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
     """Yields each recipe of a file, and each line with too few or too many fields.
 
     Raises:
-        UserError: the length is a number of seconds.
+        UserError: the length is a number of seconds, or the header lacks a column.
     """
     if not isinstance(context.length, str):
         raise UserError(f"--length={context.length:g}: LibriMix has min and max")
     columns, lines = read_table(path)
+    num_sources = sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in columns)
+    needed = ["mixture_ID"]
+    for number in range(1, num_sources + 1):
+        needed += [f"source_{number}_path", f"source_{number}_gain"]
+    if context.noise_corpus is not None:
+        needed += ["noise_path", "noise_gain"]
+    if missing := [name for name in needed if name not in columns]:
+        remedy = ": leave --noise out" if "noise_path" in missing else ""
+        raise UserError(f"{path}: {NAME} without {' and '.join(missing)} in its header{remedy}")
     table = _Table(
         path=path,
         columns={name: index for index, name in enumerate(columns)},
-        num_sources=sum(bool(re.fullmatch(r"source_\d+_path", name)) for name in columns),
+        num_sources=num_sources,
         context=context,
     )
     for line in lines:
@@ -81,6 +99,10 @@ class _LibriMixRecipe:
         return corpus_split(self._field("source_1_path")) or "train"
 
     @property
+    def id(self) -> str:
+        return self._field("mixture_ID")
+
+    @property
     def num_sources(self) -> int:
         return self.table.num_sources
 
@@ -97,15 +119,20 @@ class _LibriMixRecipe:
         if len(context.corpora) != 1:
             raise BadRecipeError("of one corpus: name LibriSpeech's folder, alone, with --corpus")
         (corpus,) = context.corpora.values()
+        check_id(self.id)
         named = []
         for number in range(1, self.num_sources + 1):
+            _decibels(self._field(f"source_{number}_gain"))
             path = self._field(f"source_{number}_path")
+            if not path:
+                raise BadRecipeError(f"no 'source_{number}_path'")
             utterance = os.path.splitext(os.path.basename(path))[0]
             speaker = utterance.partition("-")[0]
             candidate = Candidate(path, utterance, speaker, _genders(corpus).get(speaker, ""))
             named.append((corpus, candidate))
         if context.noise_corpus is not None:
-            path = self._field("noise_path") if "noise_path" in self.table.columns else ""
+            _decibels(self._field("noise_gain"))
+            path = self._field("noise_path")
             if not path:
                 raise BadRecipeError("no 'noise_path': leave --noise out")
             named.append((context.noise_corpus, sound_candidate(context.noise_corpus, path)))
@@ -119,7 +146,7 @@ class _LibriMixRecipe:
         # resample_poly rounds the length up, where soxr rounds to the nearest.
         num_samples = fit(-(-file.stop * rate // file.sample_rate) for file in utterances)
         return Recipe(
-            id=self._field("mixture_ID"),
+            id=self.id,
             split=self.split,
             sample_rate=rate,
             duration_s=num_samples / rate,
@@ -168,7 +195,10 @@ def _genders(corpus: Corpus) -> Mapping[str, str]:
 
 
 def _decibels(gain: str) -> float:
-    try:
-        return 20 * math.log10(float(gain))
-    except ValueError:
-        raise BadRecipeError(f"a gain that is not a positive number: {gain!r}") from None
+    factor = parse_number(gain)
+    if factor is None or factor <= 0:
+        raise BadRecipeError(f"a gain that is not a positive number: {shown(gain)}")
+    gain_db = 20 * math.log10(factor)
+    if abs(gain_db) > _MAX_GAIN_DB:
+        raise BadRecipeError(f"a gain of {gain_db:.0f} dB: {shown(gain)}")
+    return gain_db

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.corpora.manifest import BadLineError, check_text
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
 from schemas.recipe import Channels, Recipe, Utterance
@@ -36,10 +37,24 @@ class BadRecipeError(UserError):
     """A recipe that can't be used; the message says why."""
 
 
+def check_id(mixture_id: str) -> None:
+    """Checks that a text can be the id of a mixture.
+
+    Raises:
+        BadRecipeError: it is empty, or no file can hold it.
+    """
+    if not mixture_id.strip():
+        raise BadRecipeError("no id")
+    try:
+        check_text("id", mixture_id)
+    except BadLineError as error:
+        raise BadRecipeError(str(error)) from None
+
+
 class GivenRecipe(Protocol):
     """A recipe as a line of a file gives it, before the headers of its audio files are read.
 
-    `origin` and `split` cost nothing, so that the recipes of a large file can be counted and
+    `origin`, `split` and `id` cost little, so that the recipes of a large file can be counted and
     skipped. Everything else may check the line first, and raises `BadRecipeError` if it is wrong.
     """
 
@@ -50,6 +65,10 @@ class GivenRecipe(Protocol):
     @property
     def split(self) -> str:
         """The split that the mixture belongs to; any text, if the file says so."""
+
+    @property
+    def id(self) -> str:
+        """The id of the mixture; empty if the recipe has none that can be used."""
 
     @property
     def num_sources(self) -> int:

@@ -8,7 +8,12 @@ from typing import Any
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
 from beam_jobs.corpora.sounds import sound_candidate
-from beam_jobs.recipes.recipe_format import BadRecipeError, GivenRecipe, RecipeContext
+from beam_jobs.recipes.recipe_format import (
+    BadRecipeError,
+    GivenRecipe,
+    RecipeContext,
+    check_id,
+)
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
 from schemas.recipe import (
@@ -22,6 +27,10 @@ from schemas.recipe import (
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
+
+_MAX_DURATION_S = 86_400.0
+_MAX_LEVEL_DB = 200.0
+_MAX_SPEED = 10.0
 
 
 def recognises(first_line: str) -> bool:
@@ -39,7 +48,7 @@ def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
         raise UserError(f"--length={context.length}: recipes have their own length")
     for number, line in enumerate(read_lines(path), 1):
         try:
-            document = parse_object(line)
+            document = parse_object(line, finite=True)
         except BadLineError as error:
             if line.strip():
                 yield Rejected(f"{path}:{number}", str(error))
@@ -64,6 +73,10 @@ class _JsonRecipe:
     @property
     def split(self) -> str:
         return str(self._document.get("split"))
+
+    @property
+    def id(self) -> str:
+        return str(self._document.get("id", ""))
 
     @property
     def num_sources(self) -> int:
@@ -95,7 +108,9 @@ class _JsonRecipe:
         for part in self._recipe.parts:
             corpus = _find_corpus(part.corpus, self._context)
             candidate = (
-                Candidate(part.path, part.utterance, part.speaker, part.gender)
+                Candidate(
+                    part.path, part.utterance, part.speaker, part.gender, channel=part.channel
+                )
                 if isinstance(part, Source)
                 else sound_candidate(corpus, part.path)
             )
@@ -118,10 +133,37 @@ class _JsonRecipe:
     @functools.cached_property
     def _recipe(self) -> Recipe:
         # Only on demand: the schema takes forty times as long as the JSON.
+        check_id(self.id)
         try:
-            return recipe_from_document(self._document, "recipe")
-        except InvalidDocumentError as error:
+            recipe = recipe_from_document(self._document, "recipe")
+        except (InvalidDocumentError, RecursionError) as error:
             raise BadRecipeError(str(error)) from None
+        _check_ranges(recipe)
+        return recipe
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    """Checks the numbers that the schema leaves open, but nobody means.
+
+    Raises:
+        BadRecipeError: a number would make silence, infinity, or more samples than fit in memory.
+    """
+    noise = recipe.noise
+    noise_s = noise.num_frames / noise.file_sample_rate if noise else 0.0
+    for length_s in (recipe.duration_s, noise_s):
+        if length_s > _MAX_DURATION_S:
+            raise BadRecipeError(f"a mixture of {length_s:g} s")
+    if noise and abs(noise.level) > _MAX_LEVEL_DB:
+        raise BadRecipeError(f"a {noise.level_kind} of {noise.level:g}")
+    for source in recipe.sources:
+        if abs(source.level) > _MAX_LEVEL_DB:
+            raise BadRecipeError(f"a {source.level_kind} of {source.level:g}")
+        if source.stop > source.start and source.offset_s >= recipe.duration_s:
+            raise BadRecipeError(
+                f"a source that starts at {source.offset_s:g} s of {recipe.duration_s:g} s"
+            )
+        if source.speed is not None and not 1 / _MAX_SPEED <= source.speed <= _MAX_SPEED:
+            raise BadRecipeError(f"a speed of {source.speed:g}")
 
 
 def _find_corpus(name: str, context: RecipeContext) -> Corpus:

@@ -16,7 +16,7 @@ from typing import ClassVar
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.corpora.layout import Candidate, Corpus
-from beam_jobs.corpora.manifest import BadLineError, corpus_path, seconds_field
+from beam_jobs.corpora.manifest import BadLineError, corpus_path, duration_field
 from beam_jobs.recipes.csv_tables import column_names, read_table
 from beam_jobs.recipes.recipe_format import BadRecipeError, GivenRecipe, RecipeContext
 from beam_jobs.runtime.dead_letters import Rejected
@@ -30,6 +30,8 @@ _SUFFIX = "_path"
 _MIX = "mix"
 _MIX_COLUMN = _MIX + _SUFFIX
 _MAX_INSTRUMENTS = 5
+# No song is as long as that: it would be cut into more pieces than anybody wants.
+_MAX_DURATION_S = 360_000.0
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -106,6 +108,16 @@ class _Piece:
     mixture_given: ClassVar[bool] = True
 
     @property
+    def id(self) -> str:
+        try:
+            (corpus,) = self.context.corpora.values()
+            path = _relative_path(corpus, self.song[_MIX_COLUMN], _MIX_COLUMN)
+        except ValueError:
+            return ""
+        name = os.path.splitext(path)[0].replace("/", "_")
+        return name if self.num_pieces == 1 else f"{name}_{self.piece:03d}"
+
+    @property
     def num_sources(self) -> int:
         return len(self.instruments)
 
@@ -142,9 +154,8 @@ class _Piece:
         start, stop = (
             mix.stop * number // self.num_pieces for number in (self.piece, self.piece + 1)
         )
-        name = os.path.splitext(mix.path)[0].replace("/", "_")
         return Recipe(
-            id=name if self.num_pieces == 1 else f"{name}_{self.piece:03d}",
+            id=self.id,
             split=self.split,
             sample_rate=rate,
             duration_s=round((stop - start) / mix.sample_rate * rate) / rate,
@@ -195,10 +206,10 @@ def _split_of(path: str) -> str:
 def _num_pieces(song: Mapping[str, str], context: RecipeContext) -> int:
     """Returns the number of mixtures that a song makes, by the duration in the CSV."""
     try:
-        duration_s = seconds_field(song, "duration")
+        duration_s = duration_field(song, "duration")
     except BadLineError as error:
         raise BadRecipeError(str(error)) from None
-    if duration_s <= 0:
+    if duration_s > _MAX_DURATION_S:
         raise BadRecipeError(f"a duration of {duration_s:g} s")
     return max(round(duration_s / float(context.length)), 1) if context.length else 1
 

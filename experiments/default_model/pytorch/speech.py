@@ -39,7 +39,7 @@ from experiments.default_model.pytorch.settings import SpeechSettings, read_sett
 from schemas.bundle import TrainingData
 from schemas.errors import UserError
 from schemas.pcm import MAX_PCM, Samples
-from schemas.recipe import Utterance
+from schemas.recipe import Channels, Utterance
 from schemas.recipe_config import SimulatedRooms
 
 _STEP = SAMPLE_RATE // 40
@@ -108,7 +108,7 @@ def read(corpus: Corpus, utterance: Utterance) -> Samples:
     """
     path = files.join(corpus.root, utterance.path)
     try:
-        channel = "average" if utterance.channel is None else utterance.channel
+        channel: Channels = "average" if utterance.channel is None else utterance.channel
         samples = read_segment(path, utterance.start, utterance.stop, channel)
     except UnusableAudioError as error:
         print(f"left out: {path}: {error}", file=sys.stderr)
