@@ -84,12 +84,12 @@ class _Candidate:
     Attributes:
         file: the file, under the name by which it was found.
         real_path: its path without links.
-        is_link: whether it was found through a link below the folder that was searched.
+        num_links: the links through which it was found.
     """
 
     file: InputFile
     real_path: str
-    is_link: bool
+    num_links: int
 
 
 def list_archive(arguments: Sequence[str], output: str) -> Archive:
@@ -152,7 +152,7 @@ class _Search:
         self._searched: list[str] = []
         self._no_audio: set[str] = set()
         self._earlier_outputs: set[str] = set()
-        self._num_in_output = 0
+        self._meets_output = False
 
     def look_for(self, argument: str) -> None:
         """Looks for the files that an argument names."""
@@ -173,7 +173,7 @@ class _Search:
     def result(self) -> Archive:
         """Returns what was found."""
         # A link may lead somewhere else tomorrow, so a file's own name is better.
-        candidates = sorted(self._candidates.values(), key=lambda one: one.is_link)
+        candidates = sorted(self._candidates.values(), key=lambda one: one.num_links)
         inputs: dict[str, InputFile] = {}
         for one in candidates:
             inputs.setdefault(one.real_path, one.file)
@@ -192,13 +192,15 @@ class _Search:
 
     def reason_for_none(self) -> str:
         """Returns the end of the message that nothing was found; empty if there is nothing."""
-        found = {
-            "in the output folder": self._num_in_output,
-            "in output folders of earlier runs": len(self._earlier_outputs),
-            "no audio, judging by their suffixes": len(self._no_audio),
-        }
-        reasons = ", ".join(f"{number} are {words}" for words, number in found.items() if number)
-        return f": of those that are there, {reasons}" if reasons else ""
+        reasons = []
+        if self._meets_output:
+            reasons.append(f"what is in the output folder {self._output} is never an input")
+        if self._earlier_outputs:
+            folders = ", ".join(sorted(self._earlier_outputs))
+            reasons.append(f"the outputs of earlier runs in {folders} are not inputs")
+        if self._no_audio:
+            reasons.append(f"{len(self._no_audio)} are no audio, judging by their suffixes")
+        return "".join(f"; {reason}" for reason in reasons)
 
     def _is_searched(self, real_path: str) -> bool:
         return any(is_in(real_path, folder) for folder in self._searched)
@@ -207,21 +209,21 @@ class _Search:
         """Adds a file that was named, and not found in a folder."""
         real_path = files.real_path(path)
         if is_in(real_path, self._output):
-            self._problems[path] = Entry(path, real_path, "is in the output folder")
-            self._num_in_output += 1
+            self._problems[path] = Entry(path, real_path, 0, "is in the output folder")
+            self._meets_output = True
             return
-        candidate = _Candidate(InputFile(path, place), real_path, path != real_path)
+        candidate = _Candidate(InputFile(path, place), real_path, int(path != real_path))
         self._candidates.setdefault(path, candidate)
 
     def _search_local(self, root: str, pattern: str) -> None:
-        real_root = files.real_path(root)
         matches = _compile(pattern)
-        self._searched.append(real_root)
+        self._searched.append(files.real_path(root))
 
         def enters(path: str, real_path: str) -> bool:
-            if is_in(real_path, self._output) or not _may_hold(pattern, path):
+            if not _may_hold(pattern, path) or path in (LEDGER, RUNS):
                 return False
-            if path in (LEDGER, RUNS):
+            if is_in(real_path, self._output):
+                self._meets_output = True
                 return False
             if os.path.isdir(os.path.join(root, path, LEDGER)):
                 self._earlier_outputs.add(os.path.join(root, path))
@@ -233,7 +235,7 @@ class _Search:
             # A dangling link without a suffix may be one to a folder.
             is_folder = entry.problem and (os.path.isdir(path) or not os.path.splitext(path)[1])
             if is_in(entry.real_path, self._output):
-                self._num_in_output += 1
+                self._meets_output = True
             elif is_folder:
                 if not entry.path or _may_hold(pattern, entry.path):
                     self._problems[path] = entry
@@ -242,8 +244,8 @@ class _Search:
             elif entry.problem and _is_meant(path, pattern):
                 self._problems[path] = entry
             else:
-                is_link = entry.real_path != os.path.join(real_root, entry.path)
-                self._add_found(InputFile(path, entry.path), entry.real_path, is_link, pattern)
+                file = InputFile(path, entry.path)
+                self._add_found(_Candidate(file, entry.real_path, entry.num_links), pattern)
 
     def _search_remote(self, root: str, pattern: str) -> None:
         matches = _compile(pattern)
@@ -259,18 +261,19 @@ class _Search:
             place = path.removeprefix(root)
             folder = next((one for one in earlier if is_in(path, one)), "")
             if is_in(path, self._output):
-                self._num_in_output += 1
+                self._meets_output = True
             elif folder:
                 self._earlier_outputs.add(folder)
             elif place.split("/")[0] not in (LEDGER, RUNS) and matches(place):
-                self._add_found(InputFile(path, place), path, False, pattern)
+                self._add_found(_Candidate(InputFile(path, place), path, 0), pattern)
 
-    def _add_found(self, file: InputFile, real_path: str, is_link: bool, pattern: str) -> None:
+    def _add_found(self, candidate: _Candidate, pattern: str) -> None:
         """Adds a file that was found in a folder, unless it is no audio and was not meant."""
-        if _is_meant(file.path, pattern):
-            self._candidates.setdefault(file.path, _Candidate(file, real_path, is_link))
+        path = candidate.file.path
+        if _is_meant(path, pattern):
+            self._candidates.setdefault(path, candidate)
         else:
-            self._no_audio.add(file.path)
+            self._no_audio.add(path)
 
 
 def _split(argument: str) -> tuple[str, str]:

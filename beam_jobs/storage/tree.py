@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 
-LEADS_OUT = "a link to a folder outside of the one that is searched"
+LEADS_OUT = "a link that leads out of the folder: name the folder that it leads to as well"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -14,11 +14,13 @@ class Entry:
     Attributes:
         path: relative to the root of the tree.
         real_path: the full path without links.
+        num_links: the links in the path, below the root.
         problem: why the file can't be read, or the folder not be entered; else empty.
     """
 
     path: str
     real_path: str
+    num_links: int
     problem: str = ""
 
 
@@ -35,7 +37,7 @@ def walk(root: str, enters: Callable[[str, str], bool]) -> Iterator[Entry]:
             full path without links.
     """
     real_root = os.path.realpath(root)
-    yield from _walk(root, "", (real_root,), enters)
+    yield from _walk(root, "", 0, (real_root,), enters)
 
 
 def is_in(path: str, folder: str) -> bool:
@@ -44,37 +46,39 @@ def is_in(path: str, folder: str) -> bool:
 
 
 def _walk(
-    root: str, path: str, real_folders: tuple[str, ...], enters: Callable[[str, str], bool]
+    root: str,
+    path: str,
+    num_links: int,
+    real_folders: tuple[str, ...],
+    enters: Callable[[str, str], bool],
 ) -> Iterator[Entry]:
     """Yields the files of a folder; `real_folders` are those that led here, from the root on."""
     try:
         with os.scandir(os.path.join(root, path)) as listing:
             found = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
-        yield Entry(path, real_folders[-1], f"a folder that can't be read: {error.strerror}")
+        problem = f"a folder that can't be read: {error.strerror}"
+        yield Entry(path, real_folders[-1], num_links, problem)
         return
     for entry in found:
         entry_path = os.path.join(path, entry.name)
         real_path = os.path.join(real_folders[-1], entry.name)
+        links = num_links + entry.is_symlink()
         if entry.is_symlink():
             real_path = os.path.realpath(real_path)
+        problem = ""
         try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
+            if entry.is_dir():
+                if not enters(entry_path, real_path) or real_path in real_folders:
+                    continue
+                if is_in(real_path, real_folders[0]):
+                    yield from _walk(root, entry_path, links, (*real_folders, real_path), enters)
+                    continue
+                problem = LEADS_OUT
+            elif not entry.is_file():
+                problem = "neither a file nor a folder"
+                if entry.is_symlink() and not os.path.exists(real_path):
+                    problem = f"a link to {os.readlink(entry.path)}, which is gone"
         except OSError as error:
-            yield Entry(entry_path, real_path, f"a link that can't be followed: {error.strerror}")
-            continue
-        if is_folder:
-            if not enters(entry_path, real_path) or real_path in real_folders:
-                continue
-            if is_in(real_path, real_folders[0]):
-                yield from _walk(root, entry_path, (*real_folders, real_path), enters)
-            else:
-                yield Entry(entry_path, real_path, LEADS_OUT)
-        elif is_file:
-            yield Entry(entry_path, real_path)
-        elif entry.is_symlink() and not os.path.exists(real_path):
-            yield Entry(
-                entry_path, real_path, f"a link to {os.readlink(entry.path)}, which is gone"
-            )
-        else:
-            yield Entry(entry_path, real_path, "neither a file nor a folder")
+            problem = f"a link that can't be followed: {error.strerror}"
+        yield Entry(entry_path, real_path, links, problem)
