@@ -78,7 +78,7 @@ def _walk(
             elif not entry.is_file():
                 problem = "neither a file nor a folder"
                 if entry.is_symlink() and not os.path.exists(real_path):
-                    problem = f"a link to {os.readlink(entry.path)}, which is gone"
+                    problem = f"a link to {os.readlink(entry.path)}, which is not there"
         except OSError as error:
             problem = f"a link that can't be followed: {error.strerror}"
         yield Entry(entry_path, real_path, links, problem)

@@ -79,7 +79,7 @@ def understood(words):
 )
 def test_each_schedule_runs_a_command_that_the_job_understands(arguments):
     options = understood(arguments())
-    assert options.input.endswith("/**.wav")
+    assert [pattern.endswith("/**.wav") for pattern in options.input] == [True]
     assert options.model
     assert options.output
 
@@ -171,7 +171,7 @@ def cron_command(ordinary_user):
 def test_cron_separates_as_an_ordinary_user_and_mails_nothing(ordinary_user, cron_command):
     assert ordinary_user.run(*cron_command) == (0, "")
     options = understood(ordinary_user.arguments)
-    assert options.input == f"{ordinary_user.home}/calls/**.wav"
+    assert options.input == [f"{ordinary_user.home}/calls/**.wav"]
     assert options.output == f"{ordinary_user.home}/separated"
 
 

@@ -123,7 +123,7 @@ def test_links_are_followed_within_the_tree_and_rejected_out_of_it(tmp_path, pat
         said["2023"]
         == "a link that leads out of the folder: name the folder that it leads to as well"
     )
-    assert said["2024/gone.wav"] == "a link to nowhere.wav, which is gone"
+    assert said["2024/gone.wav"] == "a link to nowhere.wav, which is not there"
     assert said["2024/pipe.wav"] == "neither a file nor a folder"
     assert said["2024/loop.wav"].startswith("a link that can't be followed")
     folders = {"2023", *(f"{year}/{name}.wav" for year in (2022, 2024) for name in NAMES)}
@@ -155,7 +155,7 @@ def test_an_unmounted_disk_is_not_left_out(tmp_path):
     (tmp_path / "calls/2022").symlink_to("/media/archive/2022")
     archive = find(tmp_path / "calls")
     assert reasons(archive, tmp_path) == {
-        "calls/2022": "a link to /media/archive/2022, which is gone"
+        "calls/2022": "a link to /media/archive/2022, which is not there"
     }
 
 

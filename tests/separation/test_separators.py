@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -116,6 +117,24 @@ def test_the_fingerprint_changes_with_the_weights(bundle, swapping_bundle):
     before = describe_model(str(bundle)).fingerprint
     assert describe_model(str(bundle)).fingerprint == before
     assert describe_model(str(swapping_bundle)).fingerprint != before
+
+
+def test_the_fingerprint_is_of_what_outputs_depend_on(bundle, tmp_path):
+    before = describe_model(str(bundle)).fingerprint
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+
+    def edit(version, **changes):
+        document = json.loads((bundle / "bundle.json").read_text()) | changes
+        (copy / "bundle.json").write_text(json.dumps(document | {"version": version}))
+        return describe_model(str(copy)).fingerprint
+
+    assert edit(2, name="other", metrics={"validation_si_sdri_db": 9.0}) == before
+    for changes in ({"window_s": 2.0}, {"context_s": 0.0}, {"sample_rate": 16000}):
+        assert edit(2, **changes) != before
+    assert edit(2, aligned=False) != edit(2, source_names=["a", "b"]) != before
+    # As in the ledgers that version 1 has written, it is of the whole text.
+    assert edit(1) != before
+    assert edit(1, name="other") != edit(1)
 
 
 def test_the_error_for_a_folder_without_a_model_says_what_a_model_is(tmp_path):

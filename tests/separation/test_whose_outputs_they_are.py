@@ -223,7 +223,7 @@ def test_what_could_not_be_looked_into_is_rejected_and_counted(tmp_path, separat
     assert separate("calls") == (
         3,
         (1, 0, 1),
-        {"calls/2022": "a link to /media/archive/2022, which is gone"},
+        {"calls/2022": "a link to /media/archive/2022, which is not there"},
     )
     assert "rejected: 1 of 1: a link to /media/archive/2022" in capsys.readouterr().out
 
