@@ -10,6 +10,7 @@ Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data (
 import dataclasses
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -64,6 +65,7 @@ def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
     columns, lines = read_table(path)
     instruments = _find_instruments(path, columns)
     split = _split_of(path)
+    num_rows: Counter[str] = Counter()
     for line in lines:
         if isinstance(line, Rejected):
             yield line
@@ -76,8 +78,12 @@ def read(path: str, context: RecipeContext) -> Iterator[GivenRecipe | Rejected]:
         except BadRecipeError as error:
             yield Rejected(origin, str(error))
             continue
+        mix_path = song[_MIX_COLUMN]
+        num_rows[mix_path] += 1
         for piece in range(num_pieces):
-            yield _Piece(origin, split, instruments, song, piece, num_pieces, context)
+            yield _Piece(
+                origin, split, instruments, song, num_rows[mix_path], piece, num_pieces, context
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class _Piece:
         split: as the name of the file says.
         instruments: as the columns are called, in their order.
         song: the fields of the line by their columns.
+        row: of those with the same mixture, from 1.
         piece: from 0.
         num_pieces: of the song.
         context: what the file leaves open.
@@ -98,6 +105,7 @@ class _Piece:
     split: str
     instruments: tuple[str, ...]
     song: Mapping[str, str]
+    row: int
     piece: int
     num_pieces: int
     context: RecipeContext
@@ -115,6 +123,8 @@ class _Piece:
         except ValueError:
             return ""
         name = os.path.splitext(path)[0].replace("/", "_")
+        if self.row > 1:
+            name += f"_row{self.row}"
         return name if self.num_pieces == 1 else f"{name}_{self.piece:03d}"
 
     @property

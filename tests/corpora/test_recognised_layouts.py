@@ -1,6 +1,5 @@
 """A layout is recognised in spite of stray files, and a guess that looks wrong is not taken."""
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +8,6 @@ from spoken_corpora import catalogue, speak, write_lines
 
 from beam_jobs.corpora.catalogue import SCHEMA, Catalogue
 from beam_jobs.corpora.layout import parse_corpora, sample_paths
-from beam_jobs.corpora.summary import summarise_corpora
 from schemas.errors import UserError
 from schemas.recipe import Utterance
 
@@ -181,24 +179,16 @@ class TestGuesses:
             catalogue(manifest, speaker_regex="(.)")
 
 
-def test_a_summary_names_the_layout_and_some_speakers(libri_speech: Path) -> None:
-    other = libri_speech.parent / "other"
-    for speaker in ("dan", "cyd", "bob", "ada"):
-        speak(other / speaker / "1.wav")
-    rows = []
-    for root, speakers in (
-        (libri_speech, ("101", "102", "103")),
-        (other, sorted(os.listdir(other))),
-    ):
-        for speaker in speakers:
-            row = dict.fromkeys(SCHEMA.names, None) | {"corpus": root.name}
-            rows.append(row | {"speaker": f"{root.name}/{speaker}", "start": 0, "stop": 1})
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    summaries = summarise_corpora(Catalogue(table), parse_corpora([str(libri_speech), str(other)]))
-    assert list(map(str, summaries)) == [
-        "LibriSpeech: librispeech, 3 speakers (101, 102, 103)",
-        "other: speaker_folders, 4 speakers (ada, bob, cyd, ...)",
+def test_the_catalogue_names_the_speakers_of_each_corpus() -> None:
+    rows = [
+        dict.fromkeys(SCHEMA.names, None) | {"corpus": corpus, "speaker": f"{corpus}/{speaker}"}
+        for corpus, speakers in (("one", "bab"), ("two", "cd"))
+        for speaker in speakers
     ]
+    made = Catalogue(pa.Table.from_pylist(rows, schema=SCHEMA))
+    assert made.speakers_of("one") == ["one/a", "one/b"]
+    assert made.speakers_of("two") == ["two/c", "two/d"]
+    assert made.speakers_of("three") == []
 
 
 class TestCompanions:
