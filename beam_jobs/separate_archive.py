@@ -4,6 +4,7 @@ python -m beam_jobs.separate_archive --input FOLDER --output FOLDER [--model MOD
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.extras import require_installed
@@ -107,9 +109,14 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
     from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
 
     names = model.source_names
+    excerpts = []
+    for relative_path in counts.examples:
+        # A recording that is gone by now is only missing in the report.
+        with contextlib.suppress(OSError, UnusableAudioError):
+            excerpts.append(read_excerpt(output, relative_path, names))
     page = render_report(
         summary,
-        [read_excerpt(output, path, names) for path in counts.examples],
+        excerpts,
         read_rejected(files.join(output, REJECTED)),
         model=model.name,
         source_names=names,

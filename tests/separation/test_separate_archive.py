@@ -17,6 +17,7 @@ from tones import write_tones
 
 from beam_jobs.runtime import retries
 from beam_jobs.separate_archive import main
+from beam_jobs.separation import page
 from demo.speak_corpus import speak_corpus
 from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
@@ -333,6 +334,23 @@ def test_reading_is_tried_again_a_few_times(archive, bundle, monkeypatch, num_fa
     assert run(archive, bundle, "--input=shelf://calls/**.wav") == status
     assert {line["reason"] for line in rejected(archive)} <= {"connection reset"}
     assert not failures
+
+
+def test_a_recording_that_is_gone_before_the_report_is_written_fails_nothing(
+    archive, bundle, monkeypatch
+):
+    read = page.read_excerpt
+
+    def read_excerpt(output, relative_path, names):
+        if relative_path == "monday/a.wav":
+            raise FileNotFoundError(relative_path)
+        return read(output, relative_path, names)
+
+    monkeypatch.setattr(page, "read_excerpt", read_excerpt)
+    assert run(archive, bundle, "--report") == 0
+    report = (archive / "out/report.html").read_text()
+    assert ">monday/b.wav<" in report
+    assert ">monday/a.wav<" not in report
 
 
 def test_a_joint_model_that_training_exports_separates(archive):
