@@ -15,7 +15,12 @@ from beam_jobs.dataset import folder as dataset_folder
 from beam_jobs.dataset.dry_run import describe_plan, dry_copy
 from beam_jobs.dataset.finish_transforms import FinishDataset
 from beam_jobs.dataset.kept_catalogue import check_kept_folder
-from beam_jobs.dataset.mixture_options import channels_option, length_option, specify_dataset
+from beam_jobs.dataset.mixture_options import (
+    channels_option,
+    length_option,
+    sample_rate_option,
+    specify_dataset,
+)
 from beam_jobs.dataset.plan_transforms import MakeCatalogue, PlanShards
 from beam_jobs.dataset.progress import show_progress
 from beam_jobs.dataset.reading import read_quality
@@ -129,7 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--sample_rate",
-        type=positive_number,
+        type=sample_rate_option,
         metavar="HZ",
         help="of the mixtures, in Hz (default: the recipe's, 16000 in those that ship)",
     )

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from importlib import resources
 from typing import Any, Literal
 
-from schemas.validation import InvalidDocumentError, check_document
+from schemas.validation import InvalidDocumentError, check_document, parse_json
 
 _UNET_PARAMS = ("conv_n_filters", "conv_activation", "deconv_activation")
 
@@ -121,10 +121,7 @@ def parse_configuration(text: str | bytes, origin: str) -> Configuration:
         InvalidDocumentError: a key is unknown or missing, a value does not follow the schema, or
             two values contradict each other. The message suggests the nearest known key.
     """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InvalidDocumentError(f"{origin}: not JSON: {error}") from None
+    document = parse_json(text, origin)
     schema = _schema()
     if isinstance(document, dict):
         _check_keys(document, schema["properties"], schema["required"], origin)

@@ -126,7 +126,7 @@ class Dataset:
         for name, usual in (("num_channels", 1), ("instruments", ()), ("mixture_given", False)):
             if document[name] == usual:
                 del document[name]
-        return json.dumps(document, indent=1) + "\n"
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
     @property
     def completed(self) -> str:

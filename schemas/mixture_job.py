@@ -38,7 +38,7 @@ class MixtureJob:
 
     def to_json(self) -> str:
         """Returns the content of `job.json`."""
-        return json.dumps(self._document(), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(self._document(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def differences(self, other: "MixtureJob") -> list[str]:
         """Lists the settings in which another job differs: name, this job's value, the other's."""

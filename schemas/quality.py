@@ -250,6 +250,8 @@ class Quality:
         document = {"version": VERSION} | {key: fields[key] for key in keys}
         for total in ("num_mixtures", "num_shards", "mixture_hours"):
             document[total] = getattr(self, total)
+        # Older documents say nothing of their corpora.
+        fields["corpora"] = fields["corpora"] or None
         for key in _DETAILS:
             if fields[key] is not None:
                 document[key] = fields[key]

@@ -25,7 +25,11 @@ def _document(record: Any) -> dict[str, Any]:
 
 
 _ENCODER = json.JSONEncoder(
-    default=_document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    default=_document,
+    sort_keys=True,
+    separators=(",", ":"),
+    ensure_ascii=False,
+    allow_nan=False,
 )
 
 LevelKind = Literal["gain_db", "loudness_lufs", "rms_dbfs"]

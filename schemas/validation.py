@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -26,12 +27,33 @@ def load_document(text: str | bytes, schema_name: str, origin: str) -> dict[str,
     Raises:
         InvalidDocumentError: not JSON, or not as the schema says.
     """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InvalidDocumentError(f"{origin}: not JSON: {error}") from None
+    document = parse_json(text, origin)
     check_document(document, schema_name, origin)
     return document  # type: ignore[no-any-return]
+
+
+def parse_json(text: str | bytes, origin: str) -> Any:
+    """Parses a JSON document, all of whose numbers are finite.
+
+    Args:
+        text: the JSON document.
+        origin: as for `load_document`.
+
+    Raises:
+        InvalidDocumentError: not JSON. Python's parser takes `NaN` and `Infinity`, and makes an
+            infinite number of `1e999`; here they are mistakes, as in any other parser.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocumentError(f"{origin}: not JSON: {error}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number that can be used")
+    return number
 
 
 def check_document(document: object, schema_name: str, origin: str) -> None:

@@ -29,7 +29,7 @@ def claim(folder: str, job: MixtureJob) -> None:
     """Describes a job in the folder of its dataset, or checks that the folder belongs to it.
 
     Raises:
-        AnotherJobError: the folder holds the dataset of another job, or something else.
+        AnotherJobError: the folder holds the dataset of another job.
         OutputError: the dataset is not finished, and the folder can't be written.
     """
     remedy = "name another --output, or say --overwrite"

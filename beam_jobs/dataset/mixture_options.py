@@ -18,11 +18,16 @@ from beam_jobs.recipes.plan import PlanOptions
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.recipe_format import RecipeContext
 from beam_jobs.recipes.splits import parse_shares
+from beam_jobs.rendering.render import MAX_SAMPLES
 from beam_jobs.rendering.rooms import check_simulation
 from beam_jobs.runtime.options import UsageError
 from beam_jobs.storage import files
 from schemas.mixture_job import MixtureJob
 from schemas.recipe_config import RecipeConfig, SimulatedRooms
+
+# As in the schema of recipe configurations; a mixture of less is none.
+_MIN_LENGTH_S, _MAX_LENGTH_S = 0.1, 14400.0
+_SAMPLE_RATES = (1000, 384000)
 
 
 def channels_option(text: str) -> str | int:
@@ -42,9 +47,20 @@ def length_option(text: str) -> str | float:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is neither min, max nor a number of seconds")
+    if not _MIN_LENGTH_S <= seconds <= _MAX_LENGTH_S:
+        raise argparse.ArgumentTypeError(
+            f"{text} is neither min, max nor a number of seconds from"
+            f" {_MIN_LENGTH_S} to {_MAX_LENGTH_S:.0f}"
+        )
     return seconds
+
+
+def sample_rate_option(text: str) -> int:
+    """Parses `--sample_rate` for argparse."""
+    low, high = _SAMPLE_RATES
+    if not text.isdecimal() or len(text) > len(str(high)) or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of Hz from {low} to {high}")
+    return int(text)
 
 
 def specify_dataset(
@@ -155,6 +171,14 @@ def _choose_config(arguments: argparse.Namespace) -> RecipeConfig:
                 " of them out"
             )
         check_simulation(config.rooms)
+    if not isinstance(config.length, str):
+        num_samples = config.length * config.sample_rate * config.num_speakers
+        if num_samples > MAX_SAMPLES:
+            longest_s = MAX_SAMPLES / config.sample_rate / config.num_speakers
+            raise UsageError(
+                f"--length: {config.length:g} s of {config.num_speakers} speakers at"
+                f" {config.sample_rate} Hz do not fit into memory: at most {longest_s:.0f} s"
+            )
     return config
 
 

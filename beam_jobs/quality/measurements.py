@@ -136,7 +136,7 @@ class Measurements:
             self._count("level_difference_db", max(heard_dbfs) - min(heard_dbfs))
         if is_in_sample:
             for index in range(len(recipe.rows)):
-                self._count_finite("loudness_lufs", _loudness_lufs(mixture, index))
+                self._count("loudness_lufs", _loudness_lufs(mixture, index))
         self._measure_scene(mixture, is_in_sample)
 
     def merge(self, other: "Measurements") -> None:
@@ -157,7 +157,12 @@ class Measurements:
 
     def to_json(self) -> str:
         """Returns the record that a finished shard leaves for a job that is started again."""
-        return json.dumps({"version": _VERSION} | _fields(self), default=_fields)
+        document = {"version": _VERSION} | _fields(self)
+        # A histogram without values has infinite ends, which JSON can't have.
+        document["histograms"] = {
+            name: histogram for name, histogram in self.histograms.items() if histogram.counts
+        }
+        return json.dumps(document, default=_fields, allow_nan=False)
 
     def summarise_histograms(self) -> dict[str, Histogram]:
         """Returns the histograms of all quantities that the dataset has."""
@@ -183,20 +188,18 @@ class Measurements:
                 self._count("speed", source.speed)
         for room in mixture.rooms:
             if room is not None:
-                self._count_finite("rt60_s", room.rt60_s)
-                self._count_finite("direct_to_reverberant_db", room.direct_to_reverberant_db)
+                self._count("rt60_s", room.rt60_s)
+                self._count("direct_to_reverberant_db", room.direct_to_reverberant_db)
         if mixture.noise is not None:
-            self._count_finite("snr_db", _snr_db(mixture.mixture, mixture.noise))
+            self._count("snr_db", _snr_db(mixture.mixture, mixture.noise))
             if is_in_sample:
                 noise_lufs = _lufs(mixture.noise, mixture.recipe.sample_rate)
-                self._count_finite("noise_lufs", noise_lufs)
-
-    def _count_finite(self, name: str, value: float) -> None:
-        if math.isfinite(value):
-            self._count(name, value)
+                self._count("noise_lufs", noise_lufs)
 
     def _count(self, name: str, value: float) -> None:
-        self.histograms[name].add(value, QUANTITIES[name].step)
+        # The level of silence, and what follows from it, has no place among the others.
+        if math.isfinite(value):
+            self.histograms[name].add(value, QUANTITIES[name].step)
 
     def _add_residual(self, level_db: float, mixture_id: str) -> None:
         if math.isfinite(level_db):
@@ -226,7 +229,8 @@ def parse_measurements(text: str) -> Measurements:
         ],
         samples=Counter(document["samples"]),
         uses=document["uses"],
-        histograms={
+        histograms={name: RunningHistogram() for name in QUANTITIES}
+        | {
             name: RunningHistogram(**(histogram | {"counts": _integer_keys(histogram["counts"])}))
             for name, histogram in document["histograms"].items()
         },

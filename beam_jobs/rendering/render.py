@@ -37,7 +37,7 @@ from schemas.tfrecord import encode_example
 
 # Half an hour of two sources at 16 kHz: a longer mixture would not fit into a worker's memory, and
 # a header with a wrong length is more likely than such an utterance.
-_MAX_SAMPLES = 1 << 26
+MAX_SAMPLES = 1 << 26
 
 
 class UnusablePartError(Exception):
@@ -180,7 +180,7 @@ class _Voice:
 
 def _check_length(recipe: Recipe) -> None:
     for index, source in enumerate(recipe.sources):
-        if source.duration_s * recipe.sample_rate * len(recipe.rows) > _MAX_SAMPLES:
+        if source.duration_s * recipe.sample_rate * len(recipe.rows) > MAX_SAMPLES:
             reason = "too long for a mixture: cut it into utterances, or give --length"
             raise UnusablePartError(index, source, reason)
 

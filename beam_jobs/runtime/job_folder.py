@@ -42,12 +42,10 @@ def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str)
         remedy: the end of the error message, such as `name another --output`.
 
     Raises:
-        AnotherJobError: the folder belongs to a job with other settings, or to no job and is not
-            empty.
+        AnotherJobError: the folder belongs to a job with other settings.
         OutputError: the folder can't be written.
     """
     folder = os.path.dirname(path)
-    check_ours(path)
     if not files.exists(path):
         with _writing_to(folder, remedy="name another --output, or make room there"):
             files.write_text(path, job.to_json())

@@ -9,16 +9,23 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from schemas.errors import UserError
 
+MAX_NUMBER = 999_999_999
+"""The greatest number of anything: the ids of mixtures have nine digits."""
+
 
 class UsageError(UserError):
     """A command line has a mistake; the message says what to change."""
 
 
 def positive_number(text: str) -> int:
-    """Parses an option for argparse: a whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    """Parses an option for argparse: a whole number from 1 to `MAX_NUMBER`."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MAX_NUMBER:
+        shown = text if len(text) < 20 else f"{text[:20]}..."
+        raise argparse.ArgumentTypeError(f"{shown} is not a whole number from 1 to {MAX_NUMBER}")
     return number
 
 
