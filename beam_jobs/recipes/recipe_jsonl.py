@@ -32,6 +32,12 @@ _MAX_DURATION_S = 86_400.0
 _MAX_LEVEL_DB = 200.0
 _MAX_SPEED = 10.0
 
+# JSON Schema takes 1.0 for an integer, but no array has an element of that number.
+_WHOLE_NUMBERS = (
+    *("sample_rate", "channels", "start", "stop", "num_frames", "file_sample_rate"),
+    *("row", "channel"),
+)
+
 
 def recognises(first_line: str) -> bool:
     """Returns whether the first line may be a JSON object."""
@@ -148,6 +154,10 @@ def _check_ranges(recipe: Recipe) -> None:
     Raises:
         BadRecipeError: a number would make silence, infinity, or more samples than fit in memory.
     """
+    for one in (recipe, *recipe.parts):
+        for name in _WHOLE_NUMBERS:
+            if isinstance(value := getattr(one, name, None), float):
+                raise BadRecipeError(f"{name} is not a whole number: {value}")
     noise = recipe.noise
     noise_s = noise.num_frames / noise.file_sample_rate if noise else 0.0
     for length_s in (recipe.duration_s, noise_s):

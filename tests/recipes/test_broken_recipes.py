@@ -245,6 +245,8 @@ class TestOurOwn:
             ("sources.level", float("-inf"), "not JSON: -Infinity is not a number"),
             ("sources.level", -1e5, "a gain_db of -100000"),
             ("sources.offset_s", 3, "a source that starts at 3 s of 1 s"),
+            ("sources.stop", 8000.0, "stop is not a whole number: 8000.0"),
+            ("sample_rate", 8000.0, "sample_rate is not a whole number"),
             ("sources.speed", 1e-9, "a speed of 1e-09"),
             ("sources.channel", -1, "recipe: $.sources[0].channel"),
             ("sources.path", "a\0b", "a NUL character"),
