@@ -107,9 +107,9 @@ def list_archive(arguments: Sequence[str], output: str) -> Archive:
 
     Returns:
         Each file once, however many links lead to it. The tree begins at the folder, at the last
-        folder of a pattern without a wildcard, or at a file's own folder. In a manifest, a
-        relative path is also the place in the tree; an absolute one loses its beginning (`gs://calls/a.wav`
-        becomes `calls/a.wav`).
+        folder of a pattern without a wildcard, or at a file's own folder. In a manifest, a relative
+        path is also the place in the tree; an absolute one loses its beginning
+        (`gs://calls/a.wav` becomes `calls/a.wav`).
 
     Raises:
         NamingError: there are no files, or two have the same place in the tree.
@@ -148,8 +148,9 @@ class _Search:
     def __init__(self, output: str) -> None:
         self._output = files.real_path(output)
         self._candidates: dict[str, _Candidate] = {}
-        self._problems: dict[str, Entry] = {}
-        self._searched: list[str] = []
+        # With the patterns of the searches that met them.
+        self._problems: dict[str, tuple[Entry, str]] = {}
+        self._searched: list[tuple[str, str]] = []
         self._no_audio: set[str] = set()
         self._earlier_outputs: set[str] = set()
         self._meets_output = False
@@ -178,9 +179,9 @@ class _Search:
         for one in candidates:
             inputs.setdefault(one.real_path, one.file)
         rejected = [
-            Rejected(path, problem.problem)
-            for path, problem in self._problems.items()
-            if problem.problem != LEADS_OUT or not self._is_searched(problem.real_path)
+            Rejected(path, entry.problem)
+            for path, (entry, pattern) in self._problems.items()
+            if entry.problem != LEADS_OUT or not self._is_searched(entry.real_path, pattern)
         ]
         return Archive(
             inputs=sorted(inputs.values(), key=lambda file: file.path),
@@ -202,14 +203,18 @@ class _Search:
             reasons.append(f"{len(self._no_audio)} are no audio, judging by their suffixes")
         return "".join(f"; {reason}" for reason in reasons)
 
-    def _is_searched(self, real_path: str) -> bool:
-        return any(is_in(real_path, folder) for folder in self._searched)
+    def _is_searched(self, real_path: str, pattern: str) -> bool:
+        """Returns whether another argument finds everything in a folder that a pattern would."""
+        return any(
+            is_in(real_path, folder) and other in (_EVERYTHING, pattern)
+            for folder, other in self._searched
+        )
 
     def _add(self, path: str, place: str) -> None:
         """Adds a file that was named, and not found in a folder."""
         real_path = files.real_path(path)
         if is_in(real_path, self._output):
-            self._problems[path] = Entry(path, real_path, 0, "is in the output folder")
+            self._problems[path] = Entry(path, real_path, 0, "is in the output folder"), ""
             self._meets_output = True
             return
         candidate = _Candidate(InputFile(path, place), real_path, int(path != real_path))
@@ -217,7 +222,7 @@ class _Search:
 
     def _search_local(self, root: str, pattern: str) -> None:
         matches = _compile(pattern)
-        self._searched.append(files.real_path(root))
+        self._searched.append((files.real_path(root), pattern))
 
         def enters(path: str, real_path: str) -> bool:
             if not _may_hold(pattern, path) or path in (LEDGER, RUNS):
@@ -232,17 +237,16 @@ class _Search:
 
         for entry in walk(root, enters):
             path = os.path.join(root, entry.path)
-            # A dangling link without a suffix may be one to a folder.
-            is_folder = entry.problem and (os.path.isdir(path) or not os.path.splitext(path)[1])
+            is_folder = entry.problem and _may_be_folder(path)
             if is_in(entry.real_path, self._output):
                 self._meets_output = True
             elif is_folder:
                 if not entry.path or _may_hold(pattern, entry.path):
-                    self._problems[path] = entry
+                    self._problems[path] = entry, pattern
             elif not matches(entry.path):
                 continue
             elif entry.problem and _is_meant(path, pattern):
-                self._problems[path] = entry
+                self._problems[path] = entry, pattern
             else:
                 file = InputFile(path, entry.path)
                 self._add_found(_Candidate(file, entry.real_path, entry.num_links), pattern)
@@ -279,7 +283,7 @@ class _Search:
 def _split(argument: str) -> tuple[str, str]:
     """Divides an argument into a path and a pattern of paths below it, which is perhaps empty.
 
-    Names with brackets in them are no patterns if there are such files or folders.
+    Names with brackets or stars in them are no patterns if there are such files or folders.
     """
     if not _WILDCARD.search(argument) or _is_literal(argument):
         return argument, ""
@@ -292,24 +296,32 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def _is_literal(path: str) -> bool:
-    return _is_folder(path) or (not _has_stars(path) and files.exists(path))
+    return _is_folder(path) or (not _is_surely_a_pattern(path) and files.exists(path))
 
 
 def _is_folder(path: str) -> bool:
     if not files.is_remote(path):
         return os.path.isdir(path)
-    # Nobody's objects have names with stars, and looking for them takes time.
-    return not _has_stars(path) and any(files.find_paths(path, _EVERYTHING))
+    return not _is_surely_a_pattern(path) and any(files.find_paths(path, _EVERYTHING))
 
 
-def _has_stars(path: str) -> bool:
-    return "*" in path or "?" in path
+def _is_surely_a_pattern(path: str) -> bool:
+    # Hardly an object has a star in its name, and looking for one takes time.
+    return files.is_remote(path) and ("*" in path or "?" in path)
+
+
+def _may_be_folder(path: str) -> bool:
+    """Returns whether a path is a folder, or a dangling link that may have led to one."""
+    name = os.path.basename(path)
+    is_link = os.path.islink(path) and not os.path.splitext(name)[1] and not name.startswith(".")
+    return os.path.isdir(path) or is_link
 
 
 def _is_meant(path: str, pattern: str) -> bool:
     """Returns whether a file is audio, or is named by its suffix in a pattern such as `*.mkv`."""
-    # macOS keeps a few bytes about `a.wav` in `._a.wav` where its file system is not at hand.
-    if posixpath.basename(path).startswith("._"):
+    # On disks of other systems, macOS keeps a few bytes about `a.wav` in `._a.wav`; Emacs locks a
+    # file by a link that begins with `.#`.
+    if posixpath.basename(path).startswith(("._", ".#")):
         return False
     named = re.split(r"[*?\]]", pattern)[-1]
     return "." in posixpath.basename(named) or posixpath.splitext(path)[1].lower() in AUDIO_SUFFIXES

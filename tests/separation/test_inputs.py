@@ -95,6 +95,8 @@ def test_names_with_the_characters_of_patterns_are_names_if_they_are_there(tmp_p
     write(tmp_path / "calls 2" / "b.wav")
     for argument in (name, f"{name}/a.wav", f"{name}/*.wav", f"{name}/**"):
         assert places(find(tmp_path / argument)) == ["a.wav"], argument
+    write(tmp_path / f"{name}.wav")
+    assert places(find(tmp_path / f"{name}.wav")) == [f"{name}.wav".split("/")[-1]]
 
 
 def test_a_backslash_is_a_character_of_a_name(tmp_path):
@@ -148,15 +150,22 @@ def test_a_linked_folder_that_is_an_input_of_its_own_is_not_left_out(tmp_path):
     (tmp_path / "calls/2023").symlink_to("../other")
     archive = find(tmp_path / "calls", tmp_path / "other")
     assert (places(archive), archive.rejected) == (["a.wav", "b.wav"], [])
+    archive = find(tmp_path / "calls", tmp_path / "other/*.flac")
+    assert list(reasons(archive, tmp_path)) == ["calls/2023"]
 
 
 def test_an_unmounted_disk_is_not_left_out(tmp_path):
     write(tmp_path / "calls/a.wav")
     (tmp_path / "calls/2022").symlink_to("/media/archive/2022")
     archive = find(tmp_path / "calls")
+    # What is left by editors and demons is no audio.
+    (tmp_path / "calls/.#a.wav").symlink_to("anna@laptop.1234")
+    os.mkfifo(tmp_path / "calls/queue")
+    archive = find(tmp_path / "calls")
     assert reasons(archive, tmp_path) == {
         "calls/2022": "a link to /media/archive/2022, which is not there"
     }
+    assert archive.num_no_audio == 2
 
 
 def test_a_folder_that_can_t_be_read_is_rejected():
