@@ -35,6 +35,7 @@ from beam_jobs.runtime.options import parse_options, positive_number
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from schemas import dataset
+from schemas.errors import UserError
 
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 
@@ -272,14 +273,19 @@ def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions)
 
 
 def _check_stopped(spec: DatasetSpec) -> None:
-    if reason := reason_to_stop(spec.folder):
+    """Raises the reason for which workers have stopped, if they have."""
+    reason = reason_to_stop(spec.folder)
+    if reason and spec.given is not None:
+        # What is finished is kept: it depends on the recipes, and not on the rest of the corpus.
+        raise UserError(reason)
+    if reason:
         raise NothingToDoError(reason)
 
 
 def _explain(error: NothingToDoError, spec: DatasetSpec) -> NothingToDoError:
     """Adds to an error why files were rejected, if any were."""
     rejected = read_rejected(files.join(spec.folder, dataset.REJECTED))
-    if not rejected:
+    if not rejected or reason_to_stop(spec.folder):
         return error
     return NothingToDoError(f"{error}; rejected, {ReasonCounts(rejected).describe()}")
 

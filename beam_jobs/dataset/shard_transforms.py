@@ -11,7 +11,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from apache_beam.utils.shared import Shared
 
-from beam_jobs.dataset.shards import NothingUsableError, render_shard, write_shard_recipes
+from beam_jobs.dataset.shards import render_shard, write_shard_recipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements, parse_measurements
 from beam_jobs.recipes.plan import Plan
@@ -20,6 +20,7 @@ from beam_jobs.runtime import job_folder
 from beam_jobs.runtime.workarounds import keep_freed_memory
 from beam_jobs.storage import files
 from schemas.dataset import Shard
+from schemas.errors import UserError
 
 
 class RenderShards(beam.PTransform[PCollection[Shard], PCollection[Measurements]]):
@@ -88,7 +89,7 @@ class _RenderShard(_PlannedDoFn):
             return
         try:
             measurements = render_shard(element, self._plan(), self._spec, self._scratch)
-        except NothingUsableError as error:
+        except UserError as error:
             job_folder.stop(self._spec.folder, str(error))
             return
         self._shards_rendered.inc()

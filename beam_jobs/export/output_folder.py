@@ -32,9 +32,7 @@ def claim(export: Export) -> None:
     )
     job_folder.claim(export.path(_JOB), job, parse_export_job, remedy="name another --output")
     if not is_complete(export):
-        job_folder.check_writable(
-            export.output, remedy="name another --output, or make room there"
-        )
+        job_folder.check_writable(export.output, remedy="name another --output, or make room there")
 
 
 def is_complete(export: Export) -> bool:

@@ -5,7 +5,8 @@ import os
 import shutil
 
 import pytest
-from small_datasets import build, write_corpus
+import soundfile
+from small_datasets import SAMPLE_RATE, build, voice, write_corpus, write_recipe
 
 
 def refused(recipe, output, first, *others, more=()):
@@ -67,11 +68,35 @@ def test_a_corpus_in_another_is_refused_with_both_names(corpus, recipe, tmp_path
 
 
 def test_noise_in_the_folder_of_speech_is_refused(corpus, tmp_path):
-    shutil.copytree(corpus / "speaker0", corpus / "noise")
+    noise = shutil.copytree(corpus / "speaker0", corpus / "noise")
+    recipe = write_recipe(tmp_path / "noisy.json", noise={"snr_db": 10})
+    line = refused(recipe, tmp_path / "out", corpus, more=(f"--noise={noise}",))
+    assert f"--noise={noise} is in --corpus={corpus}: " in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_noise_that_is_speech_by_a_manifest_is_refused(corpus, tmp_path):
+    noise = shutil.copytree(corpus / "speaker0", tmp_path / "noise")
+    recipe = write_recipe(tmp_path / "noisy.json", noise={"snr_db": 10})
+    listed = write_nemo(tmp_path / "listed.json", [*corpus.rglob("0.flac"), noise / "1.flac"])
+    line = refused(recipe, tmp_path / "out", listed, more=(f"--noise={noise}",))
+    assert "--corpus: listed and noise have the same audio 1 times" in line
+
+
+def test_noise_beside_speech_that_a_pattern_picks_is_used(corpus, tmp_path):
+    noise = corpus / "noise"
+    noise.mkdir()
+    soundfile.write(noise / "1.wav", voice(500, 3.0), SAMPLE_RATE)
+    recipe = write_recipe(tmp_path / "noisy.json", noise={"snr_db": 10})
     built = build(
-        "--recipe=librimix", f"--noise={corpus / 'noise'}", corpus=corpus, output=tmp_path / "out"
+        f"--recipe={recipe}",
+        f"--noise={noise}",
+        "--splits=train=1",
+        r"--speaker_regex=([^/]+)/[^/]*$",
+        corpus=corpus / "speaker*" / "*.flac",
+        output=tmp_path / "out",
     )
-    assert built.status == 1
+    assert built.status == 0
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -68,6 +68,25 @@ def test_a_few_files_that_can_be_used_are_found_among_many_that_cannot(recipe, t
     assert len(found.rejected) > 50
 
 
+def test_a_given_recipe_that_cannot_be_made_is_one_line_and_the_rest_is_kept(
+    corpus, recipe, tmp_path
+):
+    asked = (f"--recipe={recipe}", "--splits=train=1")
+    drawn = build(*asked, "--recipes_only", corpus=corpus, output=tmp_path / "drawn")
+    bad = corpus / drawn.recipes()[-1].sources[0].path
+    content = bad.read_bytes()
+    bad.write_bytes(content[: len(content) // 2])
+    given = f"--recipes={tmp_path / 'drawn' / 'recipes' / '*.jsonl'}"
+    stopped = build(given, corpus=corpus, output=tmp_path / "out")
+    assert (stopped.status, stopped.printed) == (1, "")
+    assert "Traceback" not in stopped.complaints
+    (line,) = errors(stopped)
+    assert f"can't be decoded: {bad.relative_to(corpus)}: mend that" in line
+    assert (tmp_path / "out" / "catalogue.arrow").exists()
+    bad.write_bytes(content)
+    assert build(given, corpus=corpus, output=tmp_path / "out").status == 0
+
+
 def test_a_dry_run_promises_nothing_of_files_that_cannot_be_decoded(recipe, tmp_path):
     for num_utterances in (2, NUM_BAD // 10):
         corpus = write_truncated(
