@@ -55,6 +55,7 @@ class SearchRecorder:
             self._counts.num_found += 1
             self._write_at_times()
             yield one
+        self._write()
 
     def count_looked(self, rejected: Rejected | None) -> None:
         """Counts a file that was looked at, with its rejection if it can't be used."""
@@ -65,9 +66,11 @@ class SearchRecorder:
 
     def _write_at_times(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._written_s < _INTERVAL_S:
-            return
-        self._written_s = now_s
+        if now_s - self._written_s >= _INTERVAL_S:
+            self._written_s = now_s
+            self._write()
+
+    def _write(self) -> None:
         counts = self._counts
         document = {
             "num_found": counts.num_found,
