@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import filecmp
 import os
 import threading
 from collections.abc import Sequence
@@ -72,9 +73,9 @@ def read_own_record(output: str, file: InputFile, version: InputVersion) -> Ledg
         version: of the file as it is now.
 
     Returns:
-        The record of this file; or of the one that it was before it was moved, which is gone and
-        had the same version. None if there is no record, or if the outputs of the other file that
-        it is of are gone.
+        The record of this file; or of one that it is a copy of; or of the one that it was before it
+        was moved, which is gone and had the same version. None if there is no record, or if the
+        outputs of the other file that it is of are gone.
 
     Raises:
         OccupiedError: the record is of another file.
@@ -91,6 +92,8 @@ def read_own_record(output: str, file: InputFile, version: InputVersion) -> Ledg
     if files.is_same_file(record.path, file.path):
         return record
     if record.version == version and not files.exists(record.path):
+        return record
+    if _is_copy(file.path, version, record):
         return record
     if any(files.exists(files.join(output, one.path)) for one in record.files):
         raise OccupiedError(
@@ -203,6 +206,18 @@ class Owners:
             return read_record(self._output, relative_path)
         except (ValueError, OSError):
             return None
+
+
+def _is_copy(path: str, version: InputVersion, record: LedgerRecord) -> bool:
+    """Returns whether a file has the content of another that has been separated."""
+    if version.size != record.version.size or version.checksum != record.version.checksum:
+        return False
+    if files.is_cloud_storage(path):
+        return True
+    try:
+        return filecmp.cmp(path, record.path, shallow=False)
+    except OSError:
+        return False
 
 
 def _has_folder(output: str, name: str) -> bool:

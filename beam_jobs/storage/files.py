@@ -29,9 +29,7 @@ _BLOCK_BYTES = 1 << 20
 _MAX_OBJECT_NAME_BYTES = 1024
 
 # A file system answers with these if it can't have a file of a name, whatever is in the file.
-_ERRNOS_OF_NAMES = frozenset(
-    {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
-)
+_ERRNOS_OF_NAMES = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR})
 
 
 class OutputError(UserError, OSError):
@@ -67,7 +65,8 @@ def check_name(path: str) -> None:
     """Checks that a file system takes the name of a file that is to be written.
 
     Raises:
-        UnwritableNameError: the name, or the temporary name that the file has first, is too long.
+        UnwritableNameError: the name, or the temporary name that the file has first, is too long;
+            or there is a folder of that name, or a file that would have to be a folder.
     """
     if is_cloud_storage(path):
         longest, limit = path.removeprefix("gs://").partition("/")[2], _MAX_OBJECT_NAME_BYTES
@@ -76,9 +75,13 @@ def check_name(path: str) -> None:
     else:
         folder = os.path.dirname(os.path.abspath(path))
         while not os.path.isdir(folder):
+            if os.path.lexists(folder):
+                raise UnwritableNameError(f"{path}: can't be written: {folder} is not a folder")
             folder = os.path.dirname(folder)
         longest = max(_temporary_name(path).split("/"), key=lambda name: len(os.fsencode(name)))
         limit = os.pathconf(folder, "PC_NAME_MAX")
+        if os.path.isdir(path):
+            raise UnwritableNameError(f"{path}: can't be written: is a folder")
     num_bytes = len(os.fsencode(longest))
     if num_bytes > limit:
         raise UnwritableNameError(

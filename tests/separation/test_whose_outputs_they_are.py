@@ -140,6 +140,16 @@ def test_an_archive_that_was_moved_is_separated_again_in_its_place(tmp_path, sep
     assert separate("archive")[1] == (0, 1, 1)
 
 
+def test_a_copy_of_a_recording_is_separated_in_its_place(tmp_path, separate):
+    write_tone(tmp_path / "calls/a.wav", 200)
+    assert separate("calls")[1] == (1, 0, 0)
+    # The whole project, as for a backup: copies have other times.
+    shutil.copytree(tmp_path / "calls", tmp_path / "copy/calls", copy_function=shutil.copyfile)
+    shutil.copytree(tmp_path / "out", tmp_path / "copy/out")
+    assert separate("copy/calls", output="copy/out")[1] == (1, 0, 0)
+    assert separate("copy/calls", output="copy/out")[1] == (0, 1, 0)
+
+
 def test_what_a_killed_run_left_is_overwritten(tmp_path, separate):
     write_tone(tmp_path / "calls/a.wav", 200)
     (tmp_path / "out/_runs").mkdir(parents=True)
@@ -194,7 +204,7 @@ def test_a_name_that_another_output_has_is_that_file_s_fault(tmp_path, separate,
     write_tone(tmp_path / "second/c.wav", 200)
     status, numbers, reasons = separate("second")
     assert (status, numbers) == (3, (1, 0, 1))
-    assert "can't be written: File exists" in reasons[f"second/{name}"]
+    assert "is not a folder" in reasons[f"second/{name}"]
 
 
 def test_a_line_of_a_manifest_that_is_no_name_is_that_line_s_fault(tmp_path, separate):

@@ -50,9 +50,21 @@ def test_names_of_objects_may_be_longer_than_those_of_files():
 
 
 def test_what_is_wrong_with_one_name_is_told_apart_from_what_is_wrong_with_the_folder(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    for path in (tmp_path / "file/a", tmp_path / ("a" * 250)):
-        with pytest.raises(UnwritableNameError, match="can't be written"):
-            files.write_output(str(path), "text")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / ("a" * 250)):
+        with (
+            pytest.raises(UnwritableNameError, match="can't be written"),
+            files.as_output_error(str(path)),
+            files.write_atomically_from_disk(str(path)),
+        ):
+            pass
     with pytest.raises(OutputError), files.as_output_error("a"):
         raise OSError(28, "No space left on device")
+
+
+def test_a_name_that_something_else_has_is_found_out_before_it_is_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path, tmp_path / "file/a", tmp_path / "file/a/b"):
+        with pytest.raises(UnwritableNameError, match=r"is (not )?a folder"):
+            files.check_name(str(path))
+    files.check_name(str(tmp_path / "file"))
