@@ -159,7 +159,7 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
         name = re.sub(r"(\.\w+)(\.gz)?$", "", manifest)
         return Corpus(name, absolute_root(root or "."), layout=layout, manifest=manifest)
     if re.search(r"[*?[]", argument) and not os.path.exists(argument):
-        root, pattern = _split_pattern(argument)
+        root, pattern = split_pattern(argument)
     if not is_remote(root) and not os.path.isdir(root):
         raise UserError(f"--corpus={argument}: there is no folder or manifest {root}")
     if pattern or speaker_regex or layout == "pattern":
@@ -167,8 +167,8 @@ def _parse_corpus(argument: str, layout: str, speaker_regex: str) -> Corpus:
     return Corpus(folder_name(root), absolute_root(root), pattern, layout, speaker_regex)
 
 
-def _split_pattern(argument: str) -> tuple[str, str]:
-    """Returns the folder that a glob pattern begins with, and the rest."""
+def split_pattern(argument: str) -> tuple[str, str]:
+    """Returns the folder that a glob pattern begins with, and the pattern in it."""
     parts = argument.split("/")
     wild = next(index for index, part in enumerate(parts) if re.search(r"[*?[]", part))
     # A folder may have brackets in its name.

@@ -74,9 +74,9 @@ def check_guess(corpus: Corpus, sampled_paths: Sequence[str]) -> None:
         shown = ", ".join(names[:3]) + (", ..." if names[3:] else "")
         raise UserError(
             f"--corpus={corpus.root}: no layout that is known, and its folders ({shown}) do not"
-            " look like speakers: say with --speaker_regex where the speaker is in a path such as"
-            f" {names[0]}/{paths[names[0]][0]}, such as '([^/]+)/[^/]*$' for the last folder; or"
-            f" name the layout with --corpus_format, {NAME} if each of these is a speaker"
+            " look like speakers: say where the speaker is in a path like"
+            f" {names[0]}/{paths[names[0]][0]} with --speaker_regex ('([^/]+)/[^/]*$' takes the"
+            f" last folder), or name the layout with --corpus_format ({NAME} if these are speakers)"
         )
 
 

@@ -5,14 +5,14 @@ The recipes stay in their files. A job counts them once, and each worker reads t
 
 import array
 import dataclasses
-import glob
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from beam_jobs.corpora.layout import Candidate, Corpus, Found
+from beam_jobs.corpora.layout import Candidate, Corpus, Found, split_pattern
 from beam_jobs.corpora.manifest import read_lines
 from beam_jobs.recipes import librimix_csv, recipe_jsonl, spleeter_csv
 from beam_jobs.recipes.recipe_format import (
@@ -247,11 +247,10 @@ class _Ids:
 
 
 def _match(pattern: str) -> list[str]:
-    if not files.is_remote(pattern) and not glob.has_magic(pattern):
+    if not re.search(r"[*?[]", pattern) or files.exists(pattern):
         paths = [pattern] if files.exists(pattern) else []
     else:
-        folder, _, name = pattern.rpartition("/")
-        paths = files.list_paths(folder or ".", name)
+        paths = files.list_paths(*split_pattern(pattern))
     if not paths:
         raise UserError(f"--recipes={pattern}: no such file")
     return paths

@@ -1,13 +1,16 @@
 """A layout is recognised in spite of stray files, and a guess that looks wrong is not taken."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from spoken_corpora import catalogue, speak, write_lines
 
+from beam_jobs.corpora import choose_layout
 from beam_jobs.corpora.catalogue import SCHEMA, Catalogue
-from beam_jobs.corpora.layout import parse_corpora, sample_paths
+from beam_jobs.corpora.layout import Corpus, parse_corpora, sample_paths
 from schemas.errors import UserError
 from schemas.recipe import Utterance
 
@@ -85,6 +88,24 @@ class TestStrayFiles:
         sampled = sample_paths(corpus)
         assert len(sampled) <= 24 * 200
         assert {"00", "57"} <= {path.partition("/")[0] for path in sampled}
+
+    def test_far_away_only_the_first_pages_are_listed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        listed = []
+
+        def find_paths(folder: str, pattern: str) -> Iterator[str]:
+            del pattern
+            for number in itertools.count():
+                listed.append(number)
+                stray = "._" if number % 3 == 0 else ""
+                yield f"{folder}/dev-clean/101/7/{stray}101-7-{number:04}.flac"
+
+        monkeypatch.setattr("beam_jobs.corpora.layout.find_paths", find_paths)
+        monkeypatch.setattr("beam_jobs.corpora.common_voice.files.exists", lambda _: False)
+        corpus = Corpus("speech", "gs://bucket/speech")
+        assert choose_layout(corpus).NAME == "librispeech"
+        assert len(listed) == 2000
 
 
 class TestGuesses:

@@ -178,6 +178,19 @@ class TestIds:
         }
 
 
+class TestPatterns:
+    @pytest.mark.parametrize(
+        "pattern", ["r*/m?.csv", "run [1]/m1.csv", "run [1]/*.csv", "**/m1.csv", "run [1]/m[1].csv"]
+    )
+    def test_a_file_is_found_wherever_the_pattern_has_its_stars(
+        self, speech: Path, tmp_path: Path, pattern: str
+    ) -> None:
+        (tmp_path / "run [1]").mkdir()
+        path = write(tmp_path / "run [1]/m1.csv", HEADER, row("a"))
+        given = give(speech, tmp_path / pattern)
+        assert [file.path for file in given.files] == [str(path)]
+
+
 class TestSpleeter:
     @pytest.mark.parametrize(
         ("duration", "reason"),
