@@ -623,7 +623,9 @@ def test_what_does_not_go_together_is_said_in_one_line(
         output=tmp_path / "mixtures",
     )
     assert refused.status == 1
-    (line,) = refused.complaints.splitlines()
+    # Who speaks is said as soon as the catalogue is there.
+    *summary, line = refused.complaints.splitlines()
+    assert all("layout speaker_folders" in one for one in summary)
     assert complaint in line
     assert not list((tmp_path / "mixtures").glob("*.tfrecord-*"))
 
