@@ -47,7 +47,7 @@ setup(
         "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
         "schemas": ["*.json"],
         "scoring": ["templates/*"],
-        "training": ["configs/*.json"],
+        "training": ["configs/*.json", "voices/configs/*.json"],
     },
     install_requires=[
         "apache-beam==2.72.*",

@@ -110,7 +110,7 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
         },
         provenance=Provenance(
             dataset_fingerprint=metrics.dataset_fingerprint,
-            commit=_commit(),
+            commit=current_commit(),
             steps=metrics.steps,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             training=metrics.training or describe_training(configuration, metrics.steps),
@@ -195,7 +195,7 @@ def _write_spleeter_model(
         file.write(json.dumps(configuration.document | {"model_dir": model_dir}, indent=1) + "\n")
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """Returns the commit of this project, empty outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:

@@ -73,6 +73,19 @@ class MixtureDataset:
         return sum(shard.num_mixtures for shard in self.info.split_shards(split))
 
 
+def open_mixtures(folder: str) -> MixtureDataset:
+    """Opens a finished dataset, whatever it is for.
+
+    Raises:
+        UnfinishedDatasetError: the folder holds no dataset, or an unfinished one.
+        InvalidDocumentError: `dataset.json` does not follow its schema.
+    """
+    info = dataset_schema.open_dataset(folder, exists=tf.io.gfile.exists, read=_read)
+    features = json.loads(_read(_join(folder, FEATURES)))["featuresDict"]["features"]
+    dimensions = features["mixture"]["tensor"]["shape"]["dimensions"]
+    return MixtureDataset(folder, info, int(dimensions[1]) if len(dimensions) > 1 else 1)
+
+
 def open_dataset(
     folder: str, configuration: Configuration, splits: Collection[str]
 ) -> MixtureDataset:
@@ -89,15 +102,12 @@ def open_dataset(
             not what the configuration is for.
         InvalidDocumentError: `dataset.json` does not follow its schema.
     """
-    info = dataset_schema.open_dataset(folder, exists=tf.io.gfile.exists, read=_read)
-    features = json.loads(_read(_join(folder, FEATURES)))["featuresDict"]["features"]
-    dimensions = features["mixture"]["tensor"]["shape"]["dimensions"]
-    dataset = MixtureDataset(folder, info, int(dimensions[1]) if len(dimensions) > 1 else 1)
+    dataset = open_mixtures(folder)
     _check_fit(dataset, configuration)
     for split in splits:
         if not dataset.num_mixtures(split):
             raise UnusableDatasetError(f"{folder}: the {split} split is empty")
-        for shard in info.split_shards(split):
+        for shard in dataset.info.split_shards(split):
             _check_size(dataset.path(shard), shard)
     return dataset
 

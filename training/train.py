@@ -119,7 +119,7 @@ def train(
     state = TrainingState(configuration, strategy, weights)
     folder.restore(state)
     stop_step = configuration.train_max_steps if max_steps is None else max_steps
-    with _stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
+    with stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
         run = _Run(
             configuration=configuration,
             datasets=opened,
@@ -386,7 +386,7 @@ def _build_validation_step(
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
+def stop_signals() -> Iterator[Callable[[], bool]]:
     """Lets the step finish after Ctrl-C or SIGTERM; a second one stops at once."""
     received: list[int] = []
 
