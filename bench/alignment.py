@@ -1,4 +1,4 @@
-"""Counts how often a joint model swaps the speakers of long mixtures, with and without alignment.
+"""Counts how often a joint model swaps the speakers of long mixtures, before and after ordering.
 
 python -m bench.alignment --model BUNDLE --dataset DATASET
 
@@ -8,15 +8,17 @@ one permutation fits the sources better than the other by more than 1 dB of SI-S
 """
 
 import argparse
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from beam_jobs.dataset.reading import open_dataset, read_mixtures
+from beam_jobs.separation.held_windows import HeldWindows
 from beam_jobs.separation.models import describe_model
 from beam_jobs.separation.separator import load_separator
-from beam_jobs.separation.voices import Aligner
+from beam_jobs.separation.voices import arrange, order_windows
 from beam_jobs.separation.windows import Framing, cut_windows
 from schemas.mixture import StoredMixture, mix_down
 from schemas.pcm import Samples
@@ -34,7 +36,10 @@ def main() -> None:
     options = parser.parse_args()
     model = describe_model(options.model)
     separator = load_separator(model)
-    orders_before, orders_after, margins = [], [], []
+    embedder = separator.embedder
+    if embedder is None:
+        raise SystemExit(f"{options.model}: its outputs never swap")
+    orders_before, orders_after, confidences = [], [], []
     for stored in read_test_split(options.dataset):
         mixture, references = mix_down(stored.mixture), mix_down(stored.sources)
         windows = list(cut(mixture[np.newaxis], model.framing))
@@ -43,29 +48,27 @@ def main() -> None:
             for few in np.array_split(windows, -(-len(windows) // separator.batch_size))
             for output in separator.separate(few.transpose(0, 2, 1))
         ]
-        aligner = Aligner(model.framing, model.sample_rate)
-        aligned = [one for output in outputs for one in aligner.align(output)] + aligner.flush()
+        with contextlib.closing(HeldWindows(model.sample_rate)) as held:
+            for output in outputs:
+                held.add(output)
+            found = order_windows(held, model.framing, embedder, model.sample_rate)
+        aligned = [
+            arrange(output, changes, model.sample_rate)
+            for output, changes in zip(outputs, found.changes, strict=True)
+        ]
+        confidences.append(found.confidence)
         sources = list(cut(references, model.framing))
         orders_before.append([order_of(*both) for both in zip(outputs, sources, strict=True)])
         orders_after.append([order_of(*both) for both in zip(aligned, sources, strict=True)])
-        margins += [
-            margin
-            for decision, margin in zip(aligner.decisions, aligner.margins, strict=True)
-            if decision == "overlap"
-        ]
     print(f"{sum(map(len, orders_before))} windows in {len(orders_before)} mixtures")
     for name, orders in (("before", orders_before), ("after", orders_after)):
         swaps, pairs, minority, clear = count(orders)
         print(
-            f"{name} alignment: {swaps} of {pairs} windows ({swaps / pairs:.1%}) have the speakers"
+            f"{name} ordering: {swaps} of {pairs} windows ({swaps / pairs:.1%}) have the speakers"
             f" in another order than the window before, {minority} of {clear}"
             f" ({minority / clear:.1%}) in another order than most windows of the mixture"
         )
-    percentiles = np.percentile(margins, [5, 25, 50, 75])
-    print(
-        "margin of the overlap (0 to 2), percentiles 5, 25, 50, 75: "
-        + ", ".join(f"{value:.2f}" for value in percentiles)
-    )
+    print(f"confidence: from {min(confidences):.2f} to {max(confidences):.2f}")
 
 
 def read_test_split(folder: str) -> Iterator[StoredMixture]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from schemas.validation import load_document
 
-VERSION = 1
+VERSION = 2
 
 LEDGER = "_ledger"
 RUNS = "_runs"
@@ -66,24 +66,20 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Alignment:
-    """A summary of how the windows of a signal whose outputs may swap were put in order.
+class Voices:
+    """The voices of one signal, as found in the outputs of a model that may swap them.
 
     Attributes:
-        overlap: the number of windows decided by their overlap with the one before.
-        spectrum: the number of windows decided by the outputs' long-term spectra.
-        kept: the number of windows that could not be decided and kept their order.
-        min_overlap_margin: the smallest correlation margin of the windows decided by overlap, 0 to
-            2; None if there are no such windows.
-        min_spectrum_margin_db: the smallest margin in dB of the windows decided by spectra; None if
-            there are no such windows.
+        number: of people who speak; outputs after so many are silent.
+        more_than_outputs: whether more people speak than the model has outputs.
+        confidence: the probability that a second of speech is in the right output, 0 to 1.
+        changes_in_windows: how often the order of the outputs changes inside a window.
     """
 
-    overlap: int
-    spectrum: int
-    kept: int
-    min_overlap_margin: float | None
-    min_spectrum_margin_db: float | None
+    number: int
+    more_than_outputs: bool
+    confidence: float
+    changes_in_windows: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ class LedgerRecord:
         num_windows: the number of windows that went through the model.
         outputs: the audio files, in the order of the model's sources.
         rttm: the file of who speaks when, if it was asked for.
-        alignments: of each separated signal if the model's outputs may swap; else none.
+        voices: of each separated signal if the model's outputs may swap; else none.
         model_s: the time that the model took, in seconds.
         finished: the time at which the outputs were complete, UTC, ISO 8601.
     """
@@ -118,7 +114,7 @@ class LedgerRecord:
     num_windows: int
     outputs: tuple[Output, ...]
     rttm: Output | None
-    alignments: tuple[Alignment, ...]
+    voices: tuple[Voices, ...]
     model_s: float
     finished: str
 
@@ -140,7 +136,7 @@ class LedgerRecord:
 
 
 def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
-    """Reads what `LedgerRecord.to_json` writes, now or before it had a place for the RTTM file.
+    """Reads what `LedgerRecord.to_json` writes.
 
     Args:
         text: the JSON document.
@@ -152,13 +148,8 @@ def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
     document = load_document(text, "ledger", origin)
     document["version"] = InputVersion(**document.pop("input"))
     document["parameters"] = Parameters(**document["parameters"])
-    outputs = [Output(**output) for output in document["outputs"]]
-    if "rttm" in document:
-        rttm = document["rttm"]
-        document["rttm"] = None if rttm is None else Output(**rttm)
-    else:
-        # Older records have it as the last output; rejecting them would separate archives again.
-        document["rttm"] = outputs.pop() if document["parameters"].rttm else None
-    document["outputs"] = tuple(outputs)
-    document["alignments"] = tuple(Alignment(**one) for one in document["alignments"])
+    document["outputs"] = tuple(Output(**output) for output in document["outputs"])
+    rttm = document["rttm"]
+    document["rttm"] = None if rttm is None else Output(**rttm)
+    document["voices"] = tuple(Voices(**one) for one in document["voices"])
     return LedgerRecord(**document)

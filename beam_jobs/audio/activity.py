@@ -15,6 +15,9 @@ FRAME_S = 0.02
 _FLOOR_DBFS = -60.0
 _BELOW_LOUD_DB = 30.0
 _LOUD_PERCENTILE = 95
+# What is this far below the loud speech of the loudest source is what leaked from it, even where
+# that source is silent itself.
+_BELOW_LOUDEST_DB = 35.0
 # A source this far below another one is more likely to be what is left of that one.
 _BELOW_OTHERS_DB = 15.0
 # Pauses within a sentence are speech, clicks are not.
@@ -44,16 +47,19 @@ def find_active(levels_db: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
             source that is far below another one counts as what leaked from it.
     """
     loudest_db = levels_db.max(axis=0)
-    active = np.zeros(levels_db.shape, np.bool_)
-    for source, level_db in enumerate(levels_db):
-        audible = level_db > _FLOOR_DBFS
-        if audible.any():
-            loud_db = np.percentile(level_db[audible], _LOUD_PERCENTILE)
-            active[source] = (
-                audible
-                & (level_db > loud_db - _BELOW_LOUD_DB)
-                & (level_db > loudest_db - _BELOW_OTHERS_DB)
-            )
+    audible = levels_db > _FLOOR_DBFS
+    loud_db = [
+        np.percentile(own_db[heard], _LOUD_PERCENTILE) if heard.any() else -np.inf
+        for own_db, heard in zip(levels_db, audible, strict=True)
+    ]
+    own_floor_db = np.maximum(
+        np.array(loud_db) - _BELOW_LOUD_DB, max(loud_db, default=-np.inf) - _BELOW_LOUDEST_DB
+    )
+    active: npt.NDArray[np.bool_] = (
+        audible
+        & (levels_db > own_floor_db[:, np.newaxis])
+        & (levels_db > loudest_db - _BELOW_OTHERS_DB)
+    )
     return active
 
 

@@ -2,16 +2,13 @@
 
 import contextlib
 import os
-import threading
 
 from beam_jobs.runtime.workarounds import import_tensorflow
 from beam_jobs.separation.models import Model, ModelError
+from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
+from beam_jobs.separation.voice_embedder import VoiceEmbedder
 from schemas.bundle import SAVED_MODEL
 from schemas.pcm import Samples
-
-# TensorFlow 2.12's oneDNN kernels corrupt the heap if threads run one model at the same time on
-# inputs of different shapes. A call uses all cores, so taking turns costs next to nothing.
-_ONE_AT_A_TIME = threading.Lock()
 
 # Samples of one channel in a batch. With the model that ships, four times as many took twice the
 # memory and were no faster.
@@ -44,9 +41,10 @@ class BundleSeparator:
             raise ModelError(f"{model.folder}: its SavedModel has no default signature")
         self._signature = signature
         self.batch_size = max(1, _BATCH_SAMPLES // model.framing.length)
+        self.embedder = None if model.aligned else VoiceEmbedder(model.sample_rate)
 
     def separate(self, windows: Samples) -> Samples:
         """Separates windows, as `Separator` says."""
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             sources = self._signature(waveform=self._tf.constant(windows))["sources"]
         return sources.numpy()  # type: ignore[no-any-return]

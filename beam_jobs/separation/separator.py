@@ -6,6 +6,7 @@ from typing import Protocol
 from beam_jobs.separation.bundle_separator import BundleSeparator
 from beam_jobs.separation.models import Model, copy_model
 from beam_jobs.separation.spleeter_separator import SpleeterSeparator
+from beam_jobs.separation.voice_embedder import VoiceEmbedder
 from beam_jobs.storage import files
 from schemas.pcm import Samples
 
@@ -15,9 +16,11 @@ class Separator(Protocol):
 
     Attributes:
         batch_size: the number of windows at once that keeps all cores busy.
+        embedder: tells voices apart if the model's outputs may swap; None if they never do.
     """
 
     batch_size: int
+    embedder: VoiceEmbedder | None
 
     def separate(self, windows: Samples) -> Samples:
         """Separates windows.

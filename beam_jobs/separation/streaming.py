@@ -18,16 +18,18 @@ from beam_jobs.audio.encoding import write_audio
 from beam_jobs.audio.resampling import resample_blocks
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.separation.background import in_background
+from beam_jobs.separation.held_windows import HeldWindows
 from beam_jobs.separation.inputs import input_version
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.recording import Recording, SeparationPlan, plan_separation
 from beam_jobs.separation.separator import Separator
-from beam_jobs.separation.turns import Turn, TurnFinder, format_rttm
-from beam_jobs.separation.voices import Aligner
+from beam_jobs.separation.turns import TurnFinder, format_rttm
+from beam_jobs.separation.voice_embedder import VoiceEmbedder
+from beam_jobs.separation.voices import VoiceOrder, arrange, order_windows
 from beam_jobs.separation.windows import OverlapAdd, cut_windows
 from beam_jobs.storage import files
 from beam_jobs.storage.files import OutputError
-from schemas.ledger import Alignment, LedgerRecord, Output, Parameters
+from schemas.ledger import LedgerRecord, Output, Parameters, Voices
 from schemas.pcm import Samples
 
 _BLOCK_S = 5.0
@@ -98,7 +100,7 @@ def separate_recordings(
         for index, plan in enumerate(plans):
             pieces = _until_last(outputs)
             try:
-                yield _write_recording(plan, pieces, output)
+                yield _write_recording(plan, pieces, separator.embedder, output)
             except OutputError:
                 raise
             except Exception as error:
@@ -197,10 +199,12 @@ def _separate_batch(batch: Sequence[_Piece], separator: Separator) -> Iterator[_
             yield _Piece(piece.index, last=True, error=broken)
 
 
-def _write_recording(plan: SeparationPlan, pieces: Iterator[_Piece], output: str) -> LedgerRecord:
+def _write_recording(
+    plan: SeparationPlan, pieces: Iterator[_Piece], embedder: VoiceEmbedder | None, output: str
+) -> LedgerRecord:
     """Writes the outputs of a recording from its separated pieces, and returns its record."""
-    signals = [_Signal(plan) for _ in range(plan.num_signals)]
-    model_s, num_windows = 0.0, 0
+    work = _Work()
+    turn_finders = [TurnFinder(plan.model.sample_rate) for _ in range(plan.num_signals)]
     with contextlib.ExitStack() as stack:
         writers = [
             stack.enter_context(
@@ -214,29 +218,24 @@ def _write_recording(plan: SeparationPlan, pieces: Iterator[_Piece], output: str
             )
             for path in plan.paths
         ]
-        for piece in pieces:
-            if piece.error is not None:
-                raise piece.error
-            assert piece.audio is not None
-            model_s += piece.model_s
-            num_windows += len(piece.audio)
-            audio = piece.audio if plan.joint else piece.audio.mean(axis=3, keepdims=True)
-            # The aligner may hold back one channel longer than another.
-            num_done = min(
-                signal.add(one, piece.last) for signal, one in zip(signals, audio, strict=True)
-            )
-            if not num_done:
-                continue
-            done = [signal.take(num_done) for signal in signals]
+        windows = _check_pieces(pieces, plan, work)
+        if embedder is not None:
+            windows = stack.enter_context(_in_order_of_voices(windows, plan, embedder, work))
+        joins = [OverlapAdd(plan.model.framing, plan.num_samples) for _ in turn_finders]
+        for outputs, last in windows:
+            done = [join.add(one) for join, one in zip(joins, outputs, strict=True)]
+            if plan.rttm_path is not None:
+                for finder, sources in zip(turn_finders, done, strict=True):
+                    finder.add(sources.mean(axis=2))
             for write, *channels in zip(writers, *done, strict=True):
-                write(_join(channels), piece.last)
+                write(_join(channels), last)
         if input_version(plan.recording.file.path) != plan.recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
         if plan.rttm_path is not None:
             turns = [
                 turn
-                for channel, signal in enumerate(signals, start=1)
-                for turn in signal.find_turns(channel)
+                for channel, finder in enumerate(turn_finders, start=1)
+                for turn in finder.find_turns(plan.model.source_names, channel)
             ]
             rttm = format_rttm(plan.recording.file.stem, turns)
             files.write_output(files.join(output, plan.rttm_path), rttm)
@@ -249,11 +248,11 @@ def _write_recording(plan: SeparationPlan, pieces: Iterator[_Piece], output: str
         sample_rate=plan.recording.header.sample_rate,
         num_frames=plan.recording.header.num_frames,
         num_channels=plan.recording.header.num_channels,
-        num_windows=num_windows,
+        num_windows=work.num_windows,
         outputs=tuple(_find_output(output, path) for path in plan.paths),
         rttm=None if plan.rttm_path is None else _find_output(output, plan.rttm_path),
-        alignments=tuple(signal.alignment for signal in signals if signal.alignment is not None),
-        model_s=round(model_s, 3),
+        voices=tuple(work.voices),
+        model_s=round(work.model_s, 3),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -262,52 +261,98 @@ def _find_output(folder: str, path: str) -> Output:
     return Output(path, input_version(files.join(folder, path)).size)
 
 
-class _Signal:
-    """The outputs of one signal: put in order, joined, and listened to for turns."""
+@dataclasses.dataclass(slots=True)
+class _Work:
+    """The work on a recording so far.
 
-    def __init__(self, plan: SeparationPlan) -> None:
-        model = plan.model
-        self._aligner = None if model.aligned else Aligner(model.framing, model.sample_rate)
-        self._join = OverlapAdd(model.framing, plan.num_samples)
-        self._turn_finder = None if plan.rttm_path is None else TurnFinder(model.sample_rate)
-        self._source_names = model.source_names
-        self._done: list[Samples] = []
+    Attributes:
+        model_s: the time that the model took, in seconds.
+        num_windows: the windows that went through the model.
+        voices: of each signal, if the model's outputs may swap.
+    """
 
-    def add(self, output: Samples, last: bool) -> int:
-        """Adds the outputs of the next window.
+    model_s: float = 0.0
+    num_windows: int = 0
+    voices: list[Voices] = dataclasses.field(default_factory=list)
 
-        Args:
-            output: float32 [sources, length, channels].
-            last: whether this is the signal's last window.
 
-        Returns:
-            The number of samples that can be taken now.
-        """
-        windows = [output]
-        if self._aligner is not None:
-            windows = self._aligner.align(output) + (self._aligner.flush() if last else [])
-        self._done += [self._join.add(window) for window in windows]
-        return sum(done.shape[1] for done in self._done)
+def _check_pieces(
+    pieces: Iterator[_Piece], plan: SeparationPlan, work: _Work
+) -> Iterator[tuple[Samples, bool]]:
+    """Yields the outputs of each window, and whether it is the last.
 
-    def take(self, num_samples: int) -> Samples:
-        """Takes the next samples of the sources, float32 [sources, samples, channels]."""
-        done = _join(self._done)
-        self._done = [done[:, num_samples:]] if done.shape[1] > num_samples else []
-        taken = done[:, :num_samples]
-        if self._turn_finder is not None:
-            self._turn_finder.add(taken.mean(axis=2))
-        return taken
+    The outputs are float32 [signals, sources, length, channels].
+    """
+    for piece in pieces:
+        if piece.error is not None:
+            raise piece.error
+        assert piece.audio is not None
+        work.model_s += piece.model_s
+        work.num_windows += len(piece.audio)
+        yield piece.audio if plan.joint else piece.audio.mean(axis=3, keepdims=True), piece.last
 
-    def find_turns(self, channel: int) -> list[Turn]:
-        """Finds the turns in all that was taken; none if no RTTM file is written."""
-        if self._turn_finder is None:
-            return []
-        return self._turn_finder.find_turns(self._source_names, channel)
 
-    @property
-    def alignment(self) -> Alignment | None:
-        """The decisions of the aligner, for the ledger; None if the outputs never swap."""
-        return None if self._aligner is None else self._aligner.summary()
+@contextlib.contextmanager
+def _in_order_of_voices(
+    windows: Iterator[tuple[Samples, bool]],
+    plan: SeparationPlan,
+    embedder: VoiceEmbedder,
+    work: _Work,
+) -> Iterator[Iterator[tuple[Samples, bool]]]:
+    """Holds the outputs of all windows until the recording's voices are known.
+
+    Yields:
+        An iterator as `_check_pieces` is, with the same voice in the same place in every window.
+    """
+    rate, framing = plan.model.sample_rate, plan.model.framing
+    with contextlib.ExitStack() as stack:
+        signals = [
+            stack.enter_context(contextlib.closing(HeldWindows(rate)))
+            for _ in range(plan.num_signals)
+        ]
+        for outputs, _ in windows:
+            for held, one in zip(signals, outputs, strict=True):
+                held.add(one)
+        found = [order_windows(held, framing, embedder, rate) for held in signals]
+        work.voices += [
+            Voices(
+                number=one.num_voices,
+                more_than_outputs=one.more_voices,
+                confidence=round(one.confidence, 3),
+                changes_in_windows=one.num_changes,
+            )
+            for one in found
+        ]
+
+        def ordered() -> Iterator[tuple[Samples, bool]]:
+            num_windows = len(signals[0])
+            for window in range(num_windows):
+                outputs = [
+                    _give_to_voices(held[window], order, window, rate)
+                    for held, order in zip(signals, found, strict=True)
+                ]
+                yield np.stack(outputs), window == num_windows - 1
+
+        yield ordered()
+
+
+def _give_to_voices(outputs: Samples, order: VoiceOrder, window: int, sample_rate: int) -> Samples:
+    """Puts the outputs of a window in the order of the voices; voices that never speak are silent.
+
+    Args:
+        outputs: float32 [sources, length, channels].
+        order: of the recording.
+        window: its number.
+        sample_rate: in Hz.
+    """
+    if order.num_voices == 1:
+        # What a network takes out of a single voice belongs to it, too.
+        arranged = np.zeros_like(outputs)
+        arranged[0] = outputs.sum(axis=0)
+        return arranged
+    arranged = arrange(outputs, order.changes[window], sample_rate)
+    arranged[order.num_voices :] = 0
+    return arranged
 
 
 def _join(parts: Sequence[Samples]) -> Samples:

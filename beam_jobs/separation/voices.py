@@ -1,266 +1,495 @@
-"""Keeping each speaker in one output, where a joint model's outputs swap from window to window.
+"""Voices: whose output is whose where a joint model's outputs swap from window to window.
 
-Two windows that overlap are tied together by correlation, in the frames of the overlap that are
-audible. A pause as long as the overlap cuts the tie, and a new stretch of windows begins, tied
-among themselves. The speakers of a new stretch are recognised by the long-term spectra that the
-speakers have had so far. A few words are not enough for that, so a stretch is held back until it is
-long enough, for a few windows at most. Where neither decides, the order is kept.
+Nothing in a window tells which of its outputs belongs to which speaker of the recording. So each
+output is described by speaker embeddings of the pieces in which its speaker is heard alone, and the
+pieces of a whole recording are clustered, with one rule: the outputs of a window are different
+people. A network may also change its mind inside a window. With the voices known, each piece says
+whose it is, and where the pieces of a window disagree its order changes in the pause between them.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
+from beam_jobs.audio.activity import FRAME_S, find_active, find_stretches
+from beam_jobs.separation.held_windows import HeldWindows, Levels
+from beam_jobs.separation.voice_embedder import PIECE_S, Embeddings, VoiceEmbedder
 from beam_jobs.separation.windows import Framing
-from schemas.ledger import Alignment
 from schemas.pcm import Samples
-from scoring.permutations import best_permutation
 
-Array = npt.NDArray[np.float64]
-Decision = Literal["overlap", "spectrum", "kept"]
+Order = tuple[int, ...]
+"""For each voice, the output that has it."""
 
-_FRAME_S = 0.032
-_NUM_BANDS = 24
-# Fewer audible frames than this decide nothing, in an overlap and in a spectrum.
-_MIN_OVERLAP_FRAMES = 4
-_MIN_SPECTRUM_FRAMES = 12
-# A stretch is held back until it has this many such frames, or this many windows.
-_ENOUGH_SPECTRUM_FRAMES = 100
-_MAX_HELD_WINDOWS = 4
-# A frame is audible if it is above this level, not too far below the loudest frame so far, and
-# clearly above the noise between words, which is estimated from the softest fifth of a window.
-_FLOOR_DBFS = -65.0
-_BELOW_LOUDEST_DB = 40.0
-_ABOVE_NOISE_DB = 12.0
-_NOISE_PERCENTILE = 20
-# A frame this close to the loudest one is audible, however loud the noise seems to be.
-_ALWAYS_AUDIBLE_DB = 15.0
-# A frame counts towards a speaker's spectrum if the other outputs are at least this much softer.
-_DOMINANCE_DB = 10.0
-# The margin of an overlap is the difference of two correlations, so 2 at most.
-_MIN_OVERLAP_MARGIN = 0.1
-_MIN_SPECTRUM_MARGIN_DB = 0.25
-# Spectra forget what is older: a speaker's voice and line change over long files.
-_MEMORY_S = 120.0
+Changes = tuple[tuple[int, Order], ...]
+"""The orders of a window, each from a frame of 20 ms on, ascending from frame 0."""
 
+# An output tells its speaker in the frames that are this close to the loud ones of the recording,
+# and this far above the other outputs.
+_BELOW_LOUD_DB = 30.0
+_ALONE_DB = 6.0
+_LOUD_PERCENTILE = 95
+_MIN_ALONE_S = 0.5
+# Where nobody is alone, what is heard at all tells something, too.
+_OVERLAPPED_WEIGHT = 0.25
 
-class _Spectra:
-    """The mean spectrum of each of several signals, over the last frames that count for it."""
+# Speech is cut where it pauses for so long; what is shorter than a phrase tells too little alone.
+_PAUSE_S = 0.3
+_MIN_PHRASE_S = 0.4
 
-    def __init__(self, memory_frames: float) -> None:
-        self._memory_frames = memory_frames
-        self.mean_db: Array = np.zeros((0, 0))
-        self.weights: Array = np.zeros(0)
+_NUM_STARTS = 30
+_NUM_REFINEMENTS = 3
+_MAX_ITERATIONS = 100
+# A change of order inside a window has to be worth so many seconds of perfect agreement.
+_CHANGE_COST_S = 0.4
+_FADE_S = 0.02
 
-    def add(self, spectra_db: Array, weights: Array) -> None:
-        """Adds spectra, in dB [signals, bands], each the mean of as many frames as its weight."""
-        if not self.weights.size:
-            self.mean_db, self.weights = spectra_db, weights
-            return
-        total = self.weights + weights
-        share = np.divide(weights, total, out=np.zeros_like(total), where=total > 0)
-        self.mean_db = self.mean_db + share[:, np.newaxis] * (spectra_db - self.mean_db)
-        self.weights = np.minimum(total, self._memory_frames)
+# One person, rather than two: hardly ever heard in two outputs of a window, and when the pieces are
+# divided in two, both halves sound alike.
+_MIN_TOGETHER_S = 1.0
+_ONE_VOICE_COSINE = 0.42
+_MIN_PIECES = 4
+# In a recording of one window, which is not described: sounding together for such a share of it.
+_MIN_TOGETHER_SHARE = 0.15
 
-    def compare(self, others: "_Spectra") -> Array:
-        """Returns how alike each of these and each of the others is: the negative distance in dB.
+# One voice more than there are outputs: it is unlike all others, and more than a few words.
+_ANOTHER_VOICE_COSINE = 0.4
+_MIN_VOICE_S = 3.0
+_MIN_VOICE_SHARE = 0.08
 
-        Returns:
-            float64 [signals, other signals], at most 0. All is 0 if any of these rests on too few
-            frames, and so is the column of each of the others that does.
-        """
-        distance_db: Array = np.sqrt(
-            ((self.mean_db[:, np.newaxis] - others.mean_db[np.newaxis]) ** 2).mean(axis=2)
-        )
-        known = (self.weights >= _MIN_SPECTRUM_FRAMES).all()
-        return -distance_db * (others.weights >= _MIN_SPECTRUM_FRAMES) * known
+# A window whose order is ahead of the next best one by so many seconds of perfect agreement is e
+# times as likely to be right as wrong.
+_MARGIN_S = 0.5
 
 
-class Aligner:
-    """Puts the outputs of one signal's windows in the order of the first window's.
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class VoiceOrder:
+    """The order of the outputs of a recording's windows.
 
     Attributes:
-        decisions: the decisions so far, one for each window but the first, in the order in which
-            they were made.
-        margins: how much better than the next best order the chosen one was in each decision: in
-            correlation (0 to 2) for `overlap`, in dB for `spectrum`, 0 for `kept`.
+        changes: of each window.
+        num_voices: the number of people who speak; 0 if nobody does.
+        more_voices: whether more people speak than the model has outputs.
+        confidence: the probability that a second of speech is in the right output, 0 to 1.
     """
 
-    def __init__(self, framing: Framing, sample_rate: int) -> None:
-        self._framing = framing
-        self._frame_length = max(16, round(_FRAME_S * sample_rate))
-        self._bands = _band_weights(self._frame_length, sample_rate)
-        self._loudest_db = _FLOOR_DBFS
-        self._noise_db = np.inf
-        self._before: Samples | None = None
-        self._speakers = _Spectra(_MEMORY_S / _FRAME_S)
-        # The present stretch, whose windows are in an order of their own while it is held back.
-        self._held: list[Samples] = []
-        self._stretch = _Spectra(np.inf)
-        # The permutation that puts the present stretch in the order of the first window.
-        self._order: Sequence[int] | None = None
-        self.decisions: list[Decision] = []
-        self.margins: list[float] = []
+    changes: tuple[Changes, ...]
+    num_voices: int
+    more_voices: bool
+    confidence: float
 
-    def align(self, output: Samples) -> list[Samples]:
-        """Takes the next window's outputs.
-
-        Args:
-            output: float32 [sources, length, channels].
-
-        Returns:
-            The windows whose order is decided now, each like `output`, in their own sequence: none,
-            this one, or several that were held back.
-        """
-        trusted = output[:, self._framing.context : self._framing.length - self._framing.context]
-        spectra, weights = self._describe(trusted.mean(axis=2))
-        if self._before is None:
-            self._order = range(len(output))
-            self._speakers.add(spectra, weights)
-            self._before = output[:, self._framing.overlap_before]
-            return [output]
-        order, margin = best_permutation(self._correlate(output[:, self._framing.overlap]).T)
-        done: list[Samples] = []
-        if margin >= _MIN_OVERLAP_MARGIN:
-            chosen = list(order)
-            output, spectra, weights = output[chosen], spectra[chosen], weights[chosen]
-            self._decide("overlap", margin)
-        else:
-            done = self.flush()
-            self._order = None
-            self._stretch = _Spectra(np.inf)
-        self._before = output[:, self._framing.overlap_before]
-        if self._order is not None:
-            chosen = list(self._order)
-            self._speakers.add(spectra[chosen], weights[chosen])
-            return [*done, output[chosen]]
-        self._held.append(output)
-        self._stretch.add(spectra, weights)
-        enough = self._stretch.weights.max() >= _ENOUGH_SPECTRUM_FRAMES
-        if enough or len(self._held) >= _MAX_HELD_WINDOWS:
-            done += self.flush()
-        return done
-
-    def flush(self) -> list[Samples]:
-        """Decides on the windows that are held back; call it after the last window.
-
-        Returns:
-            As `align`.
-        """
-        if not self._held:
-            return []
-        order, margin = best_permutation(self._speakers.compare(self._stretch).T)
-        if margin >= _MIN_SPECTRUM_MARGIN_DB:
-            self._decide("spectrum", margin)
-        else:
-            order = tuple(range(len(self._held[0])))
-            self._decide("kept", 0.0)
-        self._order = order
-        chosen = list(order)
-        self._speakers.add(self._stretch.mean_db[chosen], self._stretch.weights[chosen])
-        done = [output[chosen] for output in self._held]
-        self._held = []
-        return done
-
-    def _decide(self, decision: Decision, margin: float) -> None:
-        self.decisions.append(decision)
-        self.margins.append(margin)
-
-    def summary(self) -> Alignment:
-        """Summarises the decisions for the ledger."""
-        smallest: dict[Decision, float] = {}
-        for decision, margin in zip(self.decisions, self.margins, strict=True):
-            smallest[decision] = min(margin, smallest.get(decision, margin))
-        return Alignment(
-            overlap=self.decisions.count("overlap"),
-            spectrum=self.decisions.count("spectrum"),
-            kept=self.decisions.count("kept"),
-            min_overlap_margin=smallest.get("overlap"),
-            min_spectrum_margin_db=smallest.get("spectrum"),
-        )
-
-    def _correlate(self, overlap: Samples) -> Array:
-        """Correlates each output of the window before with each output of this one, in the overlap.
-
-        Returns:
-            float64 [outputs before, outputs now]; 0 if too few frames are audible.
-        """
-        assert self._before is not None
-        before, now = (
-            self._frames(part.mean(axis=2)).astype(np.float64) for part in (self._before, overlap)
-        )
-        audible = self._audible(_level_db(before.sum(axis=0))) & self._audible(
-            _level_db(now.sum(axis=0))
-        )
-        if audible.sum() < _MIN_OVERLAP_FRAMES:
-            return np.zeros((len(before), len(now)))
-        before, now = before[:, audible], now[:, audible]
-        scale = np.sqrt((before**2).sum() * (now**2).sum())
-        correlation: Array = np.einsum("ifn,jfn->ij", before, now) / max(scale, 1e-12)
-        return correlation
-
-    def _describe(self, signals: Samples) -> tuple[Array, Array]:
-        """Describes how each output sounds.
-
-        Args:
-            signals: float32 [outputs, samples].
-
-        Returns:
-            The mean spectrum of each output in dB, without its level, [outputs, bands], and the
-            number of frames that it is the mean of.
-        """
-        frames = self._frames(signals)
-        levels_db = _level_db(frames)
-        self._loudest_db = max(self._loudest_db, levels_db.max(initial=-np.inf))
-        mixture_db = _level_db(frames.sum(axis=0))
-        softest_db = float(np.percentile(mixture_db, _NOISE_PERCENTILE))
-        self._noise_db = min(self._noise_db, softest_db)
-        power = np.abs(scipy.fft.rfft(frames * np.hanning(self._frame_length))) ** 2
-        bands_db = 10 * np.log10(power @ self._bands.T + 1e-10)
-        bands_db -= bands_db.mean(axis=-1, keepdims=True)
-        spectra = np.zeros((len(signals), len(self._bands)))
-        weights = np.zeros(len(signals))
-        for index, level_db in enumerate(levels_db):
-            others_db = np.delete(levels_db, index, axis=0).max(axis=0, initial=-np.inf)
-            clear = self._audible(level_db) & (level_db - others_db > _DOMINANCE_DB)
-            weights[index] = clear.sum()
-            if weights[index]:
-                spectra[index] = bands_db[index, clear].mean(axis=0)
-        return spectra, weights
-
-    def _frames(self, signals: Samples) -> Samples:
-        """Cuts float32 [outputs, samples] into [outputs, frames, samples]; a rest is left out."""
-        num_frames = signals.shape[1] // self._frame_length
-        return signals[:, : num_frames * self._frame_length].reshape(
-            len(signals), num_frames, self._frame_length
-        )
-
-    def _audible(self, levels_db: Array) -> npt.NDArray[np.bool_]:
-        noise_gate_db = min(self._noise_db + _ABOVE_NOISE_DB, self._loudest_db - _ALWAYS_AUDIBLE_DB)
-        gate_db = max(_FLOOR_DBFS, self._loudest_db - _BELOW_LOUDEST_DB, noise_gate_db)
-        return levels_db > gate_db
+    @property
+    def num_changes(self) -> int:
+        """The number of changes of order inside windows."""
+        return sum(len(changes) - 1 for changes in self.changes)
 
 
-def _level_db(frames: npt.NDArray[Any]) -> Array:
-    power = np.square(frames, dtype=np.float64).mean(axis=-1)
-    return 10 * np.log10(power + 1e-12)  # type: ignore[no-any-return]
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Pieces:
+    """Pieces of speech of one output each, in the order of time within each window.
+
+    Attributes:
+        windows: int64 [pieces].
+        outputs: int64 [pieces].
+        bounds: int64 [pieces, 2], the first frame and the last.
+        weights_s: float64 [pieces], how long each is heard.
+        embeddings: float32 [pieces, dimension].
+    """
+
+    windows: npt.NDArray[np.int64]
+    outputs: npt.NDArray[np.int64]
+    bounds: npt.NDArray[np.int64]
+    weights_s: npt.NDArray[np.float64]
+    embeddings: Embeddings
+
+    def of_window(self, window: int) -> slice:
+        """The pieces of a window."""
+        return slice(*np.searchsorted(self.windows, [window, window + 1]).tolist())
+
+    @property
+    def weighted(self) -> npt.NDArray[np.float64]:
+        """The embeddings, each as long as its piece, float64 [pieces, dimension]."""
+        return self.embeddings * self.weights_s[:, np.newaxis]
 
 
-def _band_weights(frame_length: int, sample_rate: int) -> Array:
-    """Returns triangular bands, evenly spaced on O'Shaughnessy's mel scale from 80 Hz to 8 kHz.
+def order_windows(
+    held: HeldWindows, framing: Framing, embedder: VoiceEmbedder, sample_rate: int
+) -> VoiceOrder:
+    """Finds the voices of a recording and puts the outputs of its windows in their order.
+
+    The first voice is the one that speaks first; voices that never speak come last.
+
+    Args:
+        held: the outputs of all windows.
+        framing: of the windows.
+        embedder: describes voices.
+        sample_rate: of the windows, in Hz.
+    """
+    levels_db = held.levels_db
+    num_windows, num_sources, _ = levels_db.shape
+    heard, alone = _find_alone(levels_db)
+    together_s = float(np.sort(alone.sum(axis=2), axis=1)[:, :-1].sum() * FRAME_S)
+    as_they_are: Changes = ((0, tuple(range(num_sources))),)
+    if num_windows == 1:
+        share = (heard.sum(axis=1) > 1).sum() / max(heard.any(axis=1).sum(), 1)
+        is_one = together_s < _MIN_ALONE_S and share < _MIN_TOGETHER_SHARE
+        found = VoiceOrder((as_they_are,), 1 if is_one else num_sources, False, 1.0)
+        return _in_order_of_onset(found, levels_db, framing, sample_rate)
+    pieces = _describe(held, heard, alone, embedder, sample_rate)
+    if not len(pieces.windows):
+        found = VoiceOrder((as_they_are,) * num_windows, num_sources, False, 1.0)
+        return _in_order_of_onset(found, levels_db, framing, sample_rate)
+    is_one = together_s < _MIN_TOGETHER_S and _is_one_voice(pieces)
+    centroids = _cluster_windows(pieces, num_windows, num_sources)
+    for _ in range(_NUM_REFINEMENTS):
+        changes, margins_s = _follow(pieces, centroids, levels_db)
+        centroids = _centroids(pieces, changes, num_sources)
+    weights_s = np.bincount(pieces.windows, pieces.weights_s, num_windows)
+    confidences = 1 / (1 + np.exp(-margins_s / _MARGIN_S))
+    found = VoiceOrder(
+        changes=changes,
+        num_voices=1 if is_one else num_sources,
+        more_voices=not is_one and _has_more_voices(pieces, num_sources + 1),
+        confidence=1.0 if is_one else float(np.average(confidences, weights=weights_s)),
+    )
+    return _in_order_of_onset(found, levels_db, framing, sample_rate)
+
+
+def arrange(window: Samples, changes: Changes, sample_rate: int) -> Samples:
+    """Puts the outputs of a window in the order of the voices.
+
+    Args:
+        window: float32 [sources, length, channels].
+        changes: of the window.
+        sample_rate: in Hz.
 
     Returns:
-        float64 [bands, bins]; the last band ends at half the sample rate if that is below 8 kHz.
+        float32 [voices, length, channels]; an order fades over to the next one in 20 ms.
     """
-    top_hz = min(sample_rate / 2, 8000)
-    edges_mel = np.linspace(
-        1127 * np.log1p(80 / 700), 1127 * np.log1p(top_hz / 700), _NUM_BANDS + 2
+    arranged = window[list(changes[0][1])]
+    frame_length = round(FRAME_S * sample_rate)
+    ramp = np.linspace(0, 1, round(_FADE_S * sample_rate), dtype=np.float32)[:, np.newaxis]
+    for frame, order in changes[1:]:
+        start = frame * frame_length
+        after = window[list(order), start:]
+        rise = ramp[: after.shape[1]]
+        faded = arranged[:, start : start + len(rise)] * (1 - rise) + after[:, : len(rise)] * rise
+        arranged[:, start:] = after
+        arranged[:, start : start + len(rise)] = faded
+    return arranged
+
+
+def voice_levels_db(
+    levels_db: Levels, changes: Sequence[Changes], framing: Framing, sample_rate: int
+) -> Levels:
+    """Returns the level of each voice in each frame of the recording, float32 [voices, frames].
+
+    Args:
+        levels_db: of the outputs, float32 [windows, sources, frames].
+        changes: of the windows.
+        framing: of the windows.
+        sample_rate: in Hz.
+    """
+    num_windows, num_sources, num_frames = levels_db.shape
+    frame_length = round(FRAME_S * sample_rate)
+    total = ((num_windows - 1) * framing.hop) // frame_length + num_frames
+    samples = (np.arange(total) + 0.5) * frame_length
+    # Each frame from the window in whose middle it is.
+    windows = ((samples - framing.context - framing.fade / 2) // framing.hop).astype(int)
+    windows = np.clip(windows, 0, num_windows - 1)
+    frames = ((samples - windows * framing.hop) // frame_length).astype(int)
+    orders = np.empty((num_windows, num_sources, num_frames), np.int64)
+    for window, own in enumerate(changes):
+        for start, order in own:
+            orders[window, :, start:] = np.array(order)[:, np.newaxis]
+    arranged = np.take_along_axis(levels_db, orders, axis=1)
+    return arranged[windows, :, np.clip(frames, 0, num_frames - 1)].T
+
+
+def _find_alone(levels_db: Levels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Finds the frames in which each output is heard, and is heard alone.
+
+    Returns:
+        bool [windows, sources, frames] each.
+    """
+    loud_db = np.percentile(levels_db.max(axis=1), _LOUD_PERCENTILE)
+    heard = levels_db > loud_db - _BELOW_LOUD_DB
+    alone = heard.copy()
+    for source in range(levels_db.shape[1]):
+        others_db = np.delete(levels_db, source, axis=1).max(axis=1, initial=-np.inf)
+        alone[:, source] &= levels_db[:, source] > others_db + _ALONE_DB
+    alone &= alone.sum(axis=2, keepdims=True) * FRAME_S >= _MIN_ALONE_S
+    return heard, alone
+
+
+def _describe(
+    held: HeldWindows,
+    heard: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_],
+    embedder: VoiceEmbedder,
+    sample_rate: int,
+) -> _Pieces:
+    """Cuts what is told of each output into pieces, and embeds them."""
+    frame_length = round(FRAME_S * sample_rate)
+    num_samples = round(PIECE_S * sample_rate)
+    places: list[tuple[int, int, int, int, float]] = []
+    pending: list[Samples] = []
+    embeddings: list[Embeddings] = []
+    for window in range(len(held)):
+        told, weight = (alone[window], 1.0)
+        if not told.any():
+            told, weight = heard[window], _OVERLAPPED_WEIGHT
+            told = told & (told.sum(axis=1, keepdims=True) * FRAME_S >= _MIN_ALONE_S)
+        if not told.any():
+            continue
+        outputs = held[window].mean(axis=2)
+        frames = outputs[:, : told.shape[1] * frame_length].reshape(*told.shape, frame_length)
+        found = []
+        for output in np.flatnonzero(told.any(axis=1)).tolist():
+            for part in _cut(np.flatnonzero(told[output])):
+                speech = frames[output, part].ravel()
+                place = (window, output, int(part[0]), int(part[-1]))
+                found.append(((*place, weight * len(part) * FRAME_S), speech))
+        found.sort(key=lambda one: one[0][2] + one[0][3])
+        places += [place for place, _ in found]
+        # What is shorter is repeated.
+        pending += [np.resize(speech, num_samples) for _, speech in found]
+        if len(pending) >= 256:
+            embeddings.append(embedder.embed(np.stack(pending)))
+            pending = []
+    if pending:
+        embeddings.append(embedder.embed(np.stack(pending)))
+    columns = np.array([place[:4] for place in places], np.int64).reshape(-1, 4)
+    return _Pieces(
+        windows=columns[:, 0],
+        outputs=columns[:, 1],
+        bounds=columns[:, 2:],
+        weights_s=np.array([place[4] for place in places]),
+        embeddings=np.concatenate(embeddings) if embeddings else np.zeros((0, 1), np.float32),
     )
-    edges_hz = 700 * np.expm1(edges_mel / 1127)
-    bins_hz = np.fft.rfftfreq(frame_length, 1 / sample_rate)
-    rise = (bins_hz - edges_hz[:-2, np.newaxis]) / np.diff(edges_hz)[:-1, np.newaxis]
-    fall = (edges_hz[2:, np.newaxis] - bins_hz) / np.diff(edges_hz)[1:, np.newaxis]
-    return np.clip(np.minimum(rise, fall), 0, None)  # type: ignore[no-any-return]
+
+
+def _cut(frames: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    """Cuts the frames in which an output is told into pieces, in pauses where there are any."""
+    pauses = np.flatnonzero(np.diff(frames) * FRAME_S > _PAUSE_S) + 1
+    phrases: list[npt.NDArray[np.int64]] = []
+    for phrase in np.split(frames, pauses):
+        if phrases and min(len(phrase), len(phrases[-1])) * FRAME_S < _MIN_PHRASE_S:
+            phrases[-1] = np.concatenate([phrases[-1], phrase])
+        else:
+            phrases.append(phrase)
+    for phrase in phrases:
+        yield from np.array_split(phrase, max(1, round(len(phrase) * FRAME_S / PIECE_S)))
+
+
+def _cluster_windows(
+    pieces: _Pieces, num_windows: int, num_sources: int
+) -> npt.NDArray[np.float64]:
+    """Finds one centroid for each voice, such that the outputs of a window are different voices.
+
+    k-means on the sums of the pieces of each output of each window, of several starts the best.
+
+    Returns:
+        float64 [voices, dimension], unit vectors.
+    """
+    sums = np.zeros((num_windows * num_sources, pieces.embeddings.shape[1]))
+    np.add.at(sums, pieces.windows * num_sources + pieces.outputs, pieces.weighted)
+    sums = sums.reshape(num_windows, num_sources, -1)
+    described = (sums != 0).any(axis=2)
+    sums, described = sums[described.any(axis=1)], described[described.any(axis=1)]
+    orders = _orders(num_sources)
+    generator = np.random.default_rng(0)
+    # Windows that tell of all voices are the best places to begin.
+    fullest = np.flatnonzero(described.sum(axis=1) == described.sum(axis=1).max())
+    best_total, best = -np.inf, np.zeros((num_sources, sums.shape[2]))
+    for _ in range(_NUM_STARTS):
+        centroids = _unit(sums[generator.choice(fullest)])
+        missing = np.flatnonzero(~centroids.any(axis=1))
+        if len(missing):
+            others = sums[described]
+            centroids[missing] = _unit(others[generator.integers(0, len(others), len(missing))])
+        total = -np.inf
+        for _ in range(_MAX_ITERATIONS):
+            scores = _score_orders(sums @ centroids.T, orders)
+            chosen = orders[scores.argmax(axis=1)]
+            before, total = total, float(scores.max(axis=1).sum())
+            if total <= before + 1e-9:
+                break
+            centroids = _unit(
+                np.take_along_axis(sums, chosen[:, :, np.newaxis], axis=1).sum(axis=0)
+            )
+        if total > best_total:
+            best_total, best = total, centroids
+    return best
+
+
+def _follow(
+    pieces: _Pieces, centroids: npt.NDArray[np.float64], levels_db: Levels
+) -> tuple[tuple[Changes, ...], npt.NDArray[np.float64]]:
+    """Follows the voices through each window: the path of orders with the highest score.
+
+    A path costs `_CHANGE_COST_S` for each change (Viterbi's algorithm).
+
+    Returns:
+        The changes of each window, and how much better its pieces agree with their order than with
+        the next best one, in seconds of perfect agreement, float64 [windows].
+    """
+    num_windows, num_sources, _ = levels_db.shape
+    orders = _orders(num_sources)
+    voices_of = np.argsort(orders, axis=1)
+    scores = pieces.weighted @ centroids.T
+    changes: list[Changes] = []
+    margins_s = np.zeros(num_windows)
+    order: Order = tuple(range(num_sources))
+    for window in range(num_windows):
+        own = pieces.of_window(window)
+        outputs = pieces.outputs[own]
+        if not len(outputs):
+            # Nothing tells: as in the window before, which it overlaps.
+            changes.append(((0, order),))
+            continue
+        # [pieces, orders]: the score of each piece for the voice that each order gives it.
+        emitted = np.take_along_axis(scores[own], voices_of[:, outputs].T, axis=1)
+        best = emitted[0]
+        came_from = []
+        for row in emitted[1:]:
+            stay, change = best, best.max() - _CHANGE_COST_S
+            came_from.append(np.where(stay >= change, np.arange(len(orders)), int(best.argmax())))
+            best = np.maximum(stay, change) + row
+        path = [int(best.argmax())]
+        for links in reversed(came_from):
+            path.append(int(links[path[-1]]))
+        path.reverse()
+        chosen = np.arange(len(path)), np.array(path)
+        others = emitted.copy()
+        others[chosen] = -np.inf
+        if len(orders) > 1:
+            margins_s[window] = (emitted[chosen] - others.max(axis=1)).sum()
+        found = [(0, tuple(orders[path[0]].tolist()))]
+        bounds = pieces.bounds[own]
+        for number in range(1, len(path)):
+            if path[number] != path[number - 1]:
+                frame = _find_pause(levels_db[window], bounds[number - 1], bounds[number])
+                found.append((max(frame, found[-1][0] + 1), tuple(orders[path[number]].tolist())))
+        changes.append(tuple(found))
+        order = found[-1][1]
+    return tuple(changes), margins_s
+
+
+def _find_pause(
+    levels_db: Levels, before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]
+) -> int:
+    """Finds the softest frame between two pieces, of which either may reach into the other."""
+    low, high = int(before[1]), int(after[0])
+    if low >= high:
+        low, high = int(before.sum() // 2), int(after.sum() // 2)
+    high = max(high, low + 1)
+    return low + int(levels_db.max(axis=0)[low : high + 1].argmin())
+
+
+def _centroids(
+    pieces: _Pieces, changes: Sequence[Changes], num_sources: int
+) -> npt.NDArray[np.float64]:
+    """Averages the pieces of each voice, float64 [voices, dimension], unit vectors."""
+    middles = pieces.bounds.sum(axis=1) / 2
+    voices = np.empty(len(middles), np.int64)
+    for number, (window, output) in enumerate(zip(pieces.windows, pieces.outputs, strict=True)):
+        order = [order for frame, order in changes[window] if frame <= middles[number]][-1]
+        voices[number] = order.index(output)
+    sums = np.zeros((num_sources, pieces.embeddings.shape[1]))
+    np.add.at(sums, voices, pieces.weighted)
+    return _unit(sums)
+
+
+def _is_one_voice(pieces: _Pieces) -> bool:
+    if len(pieces.windows) < _MIN_PIECES:
+        return True
+    centroids, _ = _cluster_pieces(pieces, 2)
+    return float(centroids[0] @ centroids[1]) >= _ONE_VOICE_COSINE
+
+
+def _has_more_voices(pieces: _Pieces, num_voices: int) -> bool:
+    """Returns whether so many voices are all unlike each other, and each says enough."""
+    if len(pieces.windows) < num_voices:
+        return False
+    centroids, weights_s = _cluster_pieces(pieces, num_voices)
+    cosines = (centroids @ centroids.T)[np.triu_indices(num_voices, 1)]
+    enough_s = max(_MIN_VOICE_S, _MIN_VOICE_SHARE * float(weights_s.sum()))
+    return bool(cosines.max() < _ANOTHER_VOICE_COSINE and weights_s.min() >= enough_s)
+
+
+def _cluster_pieces(
+    pieces: _Pieces, num_clusters: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Clusters pieces without the rule of windows: spherical k-means, the best of several starts.
+
+    Returns:
+        The centroids, float64 [clusters, dimension], and the seconds of each, float64 [clusters].
+    """
+    generator = np.random.default_rng(0)
+    weighted, num_pieces = pieces.weighted, len(pieces.windows)
+    best_total = -np.inf
+    best: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    for _ in range(_NUM_STARTS):
+        centroids = _unit(weighted[generator.choice(num_pieces, num_clusters, replace=False)])
+        total = -np.inf
+        for _ in range(_MAX_ITERATIONS):
+            scores = weighted @ centroids.T
+            labels = scores.argmax(axis=1)
+            before, total = total, float(scores.max(axis=1).sum())
+            if total <= before + 1e-9:
+                break
+            sums = np.zeros_like(centroids)
+            np.add.at(sums, labels, weighted)
+            centroids = _unit(sums)
+        if total > best_total:
+            best_total = total
+            seconds = np.bincount(labels, pieces.weights_s, num_clusters).astype(np.float64)
+            best = centroids, seconds
+    return best
+
+
+def _in_order_of_onset(
+    found: VoiceOrder, levels_db: Levels, framing: Framing, sample_rate: int
+) -> VoiceOrder:
+    """Numbers the voices by who speaks first, and counts those who speak at all."""
+    voices_db = voice_levels_db(levels_db, found.changes, framing, sample_rate)
+    onsets: list[float] = []
+    for active in find_active(voices_db):
+        stretches = find_stretches(active)
+        onsets.append(stretches[0][0] if stretches else np.inf)
+    if found.num_voices == 1:
+        # Then all outputs are parts of one voice.
+        return dataclasses.replace(found, num_voices=int(np.isfinite(min(onsets))))
+    numbers = np.argsort(onsets, kind="stable").tolist()
+    return dataclasses.replace(
+        found,
+        changes=tuple(
+            tuple((frame, tuple(order[voice] for voice in numbers)) for frame, order in own)
+            for own in found.changes
+        ),
+        num_voices=min(found.num_voices, int(np.isfinite(onsets).sum())),
+    )
+
+
+def _orders(num_sources: int) -> npt.NDArray[np.int64]:
+    """All orders, int64 [orders, voices]."""
+    return np.array(list(itertools.permutations(range(num_sources))), np.int64)
+
+
+def _score_orders(
+    scores: npt.NDArray[np.float64], orders: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Sums the scores [windows, outputs, voices] for each order, [windows, orders]."""
+    total: npt.NDArray[np.float64] = scores[:, orders, np.arange(orders.shape[1])].sum(axis=2)
+    return total
+
+
+def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scales vectors [..., dimension] to length 1; those of length 0 stay."""
+    unit: npt.NDArray[np.float64] = vectors / np.maximum(
+        np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9
+    )
+    return unit

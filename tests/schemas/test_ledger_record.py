@@ -4,11 +4,11 @@ import json
 import pytest
 
 from schemas.ledger import (
-    Alignment,
     InputVersion,
     LedgerRecord,
     Output,
     Parameters,
+    Voices,
     parse_ledger_record,
 )
 from schemas.validation import InvalidDocumentError
@@ -27,7 +27,7 @@ RECORD = LedgerRecord(
     num_windows=3,
     outputs=SPEAKERS,
     rttm=RTTM,
-    alignments=(Alignment(1, 1, 0, 0.5, None),),
+    voices=(Voices(2, False, 0.97, 1),),
     model_s=0.25,
     finished="2026-01-01T00:00:00+00:00",
 )
@@ -42,14 +42,6 @@ def test_a_record_is_read_as_it_was_written(record):
 def test_files_are_all_that_was_written():
     assert RECORD.files == (*SPEAKERS, RTTM)
     assert WITHOUT_RTTM.files == SPEAKERS
-
-
-@pytest.mark.parametrize("record", [RECORD, WITHOUT_RTTM])
-def test_older_records_have_the_rttm_file_among_the_outputs(record):
-    document = json.loads(record.to_json())
-    del document["rttm"]
-    document["outputs"] = [dataclasses.asdict(one) for one in record.files]
-    assert parse_ledger_record(json.dumps(document), "a.wav.json") == record
 
 
 def test_an_rttm_file_without_a_size_is_refused():

@@ -5,11 +5,11 @@ import pytest
 from beam_jobs.separation.inputs import InputFile
 from beam_jobs.separation.ledger import is_done, read_own_record, write_record
 from schemas.ledger import (
-    Alignment,
     InputVersion,
     LedgerRecord,
     Output,
     Parameters,
+    Voices,
     parse_ledger_record,
 )
 from schemas.validation import InvalidDocumentError
@@ -27,7 +27,7 @@ RECORD = LedgerRecord(
     num_windows=3,
     outputs=(Output("monday/a_speaker1.wav", 5),),
     rttm=None,
-    alignments=(Alignment(1, 1, 0, 0.5, None),),
+    voices=(Voices(2, False, 0.97, 1),),
     model_s=0.25,
     finished="2026-01-01T00:00:00+00:00",
 )
@@ -81,7 +81,7 @@ def test_a_record_does_not_count_without_its_outputs(output, tmp_path):
 
 def test_a_record_of_another_version_does_not_count(output, tmp_path):
     path = tmp_path / "_ledger/monday/a.wav.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
     assert find(output) is None
     with pytest.raises(InvalidDocumentError, match="version"):
         parse_ledger_record(path.read_text(), str(path))

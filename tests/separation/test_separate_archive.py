@@ -102,8 +102,8 @@ def test_everything_is_separated_again_with_another_model(archive, bundle, swapp
     assert run(archive, swapping_bundle) == 0
     assert summary(archive)["separated"] == 3
     record = archive / "out/_ledger/monday/a.wav.json"
-    (alignment,) = parse_ledger_record(record.read_text(), "record").alignments
-    assert alignment.overlap + alignment.spectrum + alignment.kept >= 1
+    (voices,) = parse_ledger_record(record.read_text(), "record").voices
+    assert voices.number in {1, 2}
 
 
 def test_an_output_that_was_deleted_is_made_again(archive, bundle):
