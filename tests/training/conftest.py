@@ -148,6 +148,12 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def dataset_writer() -> Callable[..., Path]:
+    """`write_dataset`, for a dataset that several tests read."""
+    return write_dataset
+
+
 def shipped(name: str, **changes: object) -> Configuration:
     """One of the shipped configurations, with other values for some keys."""
     text = resources.files("training").joinpath(f"configs/{name}.json").read_text("utf-8")

@@ -31,26 +31,28 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def configuration():
     text = resources.files("training.voices").joinpath("configs/voices_8k.json").read_text("utf-8")
     return parse_voice_configuration(json.dumps(json.loads(text) | TINY), "tiny.json")
 
 
-@pytest.fixture
-def packed(make_dataset, tmp_path):
+@pytest.fixture(scope="module")
+def packed(dataset_writer, tmp_path_factory):
     """The folder with the speech of a small dataset, clean."""
-    folder = tmp_path / "speech"
+    folder = tmp_path_factory.mktemp("voices")
     numbers = {"train": 8, "validation": 4, "test": 8}
-    dataset = make_dataset(duration_s=6.0, num_mixtures=numbers)
-    assert speech.main(["--dataset", str(dataset), "--output", str(folder)]) == 0
-    return folder
+    dataset = dataset_writer(folder / "mixtures", duration_s=6.0, num_mixtures=numbers)
+    output = ["--output", str(folder / "speech")]
+    assert speech.main(["--dataset", str(dataset), *output]) == 0
+    return folder / "speech"
 
 
-@pytest.fixture
-def trained(packed, configuration, tmp_path):
-    train.train(configuration, packed, tmp_path / "model")
-    return tmp_path / "model"
+@pytest.fixture(scope="module")
+def trained(packed, configuration, tmp_path_factory):
+    model_dir = tmp_path_factory.mktemp("model")
+    train.train(configuration, packed, model_dir)
+    return model_dir
 
 
 def weights(model_dir):
@@ -68,9 +70,9 @@ def test_every_utterance_is_packed_under_its_speaker_and_without_its_pauses(pack
         assert (np.sqrt((steps**2).mean(axis=1)) > 30).all()
 
 
-def test_what_is_packed_already_is_not_packed_again(packed, tmp_path):
+def test_what_is_packed_already_is_not_packed_again(packed):
     before = {path: path.stat().st_mtime_ns for path in packed.iterdir()}
-    speech.pack(str(tmp_path / "voices"), packed, separator=None, separated_s=0)
+    speech.pack(str(packed.parent / "mixtures"), packed, separator=None, separated_s=0)
     assert {path: path.stat().st_mtime_ns for path in packed.iterdir()} == before
 
 

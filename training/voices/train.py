@@ -150,6 +150,8 @@ class TrainingState:
         self._voices = tf.Variable(
             tf.random.normal([configuration.dimension, num_labels], stddev=0.1), name="voices"
         )
+        # A global seed changes what the seeds of other pipelines mean.
+        tf.random.set_seed(None)
         self._optimizer = tf.keras.optimizers.AdamW(
             configuration.learning_rate, weight_decay=configuration.weight_decay
         )
