@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Literal
+from typing import Any, Literal
 
 from schemas.validation import load_document
 
@@ -136,7 +136,7 @@ class LedgerRecord:
 
 
 def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
-    """Reads what `LedgerRecord.to_json` writes.
+    """Reads what `LedgerRecord.to_json` writes, now or in version 1.
 
     Args:
         text: the JSON document.
@@ -146,6 +146,8 @@ def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
         InvalidDocumentError: not a record of a ledger, or one of another version.
     """
     document = load_document(text, "ledger", origin)
+    if document["version"] == 1:
+        _upgrade(document)
     document["version"] = InputVersion(**document.pop("input"))
     document["parameters"] = Parameters(**document["parameters"])
     document["outputs"] = tuple(Output(**output) for output in document["outputs"])
@@ -153,3 +155,16 @@ def parse_ledger_record(text: str | bytes, origin: str) -> LedgerRecord:
     document["rttm"] = None if rttm is None else Output(**rttm)
     document["voices"] = tuple(Voices(**one) for one in document["voices"])
     return LedgerRecord(**document)
+
+
+def _upgrade(document: dict[str, Any]) -> None:
+    """Makes a document of version 1 one of today, so that no archive is separated again for it.
+
+    The outputs of joint models, which version 1 put in order by their overlap, have other model
+    fingerprints now.
+    """
+    document.pop("alignments", None)
+    document["voices"] = []
+    if "rttm" not in document:
+        has_rttm = document["parameters"]["rttm"]
+        document["rttm"] = document["outputs"].pop() if has_rttm else None

@@ -4,6 +4,7 @@ They are read without TensorFlow, before a job runs; `separator` loads the model
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -23,6 +24,8 @@ from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, parse_bundle
 from schemas.errors import UserError
 
 DEFAULT_MODEL = str(Path(__file__).parents[1] / "models/default")
+VOICE_MODEL = str(Path(__file__).parents[1] / "models/voices")
+"""The folder of the voice model that all joint models share."""
 
 _STOCK_PREFIX = "spleeter:"
 _CHECKPOINT = "checkpoint"
@@ -138,11 +141,13 @@ def _describe_outputs(text: str, bundle: Bundle) -> str:
     """Returns what the outputs of a bundle depend on besides its SavedModel.
 
     The rest of the description may be edited without separating whole archives again. For version
-    1 it is all of the text, as in the ledgers of archives that such a bundle has separated.
+    1 it is all of the text, as in the ledgers of archives that such a bundle has separated. Where
+    outputs may swap, it is also the voice model that gives them to the speakers.
     """
+    voices = "" if bundle.aligned else _fingerprint_voices()
     if json.loads(text)["version"] == 1:
-        return text
-    return json.dumps(
+        return text + voices
+    return voices + json.dumps(
         [
             bundle.sample_rate,
             bundle.num_channels,
@@ -152,6 +157,12 @@ def _describe_outputs(text: str, bundle: Bundle) -> str:
             bundle.context_s,
         ]
     )
+
+
+@functools.cache
+def _fingerprint_voices() -> str:
+    names = _list_names(VOICE_MODEL, f"{SAVED_MODEL}/**")
+    return _fingerprint("", VOICE_MODEL, names)
 
 
 def _describe_spleeter(descriptor: str, configuration: Mapping[str, Any], folder: str) -> Model:

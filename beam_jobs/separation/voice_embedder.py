@@ -1,13 +1,13 @@
 """Telling voices apart: the SavedModel that turns a piece of speech into a speaker embedding."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
 from beam_jobs.runtime.workarounds import import_tensorflow
+from beam_jobs.separation.models import VOICE_MODEL
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
 from beam_jobs.storage import files
 from schemas.bundle import SAVED_MODEL
@@ -16,8 +16,6 @@ from schemas.voice_model import VOICES, parse_voice_model
 
 Embeddings = npt.NDArray[np.float32]
 """Unit vectors, float32 [pieces, dimension]: near 1 in product for one voice, near 0 for two."""
-
-VOICE_MODEL = str(Path(__file__).parents[1] / "models/voices")
 
 PIECE_S = 1.1
 """The length of a piece of speech, in seconds: enough to tell a voice, and little of two."""

@@ -44,6 +44,17 @@ def test_files_are_all_that_was_written():
     assert WITHOUT_RTTM.files == SPEAKERS
 
 
+@pytest.mark.parametrize("record", [RECORD, WITHOUT_RTTM])
+def test_records_of_version_1_have_the_rttm_file_among_the_outputs_and_no_voices(record):
+    document = json.loads(record.to_json())
+    del document["rttm"], document["voices"]
+    document["version"] = 1
+    document["alignments"] = []
+    document["outputs"] = [dataclasses.asdict(one) for one in record.files]
+    read = parse_ledger_record(json.dumps(document), "a.wav.json")
+    assert read == dataclasses.replace(record, voices=())
+
+
 def test_an_rttm_file_without_a_size_is_refused():
     document = json.loads(RECORD.to_json())
     del document["rttm"]["size"]

@@ -81,7 +81,7 @@ def test_a_record_does_not_count_without_its_outputs(output, tmp_path):
 
 def test_a_record_of_another_version_does_not_count(output, tmp_path):
     path = tmp_path / "_ledger/monday/a.wav.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
     assert find(output) is None
     with pytest.raises(InvalidDocumentError, match="version"):
         parse_ledger_record(path.read_text(), str(path))
