@@ -1,10 +1,10 @@
-"""A voice model: a folder with all that telling voices apart takes, which bundles share.
+"""A voice model: a folder with a speaker embedding, which bundles share.
 
 `saved_model/` is a TensorFlow SavedModel that `tf.saved_model.load` reads without this project. Its
 default signature takes `waveform`, float32 [batch, samples] of one speaker each, of at least one
 sample and at any level, and returns `embedding`, float32 [batch, dimension], of length 1: the
-scalar product of two embeddings is near 1 for one voice, and near 0 for two. `voices.json` is the
-rest.
+scalar product of two embeddings is near 1 for one voice, and near 0 for two. `voices.json`
+describes the model.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.bundle import SAVED_MODEL, Provenance
+from schemas.bundle import SAVED_MODEL
 from schemas.validation import load_document
 
 VERSION = 1
@@ -23,11 +23,28 @@ __all__ = ["SAVED_MODEL", "VOICES", "Provenance", "VoiceModel", "parse_voice_mod
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Provenance:
+    """The origin of a voice model.
+
+    Attributes:
+        dataset_fingerprint: of all datasets that it was trained on, with spaces between them.
+        commit: of this project; empty where unknown.
+        steps: training steps done.
+        created: when the model was written, UTC, ISO 8601.
+    """
+
+    dataset_fingerprint: str
+    commit: str
+    steps: int
+    created: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class VoiceModel:
     """The content of `voices.json`.
 
     Attributes:
-        name: what the model is called in reports and ledgers.
+        name: of the model in reports and ledgers.
         sample_rate: of the waveform, in Hz.
         dimension: numbers in an embedding.
         min_duration_s: speech that is shorter is repeated until it is as long.
@@ -46,10 +63,7 @@ class VoiceModel:
 
     def to_json(self) -> str:
         """The content of `voices.json`."""
-        document = {"version": VERSION} | dataclasses.asdict(self)
-        # The configuration describes the training.
-        del document["provenance"]["training"]
-        return json.dumps(document, indent=1) + "\n"
+        return json.dumps({"version": VERSION} | dataclasses.asdict(self), indent=1) + "\n"
 
 
 def parse_voice_model(text: str | bytes, origin: str) -> VoiceModel:

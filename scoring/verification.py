@@ -1,4 +1,4 @@
-"""How well scores tell pairs of one speaker from pairs of two."""
+"""The equal error rate of scores that compare pairs of recordings of speakers."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ Scores = npt.NDArray[Any]
 
 
 def equal_error_rate(same: Scores, different: Scores) -> float:
-    """The share of wrong decisions at the threshold where both kinds of error are as frequent.
+    """Returns the share of wrong decisions at the threshold where both kinds of error are equal.
 
     Args:
         same: the scores of pairs of one speaker; higher is more alike.
         different: the scores of pairs of two speakers.
 
     Returns:
-        0 to 1; not a number where there are no pairs of one kind.
+        0 to 1, or NaN if there are no pairs of one kind.
     """
     if not len(same) or not len(different):
         return float("nan")

@@ -1,5 +1,5 @@
-"""Speaker embeddings: numbers by which two stretches of speech are known as one voice or two.
+"""Speaker embeddings: vectors that are close for speech of one speaker, and far apart for two.
 
-`speech` packs what is heard, `train` trains on it, `evaluate` measures on speakers held out, and
-`export` writes the model that separation takes.
+`speech` packs the speech of mixture datasets, `train` trains on it, `evaluate` measures the result
+on speakers held out, and `export` writes the model for separation.
 """

@@ -13,7 +13,7 @@ from schemas.pcm import Samples, to_samples
 from schemas.voice_configuration import VoiceConfiguration
 from training.voices.speech import KINDS, Kind, Speech
 
-# Somebody with a lot of speech is drawn more often, though not in proportion.
+# Speakers with more speech are drawn more often, by the square root of it, up to this.
 _MAX_HEARD_S = 60.0
 _MIN_HEARD_S = 1.5
 _EQUALISER_HZ = (0, 250, 500, 1000, 1500, 2000, 3000, 4000, 6000, 8000)
@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a piece of a voice is: in which packed speech, from where to where."""
+    """The position of a piece of a voice: the packed speech, and its first and last samples."""
 
     speech: int
     start: int
@@ -62,7 +62,7 @@ class Batches:
         configuration: VoiceConfiguration,
         voices: Sequence[str] = (),
     ) -> None:
-        """Finds the voices that there is enough of.
+        """Finds the voices with enough speech.
 
         Args:
             packed: all speech.
@@ -107,11 +107,11 @@ class Batches:
 
     @property
     def num_labels(self) -> int:
-        """Voices, each at every speed."""
+        """The number of labels: each voice at every speed is one."""
         return len(self.voices) * len(self._configuration.speeds)
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
+        """Returns the batch of a step, counted from 0."""
         configuration = self._configuration
         random = np.random.default_rng([configuration.random_seed, step])
         crop_s = random.choice(configuration.crops_s)
@@ -171,7 +171,7 @@ def _gains(hz: Array, gains_db: Array) -> Samples:
 
 
 def _draw_response(num_samples: int, rate: float, random: np.random.Generator) -> Samples:
-    """A direct sound and a tail of noise that decays: what a room does, roughly."""
+    """Draws a room response, roughly: a direct sound and a decaying tail of noise."""
     rt60_s, tail_db = random.uniform(*_RT60_S), random.uniform(*_TAIL_DB)
     time_s = np.arange(num_samples, dtype=np.float32) / np.float32(rate)
     tail = random.standard_normal(num_samples, np.float32) * 10 ** (-3 * time_s / rt60_s)
@@ -184,9 +184,9 @@ def _draw_response(num_samples: int, rate: float, random: np.random.Generator) -
 def _add_noise(
     crops: Samples, configuration: VoiceConfiguration, random: np.random.Generator
 ) -> Samples:
-    """Adds coloured noise to some of the crops, and to some another one, softly.
+    """Adds coloured noise to some of the crops, and another crop to others.
 
-    What a separator leaves of the other speaker sounds like that.
+    A soft second voice is what a separator leaves of the other speaker.
     """
     number, num_samples = crops.shape
     hz = np.linspace(0, configuration.sample_rate / 2, num_samples // 2 + 1)

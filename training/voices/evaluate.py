@@ -1,7 +1,7 @@
 """Measures speaker embeddings: `python -m training.voices.evaluate --model M --speech SPEECH`.
 
-Pairs of crops of three seconds of speakers held out, pauses left out: how often are pairs of one
-speaker taken for two, and pairs of two for one, at the threshold where both are as frequent?
+Compares all pairs of crops of three seconds, without pauses, of the speakers in the split `test`,
+and prints the equal error rates of telling pairs of one speaker from pairs of two.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from schemas.dataset import Split
 from schemas.errors import UserError
 from schemas.pcm import Samples, to_samples
 from scoring.verification import Scores, equal_error_rate
+from training.errors import FILE_ERRORS
 from training.voices.speech import Speech, open_speech
 
 CROP_S = 3.0
@@ -31,7 +32,7 @@ Embed = Callable[[Samples], Samples]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trials:
-    """Pairs of crops of one kind, and how well they are told apart.
+    """The result of comparing pairs of crops of one kind.
 
     Attributes:
         dataset: that the crops are from.
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "test",
             options.crop_s,
         )
-    except (UserError, OSError, tf.errors.OpError) as error:
+    except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(format_trials(trials))
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def evaluate(
     embed: Embed, packed: Sequence[Speech], split: Split, crop_s: float = CROP_S
 ) -> list[Trials]:
-    """Tries all pairs of crops from one corpus, dataset and kind.
+    """Compares all pairs of crops from the same corpus, dataset and kind of speech.
 
     Args:
         embed: from waveforms float32 [batch, samples] to embeddings [batch, dimension].
@@ -107,7 +108,7 @@ def evaluate(
 
 
 def format_trials(trials: Sequence[Trials]) -> str:
-    """A table for people."""
+    """Returns a table to print."""
     lines = [f"{'dataset':20} {'kind':10} {'pairs':12} speakers     same  different  equal error"]
     lines += [
         f"{one.dataset:20} {one.kind:10} {one.pairs:12} {one.num_voices:8} {one.num_same:8} "

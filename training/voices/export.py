@@ -1,6 +1,6 @@
 """Writes the model that separation takes: `python -m training.voices.export --help`.
 
-It is measured on the split `test` of the speech, and the description holds what came of it.
+The model is measured on the split `test` of the speech; the results are in its description.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from schemas.bundle import Provenance
 from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration, parse_voice_configuration
-from schemas.voice_model import SAVED_MODEL, VOICES, VoiceModel
+from schemas.voice_model import SAVED_MODEL, VOICES, Provenance, VoiceModel
+from training.errors import FILE_ERRORS
 from training.export import current_commit
 from training.voices.evaluate import evaluate, format_trials
 from training.voices.network import MIN_DURATION_S, build_network, embed
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         export(options.model_dir, options.speech, options.output)
-    except (UserError, OSError, tf.errors.OpError) as error:
+    except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,9 +1,9 @@
 """The network: log mel bands, convolutions in frequency and time, then in time, then statistics.
 
 A small relative of ECAPA-TDNN (Desplanques et al., 2020): residual blocks with squeeze and
-excitation, and attentive pooling of means and deviations. Strides take the place of dilation,
-because on a CPU they cost less. The statistics of the bands themselves go around the convolutions:
-for a few seconds in one recording they alone tell much.
+excitation, and attentive pooling of means and deviations. It has strides instead of dilation,
+which cost less on a CPU. The statistics of the bands themselves bypass the convolutions, because
+for a few seconds of one recording they alone tell speakers apart well.
 """
 
 import numpy as np
@@ -13,18 +13,18 @@ import tensorflow as tf
 from schemas.pcm import Samples
 from schemas.voice_configuration import VoiceConfiguration
 
-# What is shorter is repeated: the network must see some frames.
+# Shorter speech is repeated, so that the network sees enough frames.
 MIN_DURATION_S = 0.5
 
 _LOWEST_HZ = 60.0
-# Of the power in a band, relative to that of the whole signal: softer things are not to be heard.
+# Of the power in a band, relative to that of the whole signal; hides noise below speech.
 _FLOOR = 1e-5
 _LEVEL_FLOOR = 1e-4
 _NUM_CEPSTRA = 24
 
 
 def build_network(configuration: VoiceConfiguration) -> tf.keras.Model:
-    """The network from bands [batch, frames, bands] to unit vectors [batch, dimension]."""
+    """Builds the network from bands [batch, frames, bands] to unit vectors [batch, dimension]."""
     layers = tf.keras.layers
     num_channels = configuration.num_channels
     bands = layers.Input([None, configuration.num_bands])
@@ -51,7 +51,7 @@ def build_network(configuration: VoiceConfiguration) -> tf.keras.Model:
 
 
 def log_mel_bands(waveform: tf.Tensor, configuration: VoiceConfiguration) -> tf.Tensor:
-    """The bands of speech, whatever its level.
+    """Returns the log mel bands of speech, relative to its level.
 
     Args:
         waveform: float32 [batch, samples].
@@ -74,7 +74,7 @@ def log_mel_bands(waveform: tf.Tensor, configuration: VoiceConfiguration) -> tf.
 def embed(
     network: tf.keras.Model, waveform: tf.Tensor, configuration: VoiceConfiguration
 ) -> tf.Tensor:
-    """The embedding of speech of any length of at least one sample.
+    """Returns the embeddings of speech of any length from one sample.
 
     Args:
         network: as `build_network` makes it.
@@ -107,7 +107,7 @@ def _block(x: tf.Tensor, num_channels: int) -> tf.Tensor:
 
 
 def _describe_spectra(bands: tf.Tensor) -> tf.Tensor:
-    """The long-term spectrum, and how far and how fast spectra move around it."""
+    """Returns the long-term spectrum, and the deviations of the spectra and of their changes."""
     rotation = scipy.fft.dct(np.eye(bands.shape[-1]), norm="ortho", axis=1)[:, :_NUM_CEPSTRA]
     cepstra = tf.matmul(bands, rotation.astype(np.float32))
     changes = cepstra[:, 2:] - cepstra[:, :-2]
@@ -119,7 +119,7 @@ def _describe_spectra(bands: tf.Tensor) -> tf.Tensor:
 
 
 def _pool(x: tf.Tensor, num_hidden: int) -> tf.Tensor:
-    """The means and deviations over time, each channel's by an attention of its own."""
+    """Returns the means and deviations over time, weighted by an attention for each channel."""
     layers = tf.keras.layers
     scores = layers.Conv1D(x.shape[-1], 1)(layers.Conv1D(num_hidden, 1, activation="tanh")(x))
     weights = tf.nn.softmax(scores, axis=1)

@@ -1,11 +1,11 @@
 """Packs speech of known speakers: `python -m training.voices.speech --dataset D --output SPEECH`.
 
-Of each mixture of a dataset, every source becomes a piece of speech, with the noise that it was
-heard in. With `--separator`, the mixtures are separated as well, window by window, and what each
-output has to itself becomes another one: an embedding must know voices that sound like that.
+Every source of a mixture becomes a piece of speech, together with the noise of the mixture. With
+`--separator`, the mixtures are also separated, window by window, and the parts of each output where
+the other outputs are soft become pieces too, because this is the speech that separation embeds.
 
-SPEECH gets, for each dataset, `NAME.clean.pcm` and `NAME.separated.pcm`, int16, and beside each a
-`.json`, written last, which says whose every piece is. What is there already is not made again.
+SPEECH gets `NAME.clean.pcm` and `NAME.separated.pcm` for each dataset, int16, and for each of them
+a `.json` with the speaker of every piece, written last. Files that are there already are kept.
 """
 
 import argparse
@@ -23,10 +23,12 @@ import scipy.optimize
 import tensorflow as tf
 
 from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
+from schemas.dataset import SPLITS
 from schemas.errors import UserError
 from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Pcm, Samples, to_pcm
 from schemas.recipe import Recipe
+from training.errors import FILE_ERRORS
 from training.input import MixtureDataset, open_mixtures, read_examples
 
 _LOG = logging.getLogger(__name__)
@@ -35,13 +37,13 @@ Kind = Literal["clean", "separated"]
 KINDS: tuple[Kind, ...] = ("clean", "separated")
 
 _STEP_S = 0.02
-# What is further below the loudest speech is taken for a pause.
+# Anything further below the loudest speech counts as a pause.
 _BELOW_LOUDEST_DB = 30.0
 _LOUDEST_PERCENTILE = 95
-# A speaker is alone where the other outputs are this much softer.
+# A speaker counts as alone if the other outputs are this much softer.
 _ALONE_DB = 6.0
 _MIN_PIECE_S = 0.5
-# An output that holds more of another speaker than this, where it should be alone, teaches nothing.
+# More power of the other speakers than this, relative to the speaker, makes a label unreliable.
 _MAX_WRONG_SHARE = 0.2
 _BATCH_WINDOWS = 8
 
@@ -74,7 +76,7 @@ class Speech:
     Attributes:
         dataset: the name of the dataset.
         fingerprint: of the dataset.
-        kind: whether the speakers have been separated.
+        kind: `clean`, or `separated` for outputs of a separator.
         sample_rate: in Hz.
         pieces: all of them.
         pcm: int16 [samples], mapped into memory.
@@ -114,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 separator=options.separator,
                 separated_s=60 * options.separated_minutes,
             )
-    except (UserError, OSError, tf.errors.OpError) as error:
+    except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -144,7 +146,7 @@ def pack(folder: str, output: Path, *, separator: str | None, separated_s: float
 
 
 def open_speech(folder: Path) -> list[Speech]:
-    """What has been packed.
+    """Reads what has been packed.
 
     Raises:
         UserError: nothing is there.
@@ -161,7 +163,7 @@ def open_speech(folder: Path) -> list[Speech]:
 
 
 def where_alone(signals: Samples, sample_rate: int) -> npt.NDArray[np.bool_]:
-    """Finds where each of several signals has something to say while the others say nothing.
+    """Finds the steps in which one of several signals is audible and the others are much softer.
 
     Args:
         signals: [signals, samples].
@@ -190,6 +192,15 @@ def keep_steps(signal: Samples, steps: npt.NDArray[np.bool_], sample_rate: int) 
     return signal[: len(signal) // length * length].reshape(-1, length)[steps].ravel()
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Mixture:
+    """A mixture [samples] in one channel, and its sources [sources, samples]."""
+
+    recipe: Recipe
+    mixture: Samples
+    sources: Samples
+
+
 _Found = tuple[Recipe, int, Samples]
 
 
@@ -198,7 +209,7 @@ def _clean_pieces(dataset: MixtureDataset) -> Iterator[_Found]:
     seen = set()
     for mixture in _mixtures(dataset):
         noise = mixture.mixture - mixture.sources.sum(axis=0)
-        for slot, source in enumerate(mixture.recipe.sources):
+        for slot, (source, *_) in enumerate(mixture.recipe.rows):
             if not np.any(noise):
                 if (mixture.recipe.split, source.utterance) in seen:
                     continue
@@ -248,7 +259,7 @@ def _separated_pieces(dataset: MixtureDataset, folder: str, separated_s: float) 
 
 
 def _match(estimates: Samples, sources: Samples, sample_rate: int) -> Iterator[tuple[int, Samples]]:
-    """Yields what each output has to itself, and whose it is."""
+    """Yields the parts of each output where the others are soft, with the row of its speaker."""
     scale = np.linalg.norm(estimates, axis=1)[:, np.newaxis] * np.linalg.norm(sources, axis=1)
     similarity = (estimates @ sources.T) / np.maximum(scale, 1e-9)
     outputs, slots = scipy.optimize.linear_sum_assignment(similarity, maximize=True)
@@ -263,40 +274,25 @@ def _match(estimates: Samples, sources: Samples, sample_rate: int) -> Iterator[t
             yield int(slot), keep_steps(estimates[output], alone[output], sample_rate)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Mixture:
-    """A mixture of a dataset in one channel.
-
-    Attributes:
-        recipe: how it was made.
-        mixture: float32 [samples].
-        sources: float32 [sources, samples].
-    """
-
-    recipe: Recipe
-    mixture: Samples
-    sources: Samples
-
-
-def _decode(example: bytes, dataset: MixtureDataset) -> _Mixture:
+def _decode(dataset: MixtureDataset, example: bytes) -> _Mixture:
     stored = decode_mixture(example, dataset.folder)
     return _Mixture(stored.recipe, mix_down(stored.mixture), mix_down(stored.sources))
 
 
 def _mixtures(dataset: MixtureDataset) -> Iterator[_Mixture]:
-    for split in ("test", "validation", "train"):
+    for split in SPLITS:
         for example in read_examples(dataset, split):
-            yield _decode(example, dataset)
+            yield _decode(dataset, example)
 
 
 def _sample(dataset: MixtureDataset, duration_s: float) -> Iterator[_Mixture]:
     """Yields mixtures of that duration from each split."""
-    for split in ("test", "validation", "train"):
+    for split in SPLITS:
         left_s = duration_s
         for example in read_examples(dataset, split):
             if left_s <= 0:
                 break
-            mixture = _decode(example, dataset)
+            mixture = _decode(dataset, example)
             left_s -= mixture.recipe.duration_s
             yield mixture
 
@@ -313,7 +309,7 @@ def _write(
                 continue
             pcm = to_pcm(samples)
             file.write(pcm.tobytes())
-            source = recipe.sources[slot]
+            source = recipe.rows[slot][0]
             stop = start + len(pcm)
             pieces.append(
                 Piece(

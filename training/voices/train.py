@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration, parse_voice_configuration
+from training.errors import FILE_ERRORS
 from training.train import stop_signals
 from training.voices.batches import Batches
 from training.voices.evaluate import evaluate, format_trials
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start_from=options.start_from,
             max_minutes=options.max_minutes,
         )
-    except (UserError, OSError, tf.errors.OpError) as error:
+    except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -132,7 +133,7 @@ def train(
 
 
 class TrainingState:
-    """Everything that a step changes.
+    """The state of training: everything that a step changes.
 
     Attributes:
         network: from bands to embeddings.
@@ -150,7 +151,7 @@ class TrainingState:
         self._voices = tf.Variable(
             tf.random.normal([configuration.dimension, num_labels], stddev=0.1), name="voices"
         )
-        # A global seed changes what the seeds of other pipelines mean.
+        # A global seed changes the meaning of the seeds in input pipelines.
         tf.random.set_seed(None)
         self._optimizer = tf.keras.optimizers.AdamW(
             configuration.learning_rate, weight_decay=configuration.weight_decay
@@ -164,7 +165,7 @@ class TrainingState:
 
     @property
     def checkpoint(self) -> tf.train.Checkpoint:
-        """All of it."""
+        """A checkpoint of the whole state."""
         return tf.train.Checkpoint(
             network=self.network,
             voices=self._voices,
