@@ -72,7 +72,11 @@ def _watch_catalogue(spec: DatasetSpec, stopped: threading.Event) -> None:
             if stopped.wait(_TERMINAL_INTERVAL_S):
                 return
             now_s = time.monotonic()
-            counts = read_search_counts(spec.folder)
+            try:
+                counts = read_search_counts(spec.folder)
+            except FileNotFoundError:
+                # The files are removed once the job is done.
+                continue
             if not has_warned and _all_rejected(counts):
                 has_warned = True
                 _say(f"all of the first files are rejected, {counts.rejected.describe()}")
