@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -83,7 +84,7 @@ def _choose_report(asked: str, folder: str) -> str:
         check_writable(folder, remedy="name a --report elsewhere")
     except files.OutputError:
         # Somebody else's dataset, or one on a read-only disk, can be as sound as any other.
-        return files.join(tempfile.mkdtemp(), dataset.DAMAGE)
+        return files.join(tempfile.gettempdir(), f"{uuid.uuid4().hex}-{dataset.DAMAGE}")
     return files.join(folder, dataset.DAMAGE)
 
 
