@@ -108,6 +108,10 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
     # Matplotlib takes half a second to import.
     from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
 
+    path = files.join(output, REPORT)
+    if not counts.separated and files.exists(path):
+        print(f"nothing new to see and to hear; the page of an earlier run is still there: {path}")
+        return
     names = model.source_names
     excerpts = []
     for relative_path in counts.examples:
@@ -118,10 +122,10 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
         summary,
         excerpts,
         read_rejected(files.join(output, REJECTED)),
+        doubtful=counts.doubtful,
         model=model.name,
         source_names=names,
     )
-    path = files.join(output, REPORT)
     files.write_text(path, page)
     print(f"to see and to hear: {path}")
 

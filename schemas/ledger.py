@@ -124,6 +124,21 @@ class LedgerRecord:
         return self.num_frames / self.sample_rate
 
     @property
+    def num_voices(self) -> int | None:
+        """The number of people who speak, in all signals together; None if that is not known."""
+        return sum(one.number for one in self.voices) if self.voices else None
+
+    @property
+    def has_more_voices(self) -> bool:
+        """Whether more people speak in one of the signals than the model has outputs."""
+        return any(one.more_than_outputs for one in self.voices)
+
+    @property
+    def confidence(self) -> float | None:
+        """The confidence of the least certain signal, 0 to 1; None without voices."""
+        return min((one.confidence for one in self.voices), default=None)
+
+    @property
     def files(self) -> tuple[Output, ...]:
         """All files that were written for the recording."""
         return self.outputs if self.rttm is None else (*self.outputs, self.rttm)

@@ -28,7 +28,7 @@ from beam_jobs.separation.recording import Recording
 from beam_jobs.separation.rejected_transforms import WriteRejected
 from beam_jobs.separation.separator import load_separator
 from beam_jobs.separation.streaming import Failure, separate_recordings
-from beam_jobs.separation.summary import Counts
+from beam_jobs.separation.summary import Counts, count_separated
 from beam_jobs.storage import files
 from beam_jobs.storage.files import UnwritableNameError
 from schemas.ledger import REJECTED, LedgerRecord, Parameters
@@ -201,15 +201,8 @@ class _Separate(beam.DoFn):
                         rejected = Rejected.from_error(recording.file.path, error)
                         yield TaggedOutput(REJECTED, rejected)
                         continue
-                    yield TaggedOutput(
-                        _COUNTS,
-                        Counts(
-                            separated=1,
-                            separated_s=outcome.duration_s,
-                            model_s=outcome.model_s,
-                            examples=(recording.file.relative_path,),
-                        ),
-                    )
+                    place = recording.file.relative_path
+                    yield TaggedOutput(_COUNTS, count_separated(place, outcome))
                 elif wait_s is not None and may_pass(outcome.error):
                     failures.append(outcome)
                 else:

@@ -25,6 +25,7 @@ from beam_jobs.pages.page import render_page
 from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.separation.ledger import read_record
+from beam_jobs.separation.summary import Doubtful
 from beam_jobs.separation.turns import Turn, TurnFinder
 from beam_jobs.storage import files
 from schemas.pcm import Pcm, to_pcm
@@ -45,7 +46,12 @@ class Excerpt:
         sample_rate: in Hz.
         recording: int16 [samples, 1].
         outputs: int16 [sources, samples, 1].
-        turns: of the recording, also those outside the excerpt, in seconds from its start.
+        turns: in the part of the recording that was searched, also those outside the excerpt, in
+            seconds from the recording's start.
+        num_voices: the number of people who speak in the recording; None if that is not known.
+        more_voices: whether more people speak than the model has outputs.
+        confidence: the probability that a second of speech is in the right output, 0 to 1; None
+            if the model's outputs never swap.
     """
 
     name: str
@@ -55,6 +61,28 @@ class Excerpt:
     recording: Pcm
     outputs: Pcm
     turns: tuple[Turn, ...]
+    num_voices: int | None
+    more_voices: bool
+    confidence: float | None
+
+    @property
+    def detail(self) -> str:
+        """The excerpt and the voices of the recording in a few words."""
+        duration_s = len(self.recording) / self.sample_rate
+        parts = [f"{duration_s:.1f} s"]
+        if duration_s < self.total_s:
+            parts[0] += f" from {_format_time(self.start_s)} of {_format_time(self.total_s)}"
+        if self.more_voices:
+            parts.append("more voices than outputs")
+        elif self.num_voices is not None:
+            parts.append("1 speaker" if self.num_voices == 1 else f"{self.num_voices} speakers")
+        if self.confidence is not None and self.num_voices != 1:
+            parts.append(f"order {self.confidence:.1%} certain")
+        return ", ".join(parts)
+
+    def speech_s(self, speaker: str) -> float:
+        """The time that a speaker speaks in the part that was searched, in seconds."""
+        return sum(turn.duration_s for turn in self.turns if turn.speaker == speaker)
 
 
 def render_report(
@@ -62,6 +90,7 @@ def render_report(
     excerpts: Sequence[Excerpt],
     rejected: Iterable[Rejected],
     *,
+    doubtful: Sequence[Doubtful] = (),
     model: str,
     source_names: Sequence[str],
 ) -> str:
@@ -71,6 +100,7 @@ def render_report(
         summary: the content of `summary.json`.
         excerpts: that the page shows and plays, in this order.
         rejected: the recordings that could not be separated.
+        doubtful: the recordings to listen to first, in this order.
         model: the model's name.
         source_names: the names of the model's outputs.
     """
@@ -79,6 +109,8 @@ def render_report(
         summary=summary,
         model=model,
         rejected=collections.Counter(one.reason for one in rejected).most_common(),
+        doubtful=doubtful,
+        searched_min=_SEARCHED_S // 60,
         examples=view_all(functools.partial(_view, source_names=source_names), excerpts),
     )
 
@@ -112,6 +144,9 @@ def read_excerpt(output: str, relative_path: str, source_names: Sequence[str]) -
         recording=recording,
         outputs=np.stack(outputs),
         turns=tuple(turns),
+        num_voices=record.num_voices,
+        more_voices=record.has_more_voices,
+        confidence=record.confidence,
     )
 
 
@@ -147,12 +182,9 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
     duration_s = len(excerpt.recording) / rate
     outputs = list(zip(source_names, excerpt.outputs, itertools.cycle(SOURCE_COLOURS)))
     parts = [(output, colour) for _, output, colour in outputs]
-    of_total = ""
-    if duration_s < excerpt.total_s:
-        of_total = f" from {_format_time(excerpt.start_s)} of {_format_time(excerpt.total_s)}"
     return ExampleView(
         title=excerpt.name,
-        detail=f"{duration_s:.1f} s{of_total}",
+        detail=excerpt.detail,
         start_s=excerpt.start_s,
         duration_s=duration_s,
         max_khz=max_frequency_hz(rate) / 1000,
@@ -170,7 +202,12 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
         tracks=[
             Track("Recording", "as it came in", "", mp3_uri(excerpt.recording, rate)),
             *(
-                Track(name, "separated", colour, mp3_uri(output, rate))
+                Track(
+                    name,
+                    f"speaks for {_format_time(excerpt.speech_s(name))}",
+                    colour,
+                    mp3_uri(output, rate),
+                )
                 for name, output, colour in outputs
             ),
         ],

@@ -6,7 +6,25 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.ledger import LedgerRecord
+
 NUM_EXAMPLES = 12
+NUM_DOUBTFUL = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A separated recording that somebody should listen to.
+
+    Attributes:
+        path: its place in the tree.
+        confidence: the probability that a second of speech is in the right output, 0 to 1.
+        more_voices: whether more people speak than the model has outputs.
+    """
+
+    path: str
+    confidence: float
+    more_voices: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +38,10 @@ class Counts:
         separated_s: the length of the separated files, in seconds.
         model_s: the time that the model took in all workers together, in seconds.
         busy_s: the time that all workers together spent on separating, in seconds.
+        one_voice: separated files in which one person speaks.
+        more_voices: separated files in which more people speak than the model has outputs.
         examples: the places in the tree of a few separated files, chosen by their hash.
+        doubtful: the few separated files that are the most likely to be wrong, these first.
     """
 
     separated: int = 0
@@ -29,23 +50,51 @@ class Counts:
     separated_s: float = 0.0
     model_s: float = 0.0
     busy_s: float = 0.0
+    one_voice: int = 0
+    more_voices: int = 0
     examples: tuple[str, ...] = ()
+    doubtful: tuple[Doubtful, ...] = ()
 
     def __add__(self, other: "Counts") -> "Counts":
-        ours, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
-        total = Counts(*(a + b for a, b in zip(ours, theirs, strict=True)))
-        examples = sorted(total.examples, key=_digest)[:NUM_EXAMPLES]
-        return dataclasses.replace(total, examples=tuple(examples))
+        names = [field.name for field in dataclasses.fields(self)]
+        total = Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return dataclasses.replace(
+            total,
+            examples=tuple(sorted(total.examples, key=_digest)[:NUM_EXAMPLES]),
+            doubtful=tuple(sorted(total.doubtful, key=_certainty)[:NUM_DOUBTFUL]),
+        )
 
     def to_json(self) -> str:
         """Returns the counts as a JSON document."""
         return json.dumps(dataclasses.asdict(self))
 
 
+def count_separated(place: str, record: LedgerRecord) -> Counts:
+    """Returns the counts of one recording that was separated.
+
+    Args:
+        place: the recording's place in the tree.
+        record: of the recording.
+    """
+    confidence = 1.0 if record.confidence is None else record.confidence
+    doubtful = Doubtful(place, confidence, record.has_more_voices)
+    return Counts(
+        separated=1,
+        separated_s=record.duration_s,
+        model_s=record.model_s,
+        one_voice=int(record.num_voices == 1),
+        more_voices=int(record.has_more_voices),
+        examples=(place,),
+        doubtful=(doubtful,) if confidence < 1 or record.has_more_voices else (),
+    )
+
+
 def parse_counts(text: str) -> Counts:
     """Reads what `Counts.to_json` writes."""
     document = json.loads(text)
-    return Counts(**document | {"examples": tuple(document["examples"])})
+    document["examples"] = tuple(document["examples"])
+    document["doubtful"] = tuple(Doubtful(**one) for one in document["doubtful"])
+    return Counts(**document)
 
 
 def summarise(
@@ -70,6 +119,8 @@ def summarise(
         "separated": counts.separated,
         "skipped": counts.skipped,
         "rejected": counts.rejected,
+        "one_voice": counts.one_voice,
+        "more_voices": counts.more_voices,
         "no_audio": num_no_audio,
         "other_names": num_other_names,
         "separated_hours": round(counts.separated_s / 3600, 4),
@@ -82,15 +133,30 @@ def summarise(
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """Returns the summary as two lines of text."""
+    """Returns the summary as text, with a line on the voices if some recordings stand out."""
     cost = summary["cost_estimate"]
-    return (
+    text = (
         f"{summary['files']} files: {summary['separated']} separated, {summary['skipped']} skipped "
         f"(done before), {summary['rejected']} rejected\n"
         f"{summary['separated_hours']:.2f} hours of audio in {summary['elapsed_s']:.0f} s, "
         f"{summary['speed']:.1f} times as fast as it plays"
         + (f", about {cost:.2f} in worker time" if cost else "")
     )
+    voices = []
+    if summary["one_voice"]:
+        voices.append(f"{_count_recordings(summary['one_voice'])} one voice")
+    if summary["more_voices"]:
+        count = _count_recordings(summary["more_voices"])
+        voices.append(f"{count} more voices than the model has outputs")
+    return "\n".join([text, ", ".join(voices)] if voices else [text])
+
+
+def _count_recordings(count: int) -> str:
+    return "1 recording has" if count == 1 else f"{count} recordings have"
+
+
+def _certainty(one: Doubtful) -> tuple[bool, float, str]:
+    return not one.more_voices, one.confidence, one.path
 
 
 def _digest(path: str) -> bytes:

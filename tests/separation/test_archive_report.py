@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
@@ -6,8 +8,17 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tones import write_tones
 
 from beam_jobs.separate_archive import main
-from beam_jobs.separation.page import read_excerpt
-from beam_jobs.separation.summary import NUM_EXAMPLES, Counts, parse_counts
+from beam_jobs.separation.page import read_excerpt, render_report
+from beam_jobs.separation.summary import (
+    NUM_DOUBTFUL,
+    NUM_EXAMPLES,
+    Counts,
+    count_separated,
+    describe,
+    parse_counts,
+    summarise,
+)
+from schemas.ledger import InputVersion, LedgerRecord, Output, Parameters, Voices
 
 SOURCES = ("speaker1", "speaker2")
 
@@ -71,11 +82,105 @@ def test_the_half_minute_of_a_long_recording_with_the_most_speech_is_shown(calls
     }
 
 
-def test_a_run_that_separates_nothing_shows_no_examples(calls, bundle):
+def test_a_run_that_separates_nothing_keeps_the_page_that_is_there(calls, bundle, capsys):
     write_tones(calls / "a.wav", 1.0)
-    for _ in range(2):
-        assert separate(calls.parent, bundle, "--report") == 0
-    assert "<audio" not in (calls.parent / "out/report.html").read_text()
+    page = calls.parent / "out/report.html"
+    assert separate(calls.parent, bundle, "--report") == 0
+    before = page.read_text()
+    assert "<audio" in before
+    capsys.readouterr()
+    assert separate(calls.parent, bundle, "--report") == 0
+    assert page.read_text() == before
+    assert f"the page of an earlier run is still there: {page}" in capsys.readouterr().out
+    page.unlink()
+    assert separate(calls.parent, bundle, "--report") == 0
+    assert "<audio" not in page.read_text()
+
+
+def test_the_page_says_how_long_each_speaker_speaks(calls, bundle):
+    write_call(calls / "a.wav", duration_s=20, low_s=(2, 5), high_s=(8, 19))
+    assert separate(calls.parent, bundle, "--report") == 0
+    page = (calls.parent / "out/report.html").read_text()
+    assert "speaks for 0:00:03" in page
+    assert "speaks for 0:00:11" in page
+    # The outputs of this model never swap.
+    assert "certain" not in page
+    assert "Listen to these first" not in page
+
+
+def record_of(*voices):
+    return LedgerRecord(
+        path="/calls/a.wav",
+        version=InputVersion(1, 1.0),
+        model="bands",
+        model_fingerprint="0",
+        parameters=Parameters(),
+        sample_rate=8000,
+        num_frames=80_000,
+        num_channels=1,
+        num_windows=3,
+        outputs=(Output("a.wav", 1),),
+        rttm=None,
+        voices=voices,
+        model_s=1.0,
+        finished="2026-01-01T00:00:00+00:00",
+    )
+
+
+def test_the_least_certain_recordings_come_first_after_those_with_more_voices():
+    counts = [
+        count_separated(f"{number}.wav", record_of(Voices(2, number == 50, (number + 1) / 100, 0)))
+        for number in range(100)
+    ]
+    total = parse_counts(sum(counts, Counts()).to_json())
+    assert [one.path for one in total.doubtful[:3]] == ["50.wav", "0.wav", "1.wav"]
+    assert len(total.doubtful) == NUM_DOUBTFUL
+    assert (total.one_voice, total.more_voices) == (0, 1)
+    # The order of a recording of one window can't be wrong.
+    assert not count_separated("a.wav", record_of(Voices(2, False, 1.0, 0))).doubtful
+
+
+def test_the_summary_counts_recordings_whose_voices_stand_out():
+    alone = count_separated("a.wav", record_of(Voices(1, False, 1.0, 0)))
+    crowded = count_separated("b.wav", record_of(Voices(2, True, 0.7, 0)))
+
+    def last_line(*counts):
+        total = sum(counts, Counts())
+        return describe(summarise(total, elapsed_s=1, price_per_hour=0)).splitlines()[-1]
+
+    assert last_line(alone, crowded, crowded) == (
+        "1 recording has one voice, 2 recordings have more voices than the model has outputs"
+    )
+    assert "play" in last_line(count_separated("c.wav", record_of()))
+
+
+def test_the_page_names_the_recordings_to_listen_to_first():
+    total = count_separated("b.wav", record_of(Voices(2, True, 0.713, 0)))
+    page = render_report(
+        summarise(total, elapsed_s=1, price_per_hour=0),
+        [],
+        [],
+        doubtful=total.doubtful,
+        model="bands",
+        source_names=SOURCES,
+    )
+    first = page[page.index("Listen to these first") :]
+    assert "b.wav" in first
+    assert "more than outputs" in first
+    assert "71.3%" in first
+
+
+def test_the_page_says_how_many_speak_and_how_certain_the_order_is(calls, swapping_bundle):
+    write_call(calls / "a.wav", duration_s=20, low_s=(2, 5), high_s=(8, 19))
+    assert separate(calls.parent, swapping_bundle) == 0
+    excerpt = read_excerpt(str(calls.parent / "out"), "a.wav", SOURCES)
+    assert excerpt.num_voices is not None
+    assert excerpt.confidence is not None
+    two = dataclasses.replace(excerpt, num_voices=2, confidence=0.98)
+    assert two.detail == "20.0 s, 2 speakers, order 98.0% certain"
+    assert dataclasses.replace(excerpt, num_voices=1).detail == "20.0 s, 1 speaker"
+    crowded = dataclasses.replace(two, more_voices=True)
+    assert crowded.detail == "20.0 s, more voices than outputs, order 98.0% certain"
 
 
 def test_the_examples_do_not_depend_on_how_files_are_spread_over_workers():
