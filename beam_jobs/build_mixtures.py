@@ -21,21 +21,17 @@ from beam_jobs.dataset.mixture_options import (
     sample_rate_option,
     specify_dataset,
 )
+from beam_jobs.dataset.outcome import check_stopped, describe_result, explain
 from beam_jobs.dataset.plan_transforms import MakeCatalogue, PlanShards
 from beam_jobs.dataset.progress import show_progress
-from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.shard_transforms import RenderShards, WriteRecipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.recipes.presets import preset_names
-from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
-from beam_jobs.runtime.job_folder import reason_to_stop
 from beam_jobs.runtime.options import parse_options, positive_number
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
-from schemas import dataset
-from schemas.errors import UserError
 
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 
@@ -74,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--speaker_regex",
         default="",
         metavar="REGEX",
-        help="for a glob pattern: finds the speaker, as its only group, in a path relative to the"
+        help="finds the speaker, as its only group, in a path relative to the folder, or to a"
         " pattern's fixed part, such as '([^/]+)/[^/]*$' for the name of the folder",
     )
     parser.add_argument(
@@ -249,12 +245,14 @@ def run(argv: Sequence[str]) -> int:
             if not run_pipeline(pipeline, beam_options):
                 return DONE
     try:
-        return _print_result(spec, kept_folder, recipes_only=arguments.recipes_only)
+        lines, all_usable = describe_result(spec, kept_folder, recipes_only=arguments.recipes_only)
     except NothingToDoError as error:
-        explained = _explain(error, spec)
+        explained = explain(error, spec)
         for folder in filter(None, (spec.folder, kept_folder)):
             dataset_folder.forget_corpus(folder)
         raise explained from None
+    print(*lines, sep="\n")
+    return DONE if all_usable else SOME_REJECTED
 
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:
@@ -263,68 +261,13 @@ def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions)
         pipeline | "MakeCatalogue" >> MakeCatalogue(dry, kept_folder=kept_folder)
         with show_progress(dry, renders=False):
             pipeline.run().wait_until_finish()
-        _check_stopped(dry)
+        check_stopped(dry)
         try:
             description, all_usable = describe_plan(dry)
         except NothingToDoError as error:
-            raise _explain(error, dry) from None
+            raise explain(error, dry) from None
     print(f"{description}\ndry run: nothing was written")
     return DONE if all_usable else SOME_REJECTED
-
-
-def _check_stopped(spec: DatasetSpec) -> None:
-    """Raises the reason for which workers have stopped, if they have."""
-    reason = reason_to_stop(spec.folder)
-    if reason and spec.given is not None:
-        # What is finished is kept: it depends on the recipes, and not on the rest of the corpus.
-        raise UserError(reason)
-    if reason:
-        raise NothingToDoError(reason)
-
-
-def _explain(error: NothingToDoError, spec: DatasetSpec) -> NothingToDoError:
-    """Adds to an error why files were rejected, if any were."""
-    rejected = read_rejected(files.join(spec.folder, dataset.REJECTED))
-    if not rejected or reason_to_stop(spec.folder):
-        return error
-    return NothingToDoError(f"{error}; rejected, {ReasonCounts(rejected).describe()}")
-
-
-def _print_result(spec: DatasetSpec, kept_folder: str, *, recipes_only: bool) -> int:
-    _check_stopped(spec)
-    rejected_path = files.join(spec.folder, dataset.REJECTED)
-    rejected = read_rejected(rejected_path)
-    plan = spec.open_plan()
-    if not (recipes_only or dataset_folder.is_complete(spec.folder)):
-        raise NothingToDoError(
-            "not one mixture could be made of the files that can be decoded: see rejected.jsonl for"
-            " what to mend in the corpus"
-        )
-    if spec.given:
-        print(spec.plan_options.config.description)
-    for split, num_speakers in plan.left_out().items():
-        if num_speakers < spec.plan_options.config.num_speakers:
-            print(f"left out: {split}, whose {num_speakers} speakers are too few for a mixture")
-        else:
-            print(f"left out: {split}, for which too few mixtures were asked for")
-    if recipes_only:
-        done = f"{sum(plan.counts.values())} recipes in {files.join(spec.folder, 'recipes')}"
-    else:
-        quality = read_quality(spec.folder)
-        done = (
-            f"{quality.num_mixtures} mixtures, {quality.mixture_hours:.2f} h,"
-            f" {quality.num_shards} shards in {spec.folder};"
-            f" look at {files.join(spec.folder, dataset.REPORT)}"
-        )
-        if missing := quality.checks.missing_mixtures:
-            done += f"; {missing} mixtures are missing, too few files could be used for them"
-    if kept_folder and any(one.reason.lower().startswith("no such file") for one in rejected):
-        print(f"left out: files that are gone since {kept_folder} was made: remove that folder")
-    if rejected:
-        print(f"done: {done}; {len(rejected)} files could not be used: see {rejected_path}")
-        return SOME_REJECTED
-    print(f"done: {done}")
-    return DONE
 
 
 def main(argv: Sequence[str]) -> int:

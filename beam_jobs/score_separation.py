@@ -15,6 +15,7 @@ from beam_jobs.runtime.dead_letters import Rejected, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import UsageError, parse_options
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.separation.archive_scores import RTTM_FILES, SPEECH_OF_SOURCES
 from beam_jobs.separation.ledger import list_recordings
 from beam_jobs.separation.output_names import fill_template
 from beam_jobs.separation.references import References
@@ -54,7 +55,8 @@ def run(argv: Sequence[str]) -> int:
     pipeline = make_pipeline(beam_options)
     recordings, unreadable = pipeline | "ReadLedger" >> ReadLedger(archive, relative_paths)
     scores, unscored = recordings | "Score" >> scoring
-    _ = scores | "WriteReports" >> WriteReports(output)
+    reference = RTTM_FILES if arguments.dataset is None else SPEECH_OF_SOURCES
+    _ = scores | "WriteReports" >> WriteReports(output, diarisation_reference=reference)
     not_separated = pipeline | "NotSeparated" >> beam.Create(_list_not_separated(archive))
     _ = (
         (not_separated, unreadable, unscored)
@@ -97,7 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--dataset",
         help="a mixture dataset: each recording is compared with the mixture that has its name",
     )
-    parser.add_argument("--rttm", action="store_true", help="score who speaks when by its recipes")
+    parser.add_argument(
+        "--rttm",
+        action="store_true",
+        help="score who speaks when, too, against the speech in each of the dataset's sources",
+    )
     parser.add_argument(
         "--references",
         default="",

@@ -16,7 +16,9 @@ TEXT, DOCUMENT, PAGE = "report.txt", "report.json", "report.html"
 
 
 def render_reports(
-    results: Sequence[Result], diarisation: Sequence[DiarisationErrors] = ()
+    results: Sequence[Result],
+    diarisation: Sequence[DiarisationErrors] = (),
+    diarisation_reference: str = "",
 ) -> dict[str, str]:
     """Renders the report.
 
@@ -25,6 +27,7 @@ def render_reports(
     Args:
         results: of all mixtures.
         diarisation: the errors in who speaks when, where that was scored.
+        diarisation_reference: where the true turns are from, for people.
 
     Returns:
         The content of each file of the report, by its name.
@@ -36,6 +39,7 @@ def render_reports(
     }
     if diarisation:
         document["diarisation"] = {
+            "reference": diarisation_reference,
             "all": dataclasses.asdict(add_up(diarisation)),
             "mixtures": [dataclasses.asdict(errors) for errors in diarisation],
         }
@@ -51,9 +55,10 @@ def render_reports(
             for mixture in dict.fromkeys(result.mixture for result in results if result.audio)
         },
         diarisation=add_up(diarisation) if diarisation else None,
+        diarisation_reference=diarisation_reference,
     )
     return {
-        TEXT: _render_text(models, list_measures(results), diarisation),
+        TEXT: _render_text(models, list_measures(results), diarisation, diarisation_reference),
         DOCUMENT: json.dumps(document, indent=1) + "\n",
         PAGE: page,
     }
@@ -63,6 +68,7 @@ def _render_text(
     models: Sequence[dict[str, Any]],
     names: Sequence[str],
     diarisation: Sequence[DiarisationErrors],
+    diarisation_reference: str,
 ) -> str:
     lines = []
     if models:
@@ -84,7 +90,11 @@ def _render_text(
                 cells = [f"{cell['mean']:.2f}" if cell else "-" for cell in found]
                 lines.append(f"{model['model']:{width}}" + "".join(f"{cell:>18}" for cell in cells))
     if diarisation:
-        lines += ["", f"who speaks when, {len(diarisation)} mixtures: {add_up(diarisation)}"]
+        lines += [
+            "",
+            f"who speaks when, {len(diarisation)} mixtures, against {diarisation_reference}:"
+            f" {add_up(diarisation)}",
+        ]
     return "\n".join(lines) + "\n"
 
 

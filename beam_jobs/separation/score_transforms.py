@@ -95,7 +95,7 @@ class ScoreAgainstDataset(Scoring):
         Args:
             folder: the dataset's.
             dataset: the content of its `dataset.json`.
-            rttm: whether who speaks when is scored too, against the recipes.
+            rttm: whether who speaks when is scored too, against the speech in each source.
             output: the folder of the report.
         """
         self._folder = folder
@@ -135,12 +135,15 @@ class ScoreAgainstDataset(Scoring):
 class WriteReports(beam.PTransform[PCollection[Score], PDone]):
     """Writes the report on all recordings, unless none could be scored. Input: `Score`."""
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, *, diarisation_reference: str) -> None:
+        """Takes the folder of the report, and a few words on where the true turns are from."""
         self._output = output
+        self._diarisation_reference = diarisation_reference
 
     def expand(self, scores: PCollection[Score]) -> PDone:
         """Collects the scores and renders the report."""
-        _ = scores | ToList() | beam.Map(functools.partial(_write_reports, self._output))
+        write = functools.partial(_write_reports, self._output, self._diarisation_reference)
+        _ = scores | ToList() | beam.Map(write)
         return PDone(scores.pipeline)
 
 
@@ -238,13 +241,14 @@ def _list_mixtures(folder: str, dataset_name: str, shard: Shard) -> Iterator[tup
             yield json.loads(line)["id"], shard.tfrecord(dataset_name)
 
 
-def _write_reports(output: str, scores: Iterable[Score]) -> None:
+def _write_reports(output: str, diarisation_reference: str, scores: Iterable[Score]) -> None:
     in_order = sorted(scores, key=lambda score: score.name)
     if not in_order:
         return
     reports = render_reports(
         [result for score in in_order for result in score.results],
         [score.diarisation for score in in_order if score.diarisation is not None],
+        diarisation_reference,
     )
     for name, content in reports.items():
         files.write_text(files.join(output, name), content)

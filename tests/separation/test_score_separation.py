@@ -197,7 +197,9 @@ def test_a_recording_without_a_mixture_is_named(exported, dataset, bundle):
     assert reason == f"{dataset.folder} has no mixture 'stranger'"
 
 
-def test_who_speaks_when_is_scored_by_the_recipes(exported, dataset, monkeypatch):
+def test_who_speaks_when_is_scored_by_where_the_sources_are_heard(
+    exported, dataset, monkeypatch, capsys
+):
     # The utterances are too short for the real collar.
     monkeypatch.setattr(diarisation, "COLLAR_S", 0.02)
     for mixture in mixtures(dataset, "test"):
@@ -208,9 +210,45 @@ def test_who_speaks_when_is_scored_by_the_recipes(exported, dataset, monkeypatch
         ]
         (exported / f"out/{mixture.recipe.id}.wav.rttm").write_text("".join(lines))
     assert score(exported, f"--dataset={dataset.folder}", "--rttm") == 0
+    assert "against the speech in each source: diarisation error rate 0.0%" in (
+        capsys.readouterr().out
+    )
+    assert report(exported)["diarisation"]["reference"] == "the speech in each source"
     everyone = report(exported)["diarisation"]["all"]
     assert everyone["speech_s"] > 0
     assert everyone["missed_s"] == everyone["false_alarm_s"] == everyone["confusion_s"] == 0
+
+
+def test_pauses_within_an_utterance_are_not_speech(exported, dataset, tmp_path):
+    mixture = next(mixtures(dataset, "test"))
+    rate, hush = mixture.recipe.sample_rate, np.zeros_like(mixture.sources[0])[:4000]
+    # An utterance of four seconds, with a pause of one in the middle; the other speaker is soft.
+    voices = np.tile(mixture.sources, (1, 1 + 20_000 // mixture.sources.shape[1], 1))[:, :20_000]
+    first = np.concatenate([voices[0], hush, hush, voices[0]])
+    second = np.concatenate([voices[1] // 100, np.zeros_like(first)])[: len(first)]
+    sources = np.stack([first, second])
+    mixture = dataclasses.replace(mixture, sources=sources, mixture=first + second)
+    (record,) = [
+        one for one in (exported / "out/_ledger").rglob("*.json") if mixture.recipe.id in one.name
+    ]
+    separated = SeparatedRecording(
+        str(exported / "out"),
+        f"{mixture.recipe.id}.wav",
+        parse_ledger_record(record.read_text(), "record"),
+        "",
+    )
+    path = exported / f"out/{mixture.recipe.id}.wav.rttm"
+    for number in (1, 2):
+        output = exported / f"out/{mixture.recipe.id}_speaker{number}.wav"
+        soundfile.write(output, sources[number - 1], rate, "PCM_16")
+    line = "SPEAKER x 1 {} {} <NA> <NA> {} <NA> <NA>\n".format
+    path.write_text(line(0, 2.5, "a") + line(3.5, 2.5, "a") + line(0, 2.5, "b"))
+    mixture = dataclasses.replace(
+        mixture, recipe=dataclasses.replace(mixture.recipe, duration_s=len(first) / rate)
+    )
+    score = score_against_mixture(separated, mixture, rttm=True, output=str(tmp_path))
+    assert score.diarisation.rate == 0
+    assert score.diarisation.speech_s > 5
 
 
 def test_who_speaks_when_is_scored_by_rttm_alone(archive, capsys):
@@ -225,7 +263,8 @@ def test_who_speaks_when_is_scored_by_rttm_alone(archive, capsys):
             f"SPEAKER x 1 0 {duration_s - 0.5} <NA> <NA> bert <NA> <NA>\n"
         )
     assert score(archive, f"--reference_rttm={archive}/truth") == 0
-    assert "diarisation error rate 0.0%" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "against the reference's RTTM files: diarisation error rate 0.0%" in printed
     assert report(archive)["models"] == []
     template = archive / "truth/{folder}/{stem}.rttm"
     assert score(archive, f"--reference_rttm={template}") == 1
