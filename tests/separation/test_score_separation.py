@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,9 @@ from small_datasets import build, write_corpus, write_recipe
 
 from beam_jobs import score_separation, separate_archive
 from beam_jobs.separation import archive_scores
+from beam_jobs.separation.archive_scores import score_against_mixture
+from beam_jobs.separation.ledger import read_record
+from beam_jobs.separation.references import SeparatedRecording
 from schemas.mixture import decode_mixture, mix_down
 from schemas.tfrecord import read_records
 from scoring import diarisation
@@ -225,24 +229,16 @@ def test_pauses_within_an_utterance_are_not_speech(exported, dataset, tmp_path):
     # An utterance of four seconds, with a pause of one in the middle; the other speaker is soft.
     voices = np.tile(mixture.sources, (1, 1 + 20_000 // mixture.sources.shape[1], 1))[:, :20_000]
     first = np.concatenate([voices[0], hush, hush, voices[0]])
-    second = np.concatenate([voices[1] // 100, np.zeros_like(first)])[: len(first)]
+    second = np.concatenate([voices[1] // 30, np.zeros_like(first)])[: len(first)]
     sources = np.stack([first, second])
     mixture = dataclasses.replace(mixture, sources=sources, mixture=first + second)
-    (record,) = [
-        one for one in (exported / "out/_ledger").rglob("*.json") if mixture.recipe.id in one.name
-    ]
-    separated = SeparatedRecording(
-        str(exported / "out"),
-        f"{mixture.recipe.id}.wav",
-        parse_ledger_record(record.read_text(), "record"),
-        "",
-    )
-    path = exported / f"out/{mixture.recipe.id}.wav.rttm"
-    for number in (1, 2):
-        output = exported / f"out/{mixture.recipe.id}_speaker{number}.wav"
-        soundfile.write(output, sources[number - 1], rate, "PCM_16")
+    out, name = str(exported / "out"), f"{mixture.recipe.id}.wav"
+    separated = SeparatedRecording(out, name, read_record(out, name), player="")
+    for path, source in zip(separated.output_paths, sources, strict=True):
+        soundfile.write(path, source, rate, "PCM_16")
     line = "SPEAKER x 1 {} {} <NA> <NA> {} <NA> <NA>\n".format
-    path.write_text(line(0, 2.5, "a") + line(3.5, 2.5, "a") + line(0, 2.5, "b"))
+    rttm = line(0, 2.5, "a") + line(3.5, 2.5, "a") + line(0, 2.5, "b")
+    (exported / "out" / f"{name}.rttm").write_text(rttm)
     mixture = dataclasses.replace(
         mixture, recipe=dataclasses.replace(mixture.recipe, duration_s=len(first) / rate)
     )
