@@ -19,7 +19,7 @@ from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.extras import require_installed
 from beam_jobs.runtime.job_folder import check_writable
-from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.options import UsageError, parse_options
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
 from beam_jobs.separation.inputs import list_archive
@@ -49,9 +49,15 @@ def run(argv: Sequence[str]) -> int:
         sample_rate=arguments.output_sample_rate,
         name_template=arguments.name_template,
         rttm=arguments.rttm,
+        gate=arguments.gate,
     )
     output = files.absolute(arguments.output)
     model = describe_model(arguments.model)
+    if parameters.gate and model.aligned:
+        raise UsageError(
+            f"--gate is for models of speakers whose outputs may swap, and those of {model.name}"
+            " never do: leave it out"
+        )
     if is_local(beam_options):
         require_installed("tensorflow", *(["spleeter"] if model.spleeter else []))
     check_ours(output)
@@ -186,6 +192,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rttm", action="store_true", help="write who speaks when, too, as RTTM: FILE.wav.rttm"
+    )
+    parser.add_argument(
+        "--gate",
+        action="store_true",
+        help="silence each output where its speaker does not speak",
     )
     parser.add_argument(
         "--report",

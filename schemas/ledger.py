@@ -43,6 +43,8 @@ class Parameters:
         sample_rate: of the outputs: the model's or the input's.
         name_template: of the outputs' paths.
         rttm: whether to write who speaks when, too.
+        gate: whether to silence each output where its speaker does not speak; only for models
+            whose outputs may swap.
     """
 
     channels: Literal["mix", "each"] = "mix"
@@ -50,6 +52,7 @@ class Parameters:
     sample_rate: Literal["input", "model"] = "input"
     name_template: str = "{folder}/{stem}_{source}.{extension}"
     rttm: bool = False
+    gate: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

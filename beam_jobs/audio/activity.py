@@ -10,6 +10,8 @@ import numpy.typing as npt
 from schemas.pcm import Samples
 
 FRAME_S = 0.02
+# The level of a frame of zeros.
+SILENCE_DBFS = -120.0
 # A source is silent where it is below this level, or this far below its own loud speech, which is
 # the level that only a frame in twenty of those above the first exceeds.
 _FLOOR_DBFS = -60.0
@@ -35,7 +37,9 @@ def frame_levels_db(signals: Samples, frame_length: int) -> npt.NDArray[np.float
     num_frames = signals.shape[1] // frame_length
     frames = signals[:, : num_frames * frame_length].reshape(len(signals), num_frames, frame_length)
     power = np.square(frames).mean(axis=2)
-    levels_db: npt.NDArray[np.float32] = (10 * np.log10(power + 1e-12)).astype(np.float32)
+    levels_db: npt.NDArray[np.float32] = (10 * np.log10(power + 10 ** (SILENCE_DBFS / 10))).astype(
+        np.float32
+    )
     return levels_db
 
 

@@ -131,10 +131,12 @@ def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
         bar_format="{percentage:3.0f}% {n_fmt}/{total_fmt} mixtures{postfix},"
         " {rate_fmt}, {remaining} left",
     )
-    is_last_look = False
+    # A small dataset may be finished before anyone looks: that is shown, too.
+    is_last_look = done.num_shards >= num_shards
+    interval_s = _TERMINAL_INTERVAL_S if on_terminal else _LOG_INTERVAL_S
     with bar:
-        while done.num_shards < num_shards and not is_last_look:
-            is_last_look = stopped.wait(_TERMINAL_INTERVAL_S if on_terminal else _LOG_INTERVAL_S)
+        while True:
+            is_last_look = is_last_look or stopped.wait(interval_s)
             done.look()
             note = f"{done.num_shards}/{num_shards} shards, {done.hours:.2f} h of audio"
             bar.set_postfix_str(note, refresh=False)
@@ -143,6 +145,8 @@ def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
                 elapsed_s = time.monotonic() - started_s
                 line = format_line(done.num_mixtures, elapsed=elapsed_s, postfix=note)
                 print(line, file=sys.stderr, flush=True)
+            if is_last_look or done.num_shards >= num_shards:
+                return
 
 
 def _totals(spec: DatasetSpec) -> tuple[int, int]:

@@ -13,20 +13,22 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from beam_jobs.audio.activity import SILENCE_DBFS
 from beam_jobs.audio.decoding import read_blocks
 from beam_jobs.audio.encoding import write_audio
 from beam_jobs.audio.resampling import resample_blocks
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.separation.background import in_background
-from beam_jobs.separation.held_windows import HeldWindows
+from beam_jobs.separation.gate import Gate
+from beam_jobs.separation.held_windows import HeldWindows, Levels
 from beam_jobs.separation.inputs import input_version
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.recording import Recording, SeparationPlan, plan_separation
 from beam_jobs.separation.separator import Separator
 from beam_jobs.separation.turns import TurnFinder, format_rttm
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
-from beam_jobs.separation.voices import VoiceOrder, arrange, order_windows
-from beam_jobs.separation.windows import OverlapAdd, cut_windows
+from beam_jobs.separation.voices import VoiceOrder, arrange, order_windows, voice_levels_db
+from beam_jobs.separation.windows import Framing, OverlapAdd, cut_windows
 from beam_jobs.storage import files
 from beam_jobs.storage.files import OutputError
 from schemas.ledger import LedgerRecord, Output, Parameters, Voices
@@ -224,6 +226,8 @@ def _write_recording(
         joins = [OverlapAdd(plan.model.framing, plan.num_samples) for _ in turn_finders]
         for outputs, last in windows:
             done = [join.add(one) for join, one in zip(joins, outputs, strict=True)]
+            if work.gates:
+                done = [gate.apply(one) for gate, one in zip(work.gates, done, strict=True)]
             if plan.rttm_path is not None:
                 for finder, sources in zip(turn_finders, done, strict=True):
                     finder.add(sources.mean(axis=2))
@@ -269,11 +273,13 @@ class _Work:
         model_s: the time that the model took, in seconds.
         num_windows: the windows that went through the model.
         voices: of each signal, if the model's outputs may swap.
+        gates: of each signal, if they are asked for and the model's outputs may swap.
     """
 
     model_s: float = 0.0
     num_windows: int = 0
     voices: list[Voices] = dataclasses.field(default_factory=list)
+    gates: list[Gate] = dataclasses.field(default_factory=list)
 
 
 def _check_pieces(
@@ -323,6 +329,11 @@ def _in_order_of_voices(
             )
             for one in found
         ]
+        if plan.parameters.gate:
+            work.gates += [
+                Gate(_find_levels_db(held, order, framing, rate), rate)
+                for held, order in zip(signals, found, strict=True)
+            ]
 
         def ordered() -> Iterator[tuple[Samples, bool]]:
             num_windows = len(signals[0])
@@ -353,6 +364,17 @@ def _give_to_voices(outputs: Samples, order: VoiceOrder, window: int, sample_rat
     arranged = arrange(outputs, order.changes[window], sample_rate)
     arranged[order.num_voices :] = 0
     return arranged
+
+
+def _find_levels_db(
+    held: HeldWindows, order: VoiceOrder, framing: Framing, sample_rate: int
+) -> Levels:
+    """Returns the levels of the voices that `_give_to_voices` makes, float32 [voices, frames]."""
+    levels_db = voice_levels_db(held.levels_db, order.changes, framing, sample_rate)
+    if order.num_voices == 1:
+        levels_db[0] = 10 * np.log10(np.sum(10 ** (levels_db / 10), axis=0))
+    levels_db[order.num_voices :] = SILENCE_DBFS
+    return levels_db
 
 
 def _join(parts: Sequence[Samples]) -> Samples:
