@@ -55,6 +55,12 @@ def test_records_of_version_1_have_the_rttm_file_among_the_outputs_and_no_voices
     assert read == dataclasses.replace(record, voices=())
 
 
+def test_a_record_from_before_there_was_a_gate_was_written_without_one():
+    document = json.loads(RECORD.to_json())
+    del document["parameters"]["gate"]
+    assert parse_ledger_record(json.dumps(document), "a.wav.json") == RECORD
+
+
 def test_an_rttm_file_without_a_size_is_refused():
     document = json.loads(RECORD.to_json())
     del document["rttm"]["size"]

@@ -166,6 +166,15 @@ def test_who_speaks_when_is_written_as_rttm(archive, bundle):
     assert summary(archive)["skipped"] == 4
 
 
+def test_a_gate_is_refused_where_outputs_never_swap(archive, bundle, swapping_bundle, capsys):
+    assert run(archive, bundle, "--gate") == 1
+    assert f"those of {bundle.name} never do" in capsys.readouterr().err
+    assert not (archive / "out").exists()
+    assert run(archive, swapping_bundle) == 0
+    assert run(archive, swapping_bundle, "--gate") == 0
+    assert summary(archive)["separated"] == 3
+
+
 def test_outputs_inside_the_input_tree_are_not_inputs(archive, bundle):
     for _ in range(2):
         assert run(archive, bundle, output="calls/out") == 0
