@@ -4,6 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
+from tiny_models import save_bundle, split_bands
 from tones import write_tones
 
 from beam_jobs.audio.decoding import read_header
@@ -276,3 +277,36 @@ def test_memory_does_not_grow_with_the_length(loaded, tmp_path):
     assert peaks[1] < 1.25 * peaks[0]
     # Four bytes for each sample of the longer recording.
     assert peaks[1] < 30 * 60 * 8000 * 4
+
+
+class PitchEmbedder:
+    """Tells tones apart, which no embedder of voices does."""
+
+    def embed(self, pieces):
+        high = np.abs(np.fft.rfft(pieces, axis=1)).argmax(axis=1) > pieces.shape[1] // 4
+        return np.stack([high, ~high], axis=1).astype(np.float32)
+
+
+def test_a_gate_silences_each_output_where_its_speaker_does_not_speak(tmp_path):
+    model = describe_model(str(save_bundle(tmp_path / "joint", split_bands, aligned=False)))
+    separator = load_separator(model)
+    separator.embedder = PitchEmbedder()
+    time_s = np.arange(12 * 8000) / 8000
+    low = low_tone(len(time_s), 8000) * ((time_s < 4) | (time_s > 9))
+    high = 0.3 * np.sin(2 * np.pi * 3000 * time_s) * (time_s > 5) * (time_s < 8)
+    noise = 0.0005 * np.random.default_rng(0).standard_normal(len(time_s))
+    soundfile.write(tmp_path / "call.wav", low + high + noise, 8000)
+    outputs = {}
+    for gate in (False, True):
+        folder = tmp_path / str(gate)
+        (record,) = separate(
+            (model, separator), [tmp_path / "call.wav"], folder, gate=gate, rttm=True
+        )
+        assert record.parameters.gate == gate
+        outputs[gate] = np.stack([soundfile.read(folder / one.path)[0] for one in record.outputs])
+        assert (folder / record.rttm.path).read_text().count("SPEAKER") == 3
+    quiet = np.stack([(time_s > 4.3) & (time_s < 8.7), (time_s < 4.7) | (time_s > 8.3)])
+    assert outputs[False][quiet].any()
+    assert not outputs[True][quiet].any()
+    spoken = np.stack([time_s < 4, (time_s > 5) & (time_s < 8)])
+    np.testing.assert_array_equal(outputs[True][spoken], outputs[False][spoken])
