@@ -98,6 +98,7 @@ class LedgerRecord:
         sample_rate: of the recording, in Hz.
         num_frames: its samples in each channel.
         num_channels: its channels.
+        gain_db: the gain before it was separated: 0, or less if it exceeds full scale.
         num_windows: the number of windows that went through the model.
         outputs: the audio files, in the order of the model's sources.
         rttm: the file of who speaks when, if it was asked for.
@@ -114,6 +115,7 @@ class LedgerRecord:
     sample_rate: int
     num_frames: int
     num_channels: int
+    gain_db: float
     num_windows: int
     outputs: tuple[Output, ...]
     rttm: Output | None
@@ -183,6 +185,7 @@ def _upgrade(document: dict[str, Any]) -> None:
     """
     document.pop("alignments", None)
     document["voices"] = []
+    document["gain_db"] = 0.0
     if "rttm" not in document:
         has_rttm = document["parameters"]["rttm"]
         document["rttm"] = document["outputs"].pop() if has_rttm else None

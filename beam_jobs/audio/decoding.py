@@ -33,6 +33,7 @@ from schemas.pcm import Samples
 from schemas.recipe import Channels
 
 _MIN_SAMPLE_RATE = 1000
+_FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
 
 # Ogg, of which libsndfile does not know all, such as Speex; MP4 and Matroska under other names.
 _PYAV_BEGINNING = re.compile(rb"OggS|....ftyp|\x1aE\xdf\xa3", re.DOTALL)
@@ -56,7 +57,8 @@ def read_header(path: str) -> AudioHeader:
         if file.samplerate < _MIN_SAMPLE_RATE:
             raise UnusableAudioError(f"sample rate of less than {_MIN_SAMPLE_RATE} Hz")
         check_header(file)
-        return AudioHeader(file.samplerate, file.frames, file.channels)
+        is_float = isinstance(file, soundfile.SoundFile) and file.subtype in _FLOAT_SUBTYPES
+        return AudioHeader(file.samplerate, file.frames, file.channels, is_float)
 
 
 def read_segment(path: str, start: int, stop: int, channels: Channels = "average") -> Samples:

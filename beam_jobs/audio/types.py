@@ -30,11 +30,13 @@ class AudioHeader:
         sample_rate: in Hz.
         num_frames: samples per channel.
         num_channels: at least 1.
+        is_float: whether samples are stored as floating point and may exceed full scale.
     """
 
     sample_rate: int
     num_frames: int
     num_channels: int
+    is_float: bool = False
 
 
 class AudioFile(Protocol):

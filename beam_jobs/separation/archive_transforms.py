@@ -10,7 +10,6 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_jobs.audio.decoding import read_header
 from beam_jobs.runtime import retries
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.runtime.retries import may_pass, with_retries
@@ -24,7 +23,7 @@ from beam_jobs.separation.ledger import (
 )
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.output_names import output_paths, rttm_path
-from beam_jobs.separation.recording import Recording
+from beam_jobs.separation.recording import Recording, inspect_recording
 from beam_jobs.separation.rejected_transforms import WriteRejected
 from beam_jobs.separation.separator import load_separator
 from beam_jobs.separation.streaming import Failure, separate_recordings
@@ -155,7 +154,7 @@ class _Inspect(beam.DoFn):
         for path in (record_path("", place), *paths):
             files.check_name(files.join(self._output, path))
         self._shared.acquire(lambda: Owners(self._output)).check(file, own, paths)
-        return Recording(file, version, read_header(file.path))
+        return inspect_recording(file, version)
 
 
 class _Batch(beam.DoFn):

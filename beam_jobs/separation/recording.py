@@ -1,7 +1,9 @@
 """A recording that is to be separated, and the plan for separating it."""
 
 import dataclasses
+import math
 
+from beam_jobs.audio.decoding import read_blocks, read_header
 from beam_jobs.audio.encoding import OPUS_SAMPLE_RATES
 from beam_jobs.audio.types import AudioHeader
 from beam_jobs.separation.inputs import InputFile
@@ -18,16 +20,35 @@ class Recording:
         file: the file.
         version: of the file when it was found.
         header: of the file.
+        gain_db: 0, or less where the file exceeds full scale, which the outputs can't.
     """
 
     file: InputFile
     version: InputVersion
     header: AudioHeader
+    gain_db: float = 0.0
 
     @property
     def duration_s(self) -> float:
         """The length in seconds."""
         return self.header.num_frames / self.header.sample_rate
+
+
+def inspect_recording(file: InputFile, version: InputVersion) -> Recording:
+    """Reads the header of a file and, if its samples are floating point, the file for its peak.
+
+    Raises:
+        UnusableAudioError: the file can't be decoded.
+    """
+    header = read_header(file.path)
+    gain_db = 0.0
+    if header.is_float:
+        blocks = read_blocks(file.path, header.sample_rate)
+        peak = max(max(float(block.max()), -float(block.min())) for block in blocks)
+        if peak > 1:
+            # Rounded away from full scale, to a number that people can read.
+            gain_db = -math.ceil(20 * math.log10(peak) * 100) / 100
+    return Recording(file, version, header, gain_db)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

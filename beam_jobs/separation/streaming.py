@@ -137,6 +137,9 @@ def _cut_recording(plan: SeparationPlan) -> Iterator[Samples]:
     """Yields a window of each signal at a time: float32 [signals, length, model's channels]."""
     header, model = plan.recording.header, plan.model
     blocks = read_blocks(plan.recording.file.path, round(_BLOCK_S * header.sample_rate))
+    if plan.recording.gain_db:
+        gain = np.float32(10 ** (plan.recording.gain_db / 20))
+        blocks = (block * gain for block in blocks)
     if plan.num_channels < header.num_channels:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
     resampled = resample_blocks(
@@ -252,6 +255,7 @@ def _write_recording(
         sample_rate=plan.recording.header.sample_rate,
         num_frames=plan.recording.header.num_frames,
         num_channels=plan.recording.header.num_channels,
+        gain_db=plan.recording.gain_db,
         num_windows=work.num_windows,
         outputs=tuple(_find_output(output, path) for path in plan.paths),
         rttm=None if plan.rttm_path is None else _find_output(output, plan.rttm_path),

@@ -40,6 +40,7 @@ class Counts:
         busy_s: the time that all workers together spent on separating, in seconds.
         one_voice: separated files in which one person speaks.
         more_voices: separated files in which more people speak than the model has outputs.
+        scaled_down: separated files that exceed full scale.
         examples: the places in the tree of a few separated files, chosen by their hash.
         doubtful: the few separated files that are the most likely to be wrong, these first.
     """
@@ -52,6 +53,7 @@ class Counts:
     busy_s: float = 0.0
     one_voice: int = 0
     more_voices: int = 0
+    scaled_down: int = 0
     examples: tuple[str, ...] = ()
     doubtful: tuple[Doubtful, ...] = ()
 
@@ -84,6 +86,7 @@ def count_separated(place: str, record: LedgerRecord) -> Counts:
         model_s=record.model_s,
         one_voice=int(record.num_voices == 1),
         more_voices=int(record.has_more_voices),
+        scaled_down=int(record.gain_db < 0),
         examples=(place,),
         doubtful=(doubtful,) if confidence < 1 or record.has_more_voices else (),
     )
@@ -121,6 +124,7 @@ def summarise(
         "rejected": counts.rejected,
         "one_voice": counts.one_voice,
         "more_voices": counts.more_voices,
+        "scaled_down": counts.scaled_down,
         "no_audio": num_no_audio,
         "other_names": num_other_names,
         "separated_hours": round(counts.separated_s / 3600, 4),
@@ -133,7 +137,7 @@ def summarise(
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """Returns the summary as text, with a line on the voices if some recordings stand out."""
+    """Returns the summary as text, with a line on recordings that stand out, if there are any."""
     cost = summary["cost_estimate"]
     text = (
         f"{summary['files']} files: {summary['separated']} separated, {summary['skipped']} skipped "
@@ -142,13 +146,16 @@ def describe(summary: Mapping[str, Any]) -> str:
         f"{summary['speed']:.1f} times as fast as it plays"
         + (f", about {cost:.2f} in worker time" if cost else "")
     )
-    voices = []
+    remarks = []
     if summary["one_voice"]:
-        voices.append(f"{_count_recordings(summary['one_voice'])} one voice")
+        remarks.append(f"{_count_recordings(summary['one_voice'])} one voice")
     if summary["more_voices"]:
         count = _count_recordings(summary["more_voices"])
-        voices.append(f"{count} more voices than the model has outputs")
-    return "\n".join([text, ", ".join(voices)] if voices else [text])
+        remarks.append(f"{count} more voices than the model has outputs")
+    if summary["scaled_down"]:
+        count = _count_recordings(summary["scaled_down"])
+        remarks.append(f"{count} samples above full scale: scaled down, by the ledger's gain_db")
+    return "\n".join([text, ", ".join(remarks)] if remarks else [text])
 
 
 def _count_recordings(count: int) -> str:

@@ -24,6 +24,7 @@ RECORD = LedgerRecord(
     sample_rate=8000,
     num_frames=16_000,
     num_channels=1,
+    gain_db=0.0,
     num_windows=3,
     outputs=SPEAKERS,
     rttm=RTTM,

@@ -118,6 +118,7 @@ def record_of(*voices):
         sample_rate=8000,
         num_frames=80_000,
         num_channels=1,
+        gain_db=0.0,
         num_windows=3,
         outputs=(Output("a.wav", 1),),
         rttm=None,
