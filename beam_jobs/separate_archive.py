@@ -26,9 +26,10 @@ from beam_jobs.separation.inputs import list_archive
 from beam_jobs.separation.ledger import check_ours
 from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
 from beam_jobs.separation.output_names import FIELDS, check_collisions
+from beam_jobs.separation.segments import write_segments
 from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
 from beam_jobs.storage import files
-from schemas.ledger import REJECTED, REPORT, RUNS, SUMMARY, Parameters
+from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
 
 
 def run(argv: Sequence[str]) -> int:
@@ -48,9 +49,16 @@ def run(argv: Sequence[str]) -> int:
         audio_format=arguments.audio_format,
         sample_rate=arguments.output_sample_rate,
         name_template=arguments.name_template,
-        rttm=arguments.rttm,
+        rttm=arguments.rttm or arguments.segments,
         gate=arguments.gate,
     )
+    if arguments.segments and parameters.channels == "each":
+        raise UsageError(
+            "--segments takes one voice in each file, and --channels=each puts one on each channel:"
+            " leave one of them out"
+        )
+    if not arguments.max_segment_s >= 1:
+        raise UsageError("--max_segment_s is at least 1")
     output = files.absolute(arguments.output)
     model = describe_model(arguments.model)
     if parameters.gate and model.aligned:
@@ -100,6 +108,10 @@ def run(argv: Sequence[str]) -> int:
     )
     files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
     print(describe(summary))
+    if arguments.segments:
+        num_left_out = write_segments(output, model.source_names, arguments.max_segment_s)
+        left_out = f" ({num_left_out} of the ledger's recordings have none)" if num_left_out else ""
+        print(f"to transcribe: {files.join(output, SEGMENTS)}{left_out}")
     if arguments.report:
         _write_report(summary, counts, model, output)
     if summary["rejected"]:
@@ -192,6 +204,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rttm", action="store_true", help="write who speaks when, too, as RTTM: FILE.wav.rttm"
+    )
+    parser.add_argument(
+        "--segments",
+        action="store_true",
+        help="write a line for each turn of each speaker, too, as speech recognisers take it:"
+        " segments.jsonl, of the whole ledger; with --rttm, which it takes the turns from",
+    )
+    parser.add_argument(
+        "--max_segment_s",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="the greatest length of a segment, in seconds (default: %(default)g)",
     )
     parser.add_argument(
         "--gate",

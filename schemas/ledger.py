@@ -13,6 +13,7 @@ RUNS = "_runs"
 REJECTED = "rejected.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+SEGMENTS = "segments.jsonl"
 
 AudioFormat = Literal["wav", "flac", "opus"]
 

@@ -5,12 +5,21 @@ import string
 from collections.abc import Sequence
 
 from beam_jobs.separation.inputs import AUDIO_SUFFIXES, InputFile, NamingError
-from schemas.ledger import LEDGER, REJECTED, REPORT, RUNS, SUMMARY, AudioFormat, Parameters
+from schemas.ledger import (
+    LEDGER,
+    REJECTED,
+    REPORT,
+    RUNS,
+    SEGMENTS,
+    SUMMARY,
+    AudioFormat,
+    Parameters,
+)
 
 FIELDS = ("folder", "stem", "suffix", "source", "extension")
 
 # Names in the output folder that the job itself uses.
-_RESERVED = ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT)
+_RESERVED = ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT, SEGMENTS)
 
 _SUFFIXES: dict[AudioFormat, tuple[str, ...]] = {
     "wav": (".wav", ".wave"),
