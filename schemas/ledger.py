@@ -141,8 +141,8 @@ class LedgerRecord:
 
     @property
     def confidence(self) -> float | None:
-        """The confidence of the least certain signal, 0 to 1; None without voices."""
-        return min((one.confidence for one in self.voices), default=None)
+        """The confidence of the least certain signal in which anyone speaks; None without one."""
+        return min((one.confidence for one in self.voices if one.number), default=None)
 
     @property
     def files(self) -> tuple[Output, ...]:

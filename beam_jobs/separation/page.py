@@ -51,7 +51,7 @@ class Excerpt:
         num_voices: the number of people who speak in the recording; None if that is not known.
         more_voices: whether more people speak than the model has outputs.
         confidence: the probability that a second of speech is in the right output, 0 to 1; None
-            if the model's outputs never swap.
+            if nobody speaks or the model's outputs never swap.
     """
 
     name: str

@@ -138,6 +138,8 @@ def test_the_least_certain_recordings_come_first_after_those_with_more_voices():
     assert len(total.doubtful) == NUM_DOUBTFUL
     assert (total.one_voice, total.more_voices) == (0, 1)
     assert not count_separated("a.wav", record_of(Voices(2, False, 0.95, 0))).doubtful
+    # Where nobody speaks, nothing can be in the wrong output.
+    assert not count_separated("a.wav", record_of(Voices(0, False, 0.5, 0))).doubtful
 
 
 def test_the_summary_counts_recordings_whose_voices_stand_out():
@@ -179,6 +181,8 @@ def test_the_page_says_how_many_speak_and_how_certain_the_order_is(calls, swappi
     two = dataclasses.replace(excerpt, num_voices=2, confidence=0.98)
     assert two.detail == "20.0 s, 2 speakers, order 98.0% certain"
     assert dataclasses.replace(excerpt, num_voices=1).detail == "20.0 s, 1 speaker"
+    nobody = dataclasses.replace(excerpt, num_voices=0, confidence=None)
+    assert nobody.detail == "20.0 s, 0 speakers"
     crowded = dataclasses.replace(two, more_voices=True)
     assert crowded.detail == "20.0 s, more voices than outputs, order 98.0% certain"
 
