@@ -25,7 +25,7 @@ from beam_jobs.pages.page import render_page
 from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.separation.ledger import read_record
-from beam_jobs.separation.summary import Doubtful
+from beam_jobs.separation.summary import Doubtful, list_remarks
 from beam_jobs.separation.turns import Turn, TurnFinder
 from beam_jobs.storage import files
 from schemas.pcm import Pcm, to_pcm
@@ -109,6 +109,7 @@ def render_report(
         summary=summary,
         model=model,
         rejected=collections.Counter(one.reason for one in rejected).most_common(),
+        remarks=list_remarks(summary),
         doubtful=doubtful,
         searched_min=_SEARCHED_S // 60,
         examples=view_all(functools.partial(_view, source_names=source_names), excerpts),

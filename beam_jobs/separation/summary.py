@@ -149,6 +149,12 @@ def describe(summary: Mapping[str, Any]) -> str:
         f"{summary['speed']:.1f} times as fast as it plays"
         + (f", about {cost:.2f} in worker time" if cost else "")
     )
+    remarks = list_remarks(summary)
+    return "\n".join([text, ", ".join(remarks)] if remarks else [text])
+
+
+def list_remarks(summary: Mapping[str, Any]) -> list[str]:
+    """Lists the numbers of recordings that stand out, each in a sentence without its full stop."""
     remarks = []
     if summary["one_voice"]:
         remarks.append(f"{_count_recordings(summary['one_voice'])} one voice")
@@ -158,7 +164,7 @@ def describe(summary: Mapping[str, Any]) -> str:
     if summary["scaled_down"]:
         count = _count_recordings(summary["scaled_down"])
         remarks.append(f"{count} samples above full scale: scaled down, by the ledger's gain_db")
-    return "\n".join([text, ", ".join(remarks)] if remarks else [text])
+    return remarks
 
 
 def _count_recordings(count: int) -> str:

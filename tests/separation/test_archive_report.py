@@ -166,6 +166,7 @@ def test_the_page_names_the_recordings_to_listen_to_first():
         model="bands",
         source_names=SOURCES,
     )
+    assert "1 recording has more voices than the model has outputs." in page
     first = page[page.index("Listen to these first") :]
     assert "b.wav" in first
     assert "more than outputs" in first
