@@ -1,6 +1,7 @@
 """The common ground of the layouts of exported audio."""
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -16,6 +17,9 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 # Characters that some file system refuses in a name; names of dots are folders everywhere.
 _UNSAFE = re.compile(r'^\.|[\x00-\x1f"%*/:<>?\\|]')
+
+# File systems take 255; a suffix follows, and for a while what tells unfinished files.
+_MAX_NAME_BYTES = 200
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,8 +107,17 @@ class ExportLayout(Protocol):
 
 
 def file_name(name: str) -> str:
-    """Returns a name for a file, different for each text: unsafe characters are written as %XX."""
-    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    """Returns a name for a file, different for each text.
+
+    Unsafe characters are written as %XX, and the end of what is too long as a hash of all of it.
+    """
+    safe = _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    encoded = safe.encode(errors="surrogateescape")
+    if len(encoded) <= _MAX_NAME_BYTES:
+        return safe
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    beginning = encoded[: _MAX_NAME_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{beginning}-{digest}"
 
 
 def source_names(described: Dataset) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -374,3 +375,10 @@ def test_any_id_is_a_file_name_and_another_one_for_each():
     assert not {".", ".."} & set(names)
     assert not [name for name in names if "/" in name]
     assert file_name("train-000000001") == "train-000000001"
+
+
+def test_ids_that_are_too_long_for_a_file_have_names_of_their_own():
+    names = {file_name("песня" * 50 + str(number)) for number in range(10)}
+    assert len(names) == 10
+    assert max(len(f"{name}.incomplete-{uuid.uuid4().hex}.flac".encode()) for name in names) <= 255
+    assert all(name.startswith("песня" * 5) for name in names)
