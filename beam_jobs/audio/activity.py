@@ -20,8 +20,11 @@ _LOUD_PERCENTILE = 95
 # What is this far below the loud speech of the loudest source is what leaked from it, even where
 # that source is silent itself.
 _BELOW_LOUDEST_DB = 35.0
-# A source this far below another one is more likely to be what is left of that one.
-_BELOW_OTHERS_DB = 15.0
+# A source this far below another one is more likely to be what is left of that one. From 15 to 12
+# dB, the false alarms in ten separated conversations of LibriSpeech's speakers fall from 6.6 to
+# 5.0 % of the speech; of two voices that talk all the time, 0.6 % more is missed if one is 5 dB
+# softer.
+_BELOW_OTHERS_DB = 12.0
 # Pauses within a sentence are speech, clicks are not.
 _MIN_PAUSE_S = 0.3
 _MIN_SPEECH_S = 0.1
