@@ -49,7 +49,8 @@ class ReadLedger(beam.PTransform[PBegin, Any]):
         self._archive = archive
         self._relative_paths = relative_paths
 
-    def expand(self, begin: PBegin) -> tuple[PCollection[SeparatedRecording], PCollection[Any]]:
+    # Beam prints a warning about each hint of two outputs: it knows PCollection and Any.
+    def expand(self, begin: PBegin) -> Any:
         """Spreads the names over the workers, and reads their records there."""
         players = [f"{number:02d}" for number in range(NUM_PLAYERS)]
         players += [""] * (len(self._relative_paths) - len(players))
@@ -71,9 +72,7 @@ class ScoreAgainstFiles(Scoring):
         self._references = references
         self._output = output
 
-    def expand(
-        self, recordings: PCollection[SeparatedRecording]
-    ) -> tuple[PCollection[Score], PCollection[Rejected]]:
+    def expand(self, recordings: PCollection[SeparatedRecording]) -> Any:
         """Scores one recording at a time."""
         scored = (
             recordings
@@ -103,9 +102,7 @@ class ScoreAgainstDataset(Scoring):
         self._rttm = rttm
         self._output = output
 
-    def expand(
-        self, recordings: PCollection[SeparatedRecording]
-    ) -> tuple[PCollection[Score], PCollection[Rejected]]:
+    def expand(self, recordings: PCollection[SeparatedRecording]) -> Any:
         """Finds the shard of each recording's mixture, and scores one shard at a time."""
         shards = (
             recordings.pipeline

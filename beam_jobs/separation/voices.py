@@ -54,10 +54,11 @@ _MIN_PIECES = 4
 # In a recording of one window, which is not described: sounding together for such a share of it.
 _MIN_TOGETHER_SHARE = 0.15
 
-# One voice more than there are outputs: it is unlike all others, and more than a few words.
+# One voice more than there are outputs: it is unlike all others, and has a share of the speech that
+# is larger than that of what a network fails to separate, which sounds like somebody else.
 _ANOTHER_VOICE_COSINE = 0.4
 _MIN_VOICE_S = 3.0
-_MIN_VOICE_SHARE = 0.08
+_MIN_VOICE_SHARE = 0.18
 
 # A window whose order is ahead of the next best one by so many seconds of perfect agreement is e
 # times as likely to be right as wrong.
