@@ -22,7 +22,7 @@ from beam_jobs.runtime.job_folder import check_writable
 from beam_jobs.runtime.options import UsageError, parse_options
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
-from beam_jobs.separation.inputs import list_archive
+from beam_jobs.separation.inputs import InputFile, list_archive
 from beam_jobs.separation.ledger import check_ours
 from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
 from beam_jobs.separation.output_names import FIELDS, check_collisions
@@ -30,127 +30,6 @@ from beam_jobs.separation.segments import write_segments
 from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
 from beam_jobs.storage import files
 from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
-
-
-def run(argv: Sequence[str]) -> int:
-    """Runs the job and returns its exit status.
-
-    Args:
-        argv: the command line.
-
-    Raises:
-        UserError: it can't be done as asked; the message says what to change.
-        OSError: the inputs or the model can't be read.
-    """
-    start_s = time.monotonic()
-    arguments, beam_options = parse_options(build_parser(), argv)
-    parameters = Parameters(
-        channels=arguments.channels,
-        audio_format=arguments.audio_format,
-        sample_rate=arguments.output_sample_rate,
-        name_template=arguments.name_template,
-        rttm=arguments.rttm or arguments.segments,
-        gate=arguments.gate,
-    )
-    if arguments.segments and parameters.channels == "each":
-        raise UsageError(
-            "--segments takes one voice in each file, and --channels=each puts one on each channel:"
-            " leave one of them out"
-        )
-    if not arguments.max_segment_s >= 1:
-        raise UsageError("--max_segment_s is at least 1")
-    output = files.absolute(arguments.output)
-    model = describe_model(arguments.model)
-    if parameters.gate and model.aligned:
-        raise UsageError(
-            f"--gate is for models of speakers whose outputs may swap, and those of {model.name}"
-            " never do: leave it out"
-        )
-    if is_local(beam_options):
-        require_installed("tensorflow", *(["spleeter"] if model.spleeter else []))
-    check_ours(output)
-    archive = list_archive([files.absolute(one) for one in arguments.input], output)
-    check_collisions(archive.inputs, model.source_names, parameters)
-    check_writable(output, remedy="name another --output, or make room there")
-    print(
-        f"{len(archive.inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what"
-        f" has another rate is resampled\n{archive.describe()}",
-        end="",
-        flush=True,
-    )
-    counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
-    # From now on, the folder is known as this job's, even if it is killed before it counts.
-    files.write_output(counts_path, Counts().to_json())
-    pipeline = make_pipeline(beam_options)
-    (
-        pipeline
-        | "Inputs" >> beam.Create(archive.inputs)
-        | "Separate"
-        >> SeparateArchive(
-            model=model,
-            parameters=parameters,
-            output=output,
-            rejected=archive.rejected,
-            force=arguments.force,
-            num_threads=arguments.model_threads,
-        )
-        | "WriteCounts" >> beam.Map(lambda counts: files.write_text(counts_path, counts.to_json()))
-    )
-    if not run_pipeline(pipeline, beam_options):
-        return DONE
-    counts = parse_counts(files.read_text(counts_path))
-    summary = summarise(
-        counts,
-        num_no_audio=archive.num_no_audio,
-        num_other_names=archive.num_other_names,
-        elapsed_s=time.monotonic() - start_s,
-        price_per_hour=arguments.price_per_hour,
-    )
-    files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
-    print(describe(summary))
-    if arguments.segments:
-        num_left_out = write_segments(output, model.source_names, arguments.max_segment_s)
-        left_out = f" ({num_left_out} of the ledger's recordings have none)" if num_left_out else ""
-        print(f"to transcribe: {files.join(output, SEGMENTS)}{left_out}")
-    if arguments.report:
-        _write_report(summary, counts, model, output)
-    if summary["rejected"]:
-        rejected = read_rejected(files.join(output, REJECTED))
-        print(f"rejected: {ReasonCounts(rejected).describe()}")
-        print(f"the rejected files and why: {files.join(output, REJECTED)}")
-        return SOME_REJECTED
-    return DONE
-
-
-def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> None:
-    # Matplotlib takes half a second to import.
-    from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
-
-    path = files.join(output, REPORT)
-    if not counts.separated and files.exists(path):
-        print(f"nothing new to see and to hear; the page of an earlier run is still there: {path}")
-        return
-    names = model.source_names
-    excerpts = []
-    for relative_path in counts.examples:
-        # A recording that is gone by now is only missing in the report.
-        with contextlib.suppress(OSError, UnusableAudioError):
-            excerpts.append(read_excerpt(output, relative_path, names))
-    page = render_report(
-        summary,
-        excerpts,
-        read_rejected(files.join(output, REJECTED)),
-        doubtful=counts.doubtful,
-        model=model.name,
-        source_names=names,
-    )
-    files.write_text(path, page)
-    print(f"to see and to hear: {path}")
-
-
-def main(argv: Sequence[str]) -> int:
-    """Runs the command and returns its exit status; the last line printed says how it ended."""
-    return run_command(argv, run, name="separate_archive")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -236,6 +115,143 @@ def build_parser() -> argparse.ArgumentParser:
         "--price_per_hour", type=float, default=0.0, help="of a worker, for the cost estimate"
     )
     return parser
+
+
+def separate_archive(
+    pipeline: beam.Pipeline, inputs: Sequence[InputFile], separate: SeparateArchive, counts: str
+) -> None:
+    """Builds the pipeline: from files to their outputs, and the run's counts in a file."""
+    (
+        pipeline
+        | "Inputs" >> beam.Create(inputs)
+        | "Separate" >> separate
+        | "WriteCounts" >> beam.Map(lambda total: files.write_text(counts, total.to_json()))
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the job and returns its exit status.
+
+    Args:
+        argv: the command line.
+
+    Raises:
+        UserError: it can't be done as asked; the message says what to change.
+        OSError: the inputs or the model can't be read.
+    """
+    start_s = time.monotonic()
+    arguments, beam_options = parse_options(build_parser(), argv)
+    output = files.absolute(arguments.output)
+    model = describe_model(arguments.model)
+    parameters = _read_parameters(arguments, model)
+    if is_local(beam_options):
+        require_installed("tensorflow", *(["spleeter"] if model.spleeter else []))
+    check_ours(output)
+    archive = list_archive([files.absolute(one) for one in arguments.input], output)
+    check_collisions(archive.inputs, model.source_names, parameters)
+    check_writable(output, remedy="name another --output, or make room there")
+    print(
+        f"{len(archive.inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what"
+        f" has another rate is resampled\n{archive.describe()}",
+        end="",
+        flush=True,
+    )
+    counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
+    # From now on, the folder is known as this job's, even if it is killed before it counts.
+    files.write_output(counts_path, Counts().to_json())
+    pipeline = make_pipeline(beam_options)
+    separate = SeparateArchive(
+        model=model,
+        parameters=parameters,
+        output=output,
+        rejected=archive.rejected,
+        force=arguments.force,
+        num_threads=arguments.model_threads,
+    )
+    separate_archive(pipeline, archive.inputs, separate, counts_path)
+    if not run_pipeline(pipeline, beam_options):
+        return DONE
+    counts = parse_counts(files.read_text(counts_path))
+    summary = summarise(
+        counts,
+        num_no_audio=archive.num_no_audio,
+        num_other_names=archive.num_other_names,
+        elapsed_s=time.monotonic() - start_s,
+        price_per_hour=arguments.price_per_hour,
+    )
+    files.write_text(files.join(output, SUMMARY), json.dumps(summary, indent=1) + "\n")
+    print(describe(summary))
+    if arguments.segments:
+        _write_segments(model, output, arguments.max_segment_s)
+    if arguments.report:
+        _write_report(summary, counts, model, output)
+    if summary["rejected"]:
+        rejected = read_rejected(files.join(output, REJECTED))
+        print(f"rejected: {ReasonCounts(rejected).describe()}")
+        print(f"the rejected files and why: {files.join(output, REJECTED)}")
+        return SOME_REJECTED
+    return DONE
+
+
+def _read_parameters(arguments: argparse.Namespace, model: Model) -> Parameters:
+    """Returns the parameters that the options ask for, if they go together."""
+    if arguments.segments and arguments.channels == "each":
+        raise UsageError(
+            "--segments takes one voice in each file, and --channels=each puts one on each channel:"
+            " leave one of them out"
+        )
+    if not arguments.max_segment_s >= 1:
+        raise UsageError("--max_segment_s is at least 1")
+    if arguments.gate and model.aligned:
+        raise UsageError(
+            f"--gate is for models of speakers whose outputs may swap, and those of {model.name}"
+            " never do: leave it out"
+        )
+    return Parameters(
+        channels=arguments.channels,
+        audio_format=arguments.audio_format,
+        sample_rate=arguments.output_sample_rate,
+        name_template=arguments.name_template,
+        rttm=arguments.rttm or arguments.segments,
+        gate=arguments.gate,
+    )
+
+
+def _write_segments(model: Model, output: str, max_segment_s: float) -> None:
+    num_left_out = write_segments(output, model.source_names, max_segment_s)
+    left_out = f" ({num_left_out} of the ledger's recordings have none)" if num_left_out else ""
+    print(f"to transcribe: {files.join(output, SEGMENTS)}{left_out}")
+
+
+def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> None:
+    # Matplotlib takes half a second to import.
+    from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
+
+    path = files.join(output, REPORT)
+    if not counts.separated and files.exists(path):
+        print(f"nothing new to see and to hear; the page of an earlier run is still there: {path}")
+        return
+    names = model.source_names
+    excerpts = []
+    for relative_path in counts.examples:
+        # A recording that is gone by now is only missing in the report.
+        with contextlib.suppress(OSError, UnusableAudioError):
+            excerpts.append(read_excerpt(output, relative_path, names))
+    page = render_report(
+        summary,
+        excerpts,
+        read_rejected(files.join(output, REJECTED)),
+        doubtful=counts.doubtful,
+        model=model.name,
+        source_names=names,
+    )
+    files.write_text(path, page)
+    print(f"to see and to hear: {path}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command and returns its exit status; the last line printed says how it ended."""
+    return run_command(argv, run, name="separate_archive")
 
 
 if __name__ == "__main__":
