@@ -46,11 +46,14 @@ _MAX_ITERATIONS = 100
 _CHANGE_COST_S = 0.4
 _FADE_S = 0.02
 
-# One person, rather than two: hardly ever heard in two outputs of a window, and when the pieces are
-# divided in two, both halves sound alike.
-_MIN_TOGETHER_S = 1.0
-_ONE_VOICE_COSINE = 0.42
-_MIN_PIECES = 4
+# One person, rather than two: hardly ever heard in two outputs of a window, and when the speech is
+# divided in two, both halves sound alike. Where there is little of it, they need not be as alike.
+_MIN_TOGETHER_S = 0.5
+_MIN_TOGETHER_OF_ALONE = 0.005
+_ONE_VOICE_COSINE = 0.45
+_FEW_PIECES = 5
+_ONE_VOICE_COSINE_OF_FEW = 0.25
+_STRETCH_PAUSE_S = 0.7
 # In a recording of one window, which is not described: sounding together for such a share of it.
 _MIN_TOGETHER_SHARE = 0.15
 
@@ -131,7 +134,8 @@ def order_windows(
     levels_db = held.levels_db
     num_windows, num_sources, _ = levels_db.shape
     heard, alone = _find_alone(levels_db)
-    together_s = float(np.sort(alone.sum(axis=2), axis=1)[:, :-1].sum() * FRAME_S)
+    alone_s = np.sort(alone.sum(axis=2) * FRAME_S, axis=1)
+    together_s = float(alone_s[:, :-1].sum())
     as_they_are: Changes = ((0, tuple(range(num_sources))),)
     if num_windows == 1:
         share = (heard.sum(axis=1) > 1).sum() / max(heard.any(axis=1).sum(), 1)
@@ -142,7 +146,8 @@ def order_windows(
     if not len(pieces.windows):
         found = VoiceOrder((as_they_are,) * num_windows, num_sources, False, 1.0)
         return _in_order_of_onset(found, levels_db, framing, sample_rate)
-    is_one = together_s < _MIN_TOGETHER_S and _is_one_voice(pieces)
+    enough_s = max(_MIN_TOGETHER_S, _MIN_TOGETHER_OF_ALONE * float(alone_s.sum()))
+    is_one = together_s < enough_s and _is_one_voice(pieces)
     centroids = _cluster_windows(pieces, num_windows, num_sources)
     for _ in range(_NUM_REFINEMENTS):
         changes, margins_s = _follow(pieces, centroids, levels_db)
@@ -405,10 +410,14 @@ def _centroids(
 
 
 def _is_one_voice(pieces: _Pieces) -> bool:
-    if len(pieces.windows) < _MIN_PIECES:
+    # One odd piece does not make another voice, so what is said without a pause stays together.
+    stretches = _join_pieces(pieces)
+    if len(stretches.windows) == 1:
         return True
-    centroids, _ = _cluster_pieces(pieces, 2)
-    return float(centroids[0] @ centroids[1]) >= _ONE_VOICE_COSINE
+    centroids, _ = _cluster_pieces(stretches, 2)
+    is_little = len(pieces.windows) < _FEW_PIECES
+    alike = _ONE_VOICE_COSINE_OF_FEW if is_little else _ONE_VOICE_COSINE
+    return float(centroids[0] @ centroids[1]) >= alike
 
 
 def _has_more_voices(pieces: _Pieces, num_voices: int) -> bool:
@@ -419,6 +428,27 @@ def _has_more_voices(pieces: _Pieces, num_voices: int) -> bool:
     cosines = (centroids @ centroids.T)[np.triu_indices(num_voices, 1)]
     enough_s = max(_MIN_VOICE_S, _MIN_VOICE_SHARE * float(weights_s.sum()))
     return bool(cosines.max() < _ANOTHER_VOICE_COSINE and weights_s.min() >= enough_s)
+
+
+def _join_pieces(pieces: _Pieces) -> _Pieces:
+    """Joins the pieces of each output between which there is no long pause and nobody else.
+
+    The embedding of several pieces is their mean, and not as long as a unit vector.
+    """
+    pauses = pieces.bounds[1:, 0] - pieces.bounds[:-1, 1]
+    begins = (pauses * FRAME_S > _STRETCH_PAUSE_S) | (np.diff(pieces.outputs) != 0)
+    begins |= np.diff(pieces.windows) != 0
+    firsts = np.concatenate([[0], np.flatnonzero(begins) + 1])
+    lasts = np.append(firsts[1:], len(pieces.windows)) - 1
+    weights_s = np.add.reduceat(pieces.weights_s, firsts)
+    sums = np.add.reduceat(pieces.weighted, firsts)
+    return _Pieces(
+        windows=pieces.windows[firsts],
+        outputs=pieces.outputs[firsts],
+        bounds=np.stack([pieces.bounds[firsts, 0], pieces.bounds[lasts, 1]], axis=1),
+        weights_s=weights_s,
+        embeddings=(sums / weights_s[:, np.newaxis]).astype(np.float32),
+    )
 
 
 def _cluster_pieces(
