@@ -54,6 +54,8 @@ _ONE_VOICE_COSINE = 0.45
 _FEW_PIECES = 5
 _ONE_VOICE_COSINE_OF_FEW = 0.25
 _STRETCH_PAUSE_S = 0.7
+# A network that has learned little leaves everybody in all outputs, so that these sound alike, too.
+_UNDIVIDED_SHARE = 0.5
 # In a recording of one window, which is not described: sounding together for such a share of it.
 _MIN_TOGETHER_SHARE = 0.15
 
@@ -136,10 +138,10 @@ def order_windows(
     heard, alone = _find_alone(levels_db)
     alone_s = np.sort(alone.sum(axis=2) * FRAME_S, axis=1)
     together_s = float(alone_s[:, :-1].sum())
+    heard_share = (heard.sum(axis=1) > 1).sum() / max(heard.any(axis=1).sum(), 1)
     as_they_are: Changes = ((0, tuple(range(num_sources))),)
     if num_windows == 1:
-        share = (heard.sum(axis=1) > 1).sum() / max(heard.any(axis=1).sum(), 1)
-        is_one = together_s < _MIN_ALONE_S and share < _MIN_TOGETHER_SHARE
+        is_one = together_s < _MIN_ALONE_S and heard_share < _MIN_TOGETHER_SHARE
         found = VoiceOrder((as_they_are,), 1 if is_one else num_sources, False, 1.0)
         return _in_order_of_onset(found, levels_db, framing, sample_rate)
     pieces = _describe(held, heard, alone, embedder, sample_rate)
@@ -147,7 +149,7 @@ def order_windows(
         found = VoiceOrder((as_they_are,) * num_windows, num_sources, False, 1.0)
         return _in_order_of_onset(found, levels_db, framing, sample_rate)
     enough_s = max(_MIN_TOGETHER_S, _MIN_TOGETHER_OF_ALONE * float(alone_s.sum()))
-    is_one = together_s < enough_s and _is_one_voice(pieces)
+    is_one = together_s < enough_s and heard_share < _UNDIVIDED_SHARE and _is_one_voice(pieces)
     centroids = _cluster_windows(pieces, num_windows, num_sources)
     for _ in range(_NUM_REFINEMENTS):
         changes, margins_s = _follow(pieces, centroids, levels_db)

@@ -124,6 +124,12 @@ def test_who_is_alone_has_no_company_in_what_leaks(embedder):
     assert (found.num_voices, found.more_voices) == (1, False)
 
 
+def test_outputs_that_all_have_everybody_are_not_taken_for_one_person(embedder):
+    voice = speak(np.random.default_rng(0), 120, 1.0, 20 * SAMPLE_RATE)
+    found = find_order(windows_of(0.9 * voice, voice), embedder)
+    assert found.num_voices == 2
+
+
 @pytest.mark.parametrize("num_windows", [1, 5])
 def test_in_silence_nobody_speaks(num_windows, embedder):
     silence = np.zeros(FRAMING.length + (num_windows - 1) * FRAMING.hop)
