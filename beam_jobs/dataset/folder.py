@@ -44,7 +44,7 @@ def check_ours(folder: str) -> None:
     Raises:
         AnotherJobError: the folder holds something else.
     """
-    job_folder.check_ours(files.join(folder, dataset.JOB))
+    job_folder.check_ours(folder, has_job=files.exists(files.join(folder, dataset.JOB)))
 
 
 def check_writable(folder: str) -> None:

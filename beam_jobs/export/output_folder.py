@@ -22,7 +22,7 @@ def claim(export: Export) -> None:
     """
     if files.exists(export.path(DATASET)):
         raise AnotherJobError(f"{export.output} holds a dataset: name another --output")
-    job_folder.check_ours(export.path(_JOB))
+    job_folder.check_ours(export.output, has_job=files.exists(export.path(_JOB)))
     job = ExportJob(
         dataset=export.described.name,
         fingerprint=export.described.fingerprint,

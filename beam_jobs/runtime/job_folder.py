@@ -58,20 +58,20 @@ def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str)
         )
 
 
-def check_ours(path: str) -> None:
-    """Checks that a folder has the description of a job, or is empty or missing.
+def check_ours(folder: str, *, has_job: bool) -> None:
+    """Checks that a folder is empty or missing unless a job has worked there before.
 
     A job writes names that others use as well, such as `progress` and `report.html`, and removes
     them.
 
     Args:
-        path: of the file with the description.
+        folder: on any file system.
+        has_job: whether something in it shows that such a job has worked there.
 
     Raises:
         AnotherJobError: the folder holds something else.
     """
-    folder = os.path.dirname(path)
-    if not files.exists(path) and (name := something_in(folder)):
+    if not has_job and (name := _something_in(folder)):
         raise AnotherJobError(
             f"{folder} holds something else, such as {name}: name another --output, a new or an"
             " empty folder"
@@ -123,7 +123,7 @@ def reason_to_stop(folder: str) -> str:
     return files.read_text(path) if files.exists(path) else ""
 
 
-def something_in(folder: str) -> str:
+def _something_in(folder: str) -> str:
     """Returns the name of something in a folder that a user would miss, or an empty text."""
     names: Iterable[str] = ()
     if files.is_remote(folder):

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 
-from beam_jobs.runtime.job_folder import AnotherJobError, something_in
+from beam_jobs.runtime import job_folder
 from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.storage import files
 from schemas.errors import UserError
@@ -27,12 +27,8 @@ def check_ours(output: str) -> None:
     Raises:
         AnotherJobError: it holds something else, perhaps the recordings themselves.
     """
-    name = something_in(output)
-    if name and not any(_has_folder(output, folder) for folder in (LEDGER, RUNS)):
-        raise AnotherJobError(
-            f"{output} holds something else, such as {name}: name another --output, a new or an"
-            " empty folder"
-        )
+    has_job = any(_has_folder(output, folder) for folder in (LEDGER, RUNS))
+    job_folder.check_ours(output, has_job=has_job)
 
 
 def list_recordings(output: str) -> list[str]:

@@ -94,12 +94,12 @@ def _escape(line: str) -> str:
     try:
         line.encode()
     except UnicodeEncodeError:
-        return re.sub(r"[\ud800-\udfff]", _escape_surrogate, line)
+        return re.sub(r"[\ud800-\udfff]", lambda found: _show_byte(found[0]), line)
     return line
 
 
-def _escape_surrogate(match: re.Match[str]) -> str:
-    return ascii(match[0]).strip("'").replace("\\udc", "\\x")
+def _show_byte(surrogate: str) -> str:
+    return ascii(surrogate).strip("'").replace("\\udc", "\\x")
 
 
 def _check(path: str, number: int, line: str) -> None:
@@ -111,7 +111,7 @@ def _check(path: str, number: int, line: str) -> None:
     try:
         line.encode()
     except UnicodeEncodeError as error:
-        bad = ascii(line[error.start]).strip("'").replace("\\udc", "\\x")
+        bad = _show_byte(line[error.start])
         raise TextError(
             f"{path}: line {number} is not in UTF-8 ({bad}): save the file as UTF-8, or convert it:"
             " iconv -f LATIN1 -t UTF-8"
