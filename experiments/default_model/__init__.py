@@ -1,9 +1,9 @@
 """The separator that ships with the project: its data, its training, its evaluation."""
 
-from importlib import resources
 from pathlib import Path
 
-CONFIGURATION = resources.files("training") / "configs/joint_attentive_grid_8k.json"
+# Not looked up as a resource of `training`, which imports it: a GPU may be without TensorFlow.
+CONFIGURATION = Path(__file__).parents[2] / "training/configs/joint_attentive_grid_8k.json"
 
 SAMPLE_RATE = 8000
 SPLITS = "train=0.86,validation=0.02,test=0.12"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from experiments.default_model import CONFIGURATION, SPLITS
 from experiments.default_model.pytorch import speech, weights
@@ -107,3 +108,17 @@ def test_weights_of_pytorch_are_taken_where_both_networks_separate_alike(
     metrics = ModelDir(str(folder)).read_metrics()
     assert (metrics.steps, metrics.validation_si_sdri_db) == (7, 2.5)
     assert metrics.training == training
+
+
+def test_a_bundle_gives_pytorch_the_weights_to_start_from(tmp_path: Path) -> None:
+    bundle, start = "beam_jobs/models/default", tmp_path / "start.npz"
+    assert weights.main(["--bundle", bundle, "--start", str(start)]) == 0
+    configuration = parse_configuration(CONFIGURATION.read_text("utf-8"), str(CONFIGURATION))
+    separator = build_separator(configuration)
+    with np.load(start) as arrays:
+        numbers = range(int(arrays["num_weights"]))
+        separator.network.set_weights([arrays[f"weight_{number}"] for number in numbers])
+    mixture = np.random.default_rng(0).normal(0, 0.1, (1, RATE, 1)).astype(np.float32)
+    model = tf.saved_model.load(f"{bundle}/saved_model").signatures["serving_default"]
+    expected = model(waveform=tf.constant(mixture))["sources"].numpy()
+    np.testing.assert_allclose(separator.separate(mixture), expected, atol=1e-5)

@@ -12,4 +12,4 @@
 """
 
 # Files that the first command writes beside the speech, and the second one reads.
-DATA, SPEAKERS, NOISE, ROOMS = "data.json", "speakers.json", "noise.flac", "rooms.npy"
+DATA, SPEAKERS, NOISE, ROOMS = "data.json", "speakers.json", "noise.opus", "rooms.npy"

@@ -2,10 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -23,6 +26,10 @@ _ENVELOPE_COEFFICIENTS = 15
 _NUM_COSINES = 5
 _NUM_TAPS = 16
 _EPSILON = 1e-6
+# Telephones carry 300 to 3400 Hz; some a little more, some less.
+_TELEPHONE_FROM_HZ = (150.0, 350.0)
+_TELEPHONE_TO_HZ = (3000.0, 3600.0)
+_TELEPHONE_HEADROOM_DB = (0.0, 20.0)
 
 
 class Speech:
@@ -30,8 +37,8 @@ class Speech:
 
     Attributes:
         samples: int16 [samples], one speaker after another.
-        speakers: for each one, the number of the corpus, the split, and where the speech starts and
-            stops in `samples`.
+        speakers: for each one, the corpus, the split, and where the speech starts and stops in
+            `samples`.
         noise: int16 [samples].
         rooms: float32 [rooms, speakers, samples], room responses.
     """
@@ -39,19 +46,19 @@ class Speech:
     def __init__(self, folder: Path, device: str) -> None:
         entries = json.loads((folder / SPEAKERS).read_text())
         names = sorted({entry["file"] for entry in entries})
-        pieces = [soundfile.read(folder / name, dtype="int16")[0] for name in names]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            *pieces, noise = threads.map(_read, [folder / name for name in [*names, NOISE]])
         starts = dict(zip(names, np.cumsum([0, *map(len, pieces)]).tolist(), strict=False))
         self.samples = torch.from_numpy(np.concatenate(pieces)).to(device)
-        self.speakers: list[tuple[int, str, int, int]] = [
+        self.speakers: list[tuple[str, str, int, int]] = [
             (
-                names.index(entry["file"]),
+                entry["corpus"],
                 entry["split"],
                 starts[entry["file"]] + entry["start"],
                 starts[entry["file"]] + entry["stop"],
             )
             for entry in entries
         ]
-        noise = soundfile.read(folder / NOISE, dtype="int16")[0]
         self.noise = torch.from_numpy(noise).to(device)
         rooms = np.load(folder / ROOMS).astype(np.float32) / FULL_SCALE
         self.rooms = torch.from_numpy(rooms).to(device)
@@ -68,6 +75,7 @@ class Mixtures:
         settings: MixtureSettings,
         *,
         is_plain: bool,
+        corpora: Collection[str] = (),
     ) -> None:
         """Makes a source of mixtures.
 
@@ -79,20 +87,35 @@ class Mixtures:
             is_plain: leaves that out: the speakers are fully overlapped, equally loud and as they
                 were recorded. Otherwise they may also be in rooms and noise, at other levels, with
                 other voices and microphones, or heard for a part of the time only.
+            corpora: those whose speakers are heard; all if there are none.
+
+        Raises:
+            ValueError: there are not two such speakers.
         """
         self._speech, self._num_samples = speech, num_samples
         self._settings, self._is_plain = settings, is_plain
         self._device = speech.samples.device
-        self._play = torch.compile(play, dynamic=False) if self._device.type == "cuda" else play
         # Sorted, so that the speakers of a corpus are next to each other.
-        chosen = sorted(one for one in speech.speakers if one[1] in splits)
-        corpora = [corpus for corpus, *_ in chosen]
+        chosen = sorted(
+            one
+            for one in speech.speakers
+            if one[1] in splits and (not corpora or one[0] in corpora)
+        )
+        if len(chosen) < 2:
+            raise ValueError("a mixture needs two speakers")
+        of_speakers = [corpus for corpus, *_ in chosen]
         self._starts = torch.tensor([start for *_, start, _ in chosen], device=self._device)
         lengths = [stop - start for *_, start, stop in chosen]
         self._lengths = torch.tensor(lengths, device=self._device)
-        names = sorted(set(corpora))
-        self._firsts = torch.tensor([corpora.index(name) for name in names], device=self._device)
-        self._counts = torch.tensor([corpora.count(name) for name in names], device=self._device)
+        names = sorted(set(of_speakers))
+        self._firsts = torch.tensor(
+            [of_speakers.index(name) for name in names], device=self._device
+        )
+        self._counts = torch.tensor(
+            [of_speakers.count(name) for name in names], device=self._device
+        )
+        shares = [settings.corpus_shares.get(name, 1.0) for name in names]
+        self._corpora_until = torch.tensor(np.cumsum(shares) / sum(shares), device=self._device)
 
     @torch.no_grad()  # type: ignore[misc]
     def draw(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -119,8 +142,13 @@ class Mixtures:
         sources = _level(self._in_rooms(sources, uniform))
         sources *= 10 ** (_between(settings.gain_db, uniform(number, 2, 1)) / 20)
         sources = self._in_part(sources, uniform)
-        mixtures = sources.sum(dim=1)
-        return mixtures + self._noise_for(mixtures, uniform), sources
+        # Drawn before one of the two falls silent, so that what is left has no other level.
+        noise = self._noise_for(sources.sum(dim=1), uniform)
+        sources[:, 1] *= uniform(number, 1) >= settings.one_speaker_share
+        signals = torch.cat([sources, noise[:, None]], dim=1)
+        signals = _through_telephones(signals, settings.telephone_share, uniform)
+        mixtures = signals.sum(dim=1)
+        return _companded(mixtures, settings.companded_share, uniform), signals[:, :2]
 
     def _pick_speakers(self, number: int, uniform: Callable[..., Tensor]) -> Tensor:
         """Picks two different speakers for each mixture, most pairs from one corpus.
@@ -128,7 +156,7 @@ class Mixtures:
         Returns:
             int64 [2 * number].
         """
-        corpora = (uniform(2, number) * len(self._counts)).long()
+        corpora = torch.searchsorted(self._corpora_until, uniform(2, number).double())
         from_two = uniform(number) < self._settings.two_corpora_share
         corpora[1] = torch.where(from_two, corpora[1], corpora[0])
         chosen = (uniform(2, number) * self._counts[corpora]).long()
@@ -144,9 +172,8 @@ class Mixtures:
         """
         lengths = self._lengths[speakers]
         begin = (uniform(len(speakers)) * lengths).long()
-        return self._play(
-            self._speech.samples, self._starts[speakers], lengths, begin, speeds, self._num_samples
-        )
+        pieces = self._starts[speakers], lengths, begin, speeds
+        return play(self._speech.samples, *pieces, self._num_samples)
 
     def _in_rooms(self, sources: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
         """Puts both speakers of some mixtures into a room."""
@@ -155,7 +182,8 @@ class Mixtures:
         no_room = F.one_hot(torch.tensor(0, device=self._device), rooms.shape[-1]).float()
         in_room = uniform(number, 1, 1) < self._settings.room_share
         responses = torch.where(in_room, responses, no_room)
-        size = 1 << (self._num_samples + rooms.shape[-1] - 1).bit_length()
+        size = self._num_samples + rooms.shape[-1]
+        size += -size % 4096
         spectra = torch.fft.rfft(sources, size) * torch.fft.rfft(responses, size)
         return torch.fft.irfft(spectra, size)[..., : self._num_samples]
 
@@ -208,13 +236,49 @@ def play(
     # Counted from `begin`, because float32 can't hold the fraction of a large number.
     places = torch.arange(num_samples, device=samples.device) * speeds[:, None]
     whole = places.floor()
-    taps = torch.arange(1 - _NUM_TAPS // 2, 1 + _NUM_TAPS // 2, device=samples.device)
-    at = begin[:, None, None] + whole.long()[..., None] + taps
-    around = samples[starts[:, None, None] + at % lengths[:, None, None]].float()
-    distance = taps - (places - whole)[..., None]
-    cutoff = 0.97 * torch.clamp(1 / speeds, max=1)[:, None, None]
-    window = torch.cos(math.pi / (_NUM_TAPS + 1) * distance) ** 2
-    return (around * torch.sinc(cutoff * distance) * cutoff * window).sum(dim=-1) / FULL_SCALE
+    fraction = places - whole
+    first = begin[:, None] + whole.long()
+    cutoff = 0.97 * torch.clamp(1 / speeds, max=1)[:, None]
+    played = torch.zeros_like(places)
+    # A tap at a time, since all of them at once take memory for sixteen times the result.
+    for tap in range(1 - _NUM_TAPS // 2, 1 + _NUM_TAPS // 2):
+        around = samples[starts[:, None] + (first + tap) % lengths[:, None]]
+        distance = tap - fraction
+        window = torch.cos(math.pi / (_NUM_TAPS + 1) * distance) ** 2
+        played += around * torch.sinc(cutoff * distance) * cutoff * window
+    return played / FULL_SCALE
+
+
+def _read(path: Path) -> npt.NDArray[np.int16]:
+    samples: npt.NDArray[np.int16] = soundfile.read(path, dtype="int16")[0]
+    return samples
+
+
+def _through_telephones(signals: Tensor, share: float, uniform: Callable[..., Tensor]) -> Tensor:
+    """Takes away what a telephone does not carry, of all signals of some mixtures.
+
+    Args:
+        signals: float32 [mixtures, signals, samples].
+        share: of the mixtures.
+        uniform: draws.
+    """
+    number, _, num_samples = signals.shape
+    at_hz = torch.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE).to(signals.device)
+    low_hz = _between(_TELEPHONE_FROM_HZ, uniform(number, 1))
+    high_hz = _between(_TELEPHONE_TO_HZ, uniform(number, 1))
+    edge = torch.sigmoid((at_hz - low_hz) / 20) * torch.sigmoid((high_hz - at_hz) / 50)
+    response = torch.where(uniform(number, 1) < share, edge, torch.ones_like(edge))
+    return torch.fft.irfft(torch.fft.rfft(signals) * response[:, None], num_samples)
+
+
+def _companded(mixtures: Tensor, share: float, uniform: Callable[..., Tensor]) -> Tensor:
+    """Quantises some mixtures as mu-law does, in 8 bits, with a peak below full scale."""
+    peak = mixtures.abs().amax(dim=1, keepdim=True) + _EPSILON
+    full = peak * 10 ** (_between(_TELEPHONE_HEADROOM_DB, uniform(len(mixtures), 1)) / 20)
+    compressed = torch.log1p(255 * (mixtures / full).abs()) / math.log(256)
+    expanded = torch.expm1((compressed * 127).round() / 127 * math.log(256)) / 255
+    is_companded = uniform(len(mixtures), 1) < share
+    return torch.where(is_companded, mixtures.sign() * expanded * full, mixtures)
 
 
 def _change_voices(

@@ -22,6 +22,8 @@ class SpeechSettings:
         pause_db: pauses are quieter than this, relative to the loud parts of the utterance.
         num_rooms: simulated rooms.
         response_samples: the length of each room response.
+        speech_bits_per_s: the bit rate of speech, in Opus.
+        noise_bits_per_s: the bit rate of noise.
     """
 
     max_utterances_per_speaker: int
@@ -31,6 +33,8 @@ class SpeechSettings:
     pause_db: float
     num_rooms: int
     response_samples: int
+    speech_bits_per_s: float
+    noise_bits_per_s: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,8 @@ class MixtureSettings:
         microphone_nepers: the standard deviation of the first cosine of a microphone's log
             response.
         gain_db: the range of gains of a source.
+        corpus_shares: how often a corpus is drawn from, by name, relative to the others; 1 for
+            those that are not named.
         two_corpora_share: the share of mixtures whose second speaker comes from a random corpus,
             not from that of the first speaker.
         room_share: the share of mixtures in a room.
@@ -55,6 +61,9 @@ class MixtureSettings:
         fade_s: the fades at both ends of such a part, in seconds.
         noise_share: the share of mixtures with noise.
         snr_db: the range of levels of a mixture relative to its noise.
+        one_speaker_share: the share of mixtures in which the second speaker is silent.
+        telephone_share: the share of mixtures with the band of a telephone.
+        companded_share: the share of mixtures that mu-law quantised.
     """
 
     speed: Range
@@ -63,6 +72,7 @@ class MixtureSettings:
     max_warp_nepers: float
     microphone_nepers: float
     gain_db: Range
+    corpus_shares: dict[str, float]
     two_corpora_share: float
     room_share: float
     partly_heard_share: Range
@@ -70,6 +80,9 @@ class MixtureSettings:
     fade_s: float
     noise_share: float
     snr_db: Range
+    one_speaker_share: float
+    telephone_share: float
+    companded_share: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Packs speech to train on: `python -m experiments.default_model.pytorch.speech --help`.
 
-The folder gets `speech-0.flac` and so on, the speech of each corpus, speaker by speaker;
-`noise.flac`; `rooms.npy`, int16 [rooms, speakers, samples]; `data.json`, which describes the
+The folder gets `speech-0-0.opus` and so on, half an hour of a corpus each, speaker by speaker;
+`noise.opus`; `rooms.npy`, int16 [rooms, speakers, samples]; `data.json`, which describes the
 corpora; and last `speakers.json`, which says where each speaker is. Speakers are split as
 `experiments.default_model` splits them.
 """
@@ -9,9 +9,11 @@ corpora; and last `speakers.json`, which says where each speaker is. Speakers ar
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ from schemas.recipe_config import SimulatedRooms
 _STEP = SAMPLE_RATE // 40
 """Samples over which the level of speech is measured to find pauses, 25 ms."""
 
+# Several files of a corpus are decoded at once where they are read.
+_FILE_SAMPLES = 1800 * SAMPLE_RATE
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code is 0, or 1 after an error."""
@@ -76,14 +81,15 @@ def pack(corpora: Sequence[Corpus], noise: Corpus, folder: Path) -> None:
     settings = read_settings().speech
     folder.mkdir(parents=True, exist_ok=True)
     speakers, data = [], []
-    for number, corpus in enumerate(corpora):
-        packed = _pack_speech(corpus, settings, folder / f"speech-{number}.flac")
-        speakers += packed
-        data.append(_describe_speech(corpus, packed))
+    with ThreadPoolExecutor(os.cpu_count()) as writers:
+        for number, corpus in enumerate(corpora):
+            packed = _pack_speech(corpus, settings, folder / f"speech-{number}", writers)
+            speakers += packed
+            data.append(_describe_speech(corpus, packed))
     sounds = np.concatenate(
         [set_level(read(noise, sound), settings.level_rms) for sound in utterances(noise)]
     )
-    _write(folder / NOISE, sounds)
+    _write(folder / NOISE, sounds, settings.noise_bits_per_s)
     data.append(TrainingData(noise.name, "noise", hours=_hours(len(sounds))))
     np.save(folder / ROOMS, simulate_rooms(settings.num_rooms, settings.response_samples))
     _write_json(folder / DATA, [dataclasses.asdict(one) for one in data])
@@ -160,18 +166,30 @@ def simulate_rooms(num_rooms: int, num_samples: int) -> npt.NDArray[np.int16]:
     return quantised
 
 
-def _pack_speech(corpus: Corpus, settings: SpeechSettings, path: Path) -> list[dict[str, Any]]:
-    """Writes the speech of a corpus, speaker by speaker.
+def _pack_speech(
+    corpus: Corpus, settings: SpeechSettings, prefix: Path, writers: Executor
+) -> list[dict[str, Any]]:
+    """Writes the speech of a corpus, speaker by speaker, to files named `PREFIX-0.opus` and so on.
 
     Returns:
-        For each speaker, the name, the split, and which samples of which file.
+        For each speaker, the name, the corpus, the split, and which samples of which file.
     """
     by_speaker = defaultdict(list)
     for utterance in sorted(utterances(corpus), key=lambda one: one.id):
         by_speaker[utterance.speaker].append(utterance)
     splits = split_by_shares(by_speaker, parse_shares(SPLITS), min_speakers=2)
     speakers: list[dict[str, Any]] = []
-    pieces, start = [], 0
+    pieces: list[Samples] = []
+    start = 0
+    written: list[Future[None]] = []
+
+    def write_file() -> None:
+        nonlocal start
+        path, samples = _numbered(prefix, len(written)), np.concatenate(pieces)
+        written.append(writers.submit(_write, path, samples, settings.speech_bits_per_s))
+        pieces.clear()
+        start = 0
+
     for speaker, spoken in by_speaker.items():
         chosen = spoken[:: -(-len(spoken) // settings.max_utterances_per_speaker)]
         piece = np.concatenate(
@@ -181,17 +199,28 @@ def _pack_speech(corpus: Corpus, settings: SpeechSettings, path: Path) -> list[d
             ]
         )
         stop = start + len(piece)
-        if len(piece) >= settings.min_speaker_s * SAMPLE_RATE:
-            where = {"file": path.name, "start": start, "stop": stop}
-            speakers.append({"speaker": speaker, "split": splits[speaker]} | where)
-            pieces.append(piece)
-            start = stop
-    if not pieces:
+        if len(piece) < settings.min_speaker_s * SAMPLE_RATE:
+            continue
+        where = {"file": _numbered(prefix, len(written)).name, "start": start, "stop": stop}
+        who = {"speaker": speaker, "corpus": corpus.name, "split": splits[speaker]}
+        speakers.append(who | where)
+        pieces.append(piece)
+        start = stop
+        if stop >= _FILE_SAMPLES:
+            write_file()
+    if pieces:
+        write_file()
+    for one in written:
+        one.result()
+    if not speakers:
         raise UserError(
             f"{corpus.root}: nobody speaks for {settings.min_speaker_s:g} seconds in it"
         )
-    _write(path, np.concatenate(pieces))
     return speakers
+
+
+def _numbered(prefix: Path, number: int) -> Path:
+    return prefix.with_name(f"{prefix.name}-{number}.opus")
 
 
 def _describe_speech(corpus: Corpus, packed: Sequence[dict[str, Any]]) -> TrainingData:
@@ -211,8 +240,13 @@ def _write_json(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _write(path: Path, samples: Samples) -> None:
-    soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+def _write(path: Path, samples: Samples, bits_per_s: float) -> None:
+    # libsndfile's levels of compression are bit rates, from 256 kbit/s down to 6.
+    level = 1 - (bits_per_s - 6000) / 250_000
+    with soundfile.SoundFile(
+        path, "w", SAMPLE_RATE, 1, "OPUS", format="OGG", compression_level=level
+    ) as file:
+        file.write(samples)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Brings the weights trained in PyTorch into the TensorFlow network.
+"""Brings weights from PyTorch to TensorFlow, and back.
 
-`python -m experiments.default_model.pytorch.weights --trained FILE.npz --model_dir DIR`; DIR is
-like a folder that `training.train` leaves.
+`python -m experiments.default_model.pytorch.weights --trained FILE.npz --model_dir DIR` makes a
+folder like one that `training.train` leaves; `--bundle DIR --start FILE.npz` makes a file that
+`pytorch.train --start_from` takes.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from schemas.bundle import parse_training
 from schemas.configuration import parse_configuration
 from schemas.errors import UserError
 from training.errors import FILE_ERRORS
+from training.export import read_weights
 from training.model_dir import Metrics, ModelDir, TrainingState
 
 _MAX_DIFFERENCE = 1e-4
@@ -29,17 +31,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--trained", required=True, type=Path, help="the file that pytorch.train wrote"
-    )
-    parser.add_argument("--model_dir", required=True, help="the folder that is made")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--trained", type=Path, help="the file that pytorch.train wrote")
+    source.add_argument("--bundle", help="a bundle of the same network")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--model_dir", help="the folder that is made of --trained")
+    target.add_argument("--start", type=Path, help="the file that is made of --bundle")
     options = parser.parse_args(arguments)
+    if bool(options.trained) != bool(options.model_dir):
+        parser.error("--trained goes with --model_dir, and --bundle with --start")
     try:
-        import_weights(options.trained, options.model_dir)
+        if options.trained:
+            import_weights(options.trained, options.model_dir)
+        else:
+            export_weights(options.bundle, options.start)
     except (UserError, *FILE_ERRORS) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def export_weights(bundle: str, path: Path) -> None:
+    """Writes the weights of a bundle, .npz, for `pytorch.train --start_from`."""
+    configuration = parse_configuration(CONFIGURATION.read_text("utf-8"), str(CONFIGURATION))
+    weights = read_weights(bundle, configuration)
+    named = {f"weight_{number}": weight for number, weight in enumerate(weights)}
+    np.savez(path, num_weights=len(weights), **named)
 
 
 def import_weights(trained_path: Path, model_dir: str) -> None:
