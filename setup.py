@@ -18,9 +18,13 @@ EXTRAS = {
     # Simulated shoebox rooms.
     "rooms": ["pyroomacoustics"],
     "dev": [
+        "datasets",
+        # Without a version, pip goes back to one of 2021, which asks little of the others.
+        "gcsfs>=2025",
         "gcp-storage-emulator",
         "hypothesis",
         "kubernetes-validate",
+        "mlcroissant",
         "mypy",
         "pytest",
         "pytest-timeout",
@@ -31,6 +35,7 @@ EXTRAS = {
         "tensorflow-metadata<1.16",
         "types-jsonschema",
         "types-tqdm",
+        "webdataset",
     ],
 }
 

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -68,6 +69,15 @@ def flink(flink_cluster: Cluster) -> Cluster:
     """The cluster, running even if an earlier test broke it."""
     flink_cluster.start()
     return flink_cluster
+
+
+@pytest.fixture(scope="session")
+def pytorch() -> str:
+    """A Python with PyTorch and Lhotse, which take newer packages than TensorFlow 2.12 does."""
+    python = os.environ.get("PYTORCH")
+    if not python:
+        pytest.fail("no Python with PyTorch and Lhotse is named: make pytorch-test PYTORCH=python")
+    return python
 
 
 @pytest.fixture

@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from beam_jobs.export.layout import Export, Table, TableEntry, file_name
+from beam_jobs.export.layout import Export, Table, TableEntry, csv_table, file_name
 from beam_jobs.storage import files
-from schemas.dataset import Dataset
+from schemas.dataset import Dataset, Shard
 from schemas.errors import UserError
+from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import MAX_PCM, MIN_PCM, Pcm
 
 NAME = "librimix"
+AUDIO_FORMAT: AudioFormat = "wav"
 
 _SUBSETS = {"train": "train-360", "validation": "dev", "test": "test"}
 
@@ -58,6 +60,11 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
     return {}
 
 
+def archive(shard: Shard) -> None:
+    """Leaves the files in folders."""
+    del shard
+
+
 def tables(export: Export, split: str) -> Sequence[Table]:
     """Returns a table for each of LibriMix's tasks."""
     described = export.described
@@ -88,7 +95,7 @@ def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table
         paths = [path(subfolder, entry.name) for subfolder in subfolders]
         return [entry.name, *paths, entry.num_samples]
 
-    return Table(
+    return csv_table(
         f"{folder}/metadata/mixture_{subset}_{task}.csv",
         ["mixture_ID", "mixture_path", *parts, "length"],
         fields,

@@ -7,13 +7,15 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_jobs.export.layout import Export, Table, TableEntry, file_name, source_names
+from beam_jobs.export.layout import Export, Table, TableEntry, csv_table, file_name, source_names
 from beam_jobs.storage import files
-from schemas.dataset import Dataset
+from schemas.dataset import Dataset, Shard
+from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
 
 NAME = "spleeter"
+AUDIO_FORMAT: AudioFormat = "wav"
 
 CONFIGURATION = "configuration.json"
 
@@ -40,6 +42,11 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
     return {}
 
 
+def archive(shard: Shard) -> None:
+    """Leaves the files in folders."""
+    del shard
+
+
 def tables(export: Export, split: str) -> Sequence[Table]:
     """Returns one table, with paths relative to the output, which is Spleeter's `--data`."""
     names = [_MIX, *source_names(export.described)]
@@ -48,7 +55,7 @@ def tables(export: Export, split: str) -> Sequence[Table]:
         paths = [f"{split}/{entry.name}/{name}.{export.audio_format}" for name in names]
         return [*paths, entry.num_samples / export.described.sample_rate]
 
-    return [Table(f"{split}.csv", [*(f"{name}_path" for name in names), "duration"], fields)]
+    return [csv_table(f"{split}.csv", [*(f"{name}_path" for name in names), "duration"], fields)]
 
 
 def documents(export: Export) -> Mapping[str, str]:

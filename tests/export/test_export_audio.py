@@ -12,71 +12,15 @@ import uuid
 import numpy as np
 import pytest
 import soundfile
-from small_datasets import SAMPLE_RATE, build, write_corpus, write_recipe
+from exports import export, stored
+from small_datasets import SAMPLE_RATE, build
 from stems import noise, write_csv, write_song
 
-from beam_jobs import export_audio
-from beam_jobs.dataset.reading import open_dataset, read_mixtures
+from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.export import export_transforms
 from beam_jobs.export.layout import file_name
 from beam_jobs.storage import files
 from schemas.tfrecord import read_records, write_record
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    """Two speakers a mixture, in three splits."""
-    folder = tmp_path_factory.mktemp("speech")
-    recipe = write_recipe(folder / "recipe.json")
-    corpus = write_corpus(folder / "corpus", num_speakers=8, num_utterances=2)
-    splits = "--splits=train=0.5,validation=0.25,test=0.25"
-    arguments = [f"--recipe={recipe}", splits, "--num_shards=2", "--num_mixtures=8"]
-    built = build(*arguments, corpus=corpus, output=folder / "dataset")
-    assert built.status == 0
-    return built.folder
-
-
-@pytest.fixture(scope="module")
-def noisy(speech, tmp_path_factory):
-    """The same recipes, over noise."""
-    folder = tmp_path_factory.mktemp("noisy")
-    hiss = folder / "hiss"
-    write_song(hiss, {"long": noise(0, num_frames=10 * SAMPLE_RATE, channels=1)}, rate=SAMPLE_RATE)
-    lines = []
-    for path in sorted((speech / "recipes").iterdir()):
-        for line in path.read_text().splitlines():
-            recipe = json.loads(line)
-            recipe["noise"] = {
-                "corpus": "hiss",
-                "path": "long.wav",
-                "start": 0,
-                "stop": 8 * SAMPLE_RATE,
-                "num_frames": 8 * SAMPLE_RATE,
-                "file_sample_rate": SAMPLE_RATE,
-                "gain_db": -12.0,
-            }
-            lines.append(json.dumps(recipe) + "\n")
-    (folder / "recipes.jsonl").write_text("".join(lines))
-    arguments = [f"--recipes={folder / 'recipes.jsonl'}", f"--noise={hiss}"]
-    built = build(*arguments, corpus=speech.parent / "corpus", output=folder / "dataset")
-    assert built.status == 0
-    return built.folder
-
-
-def export(dataset, output, layout, *arguments):
-    return export_audio.main(
-        [f"--dataset={dataset}", f"--output={output}", f"--layout={layout}", *arguments]
-    )
-
-
-def stored(folder):
-    """Returns the mixtures of a dataset, by their ids."""
-    described = open_dataset(str(folder))
-    return {
-        mixture.recipe.id: mixture
-        for info in described.shards
-        for mixture in read_mixtures(str(folder), described, info)
-    }
 
 
 def read(path):
