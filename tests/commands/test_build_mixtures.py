@@ -80,8 +80,16 @@ def test_the_last_line_says_what_is_there(built):
 
 def test_the_folder_holds_the_dataset_and_nothing_else(built):
     names = {
-        *("COMPLETED", "catalogue.arrow", "dataset.json", "dataset_info.json", "features.json"),
-        *("job.json", "quality.json", "recipes", "rejected.jsonl", "report.html"),
+        *("COMPLETED", "README.md", "catalogue.arrow", "croissant.json", "dataset.json"),
+        *(
+            "dataset_info.json",
+            "features.json",
+            "job.json",
+            "quality.json",
+            "recipes",
+            "rejected.jsonl",
+            "report.html",
+        ),
         *(f"mixtures-train.tfrecord-0000{number}-of-00003" for number in range(3)),
         *(f"mixtures-test.tfrecord-0000{number}-of-00003" for number in range(3)),
     }
