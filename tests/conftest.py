@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from optional import HAS_TENSORFLOW
 from selenium import webdriver
 from small_datasets import write_corpus, write_recipe
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # No deadline: the cases share the machine with whole pipelines, and would be slow at random.
 settings.register_profile("suite", deadline=None, max_examples=50)
 settings.load_profile("suite")
+
+if not HAS_TENSORFLOW:
+    collect_ignore = ["demo", "experiments", "separation", "training"]
 
 CHROMIUM_FLAGS = (
     "--headless",

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from optional import needs_tensorflow
 from small_datasets import (
     SAMPLE_RATE,
     build,
@@ -173,6 +174,7 @@ for split in builder.info.splits:
 """
 
 
+@needs_tensorflow
 def test_tensorflow_datasets_reads_it_with_none_of_this_project_installed(built, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     read = subprocess.run(
@@ -335,6 +337,7 @@ def test_recipes_alone_are_those_of_the_audio_that_may_follow(built, build_again
     assert build_again().digests == built.digests
 
 
+@needs_tensorflow
 def test_gzip_compresses_the_same_records(built, build_again):
     import tensorflow as tf  # noqa: PLC0415
 

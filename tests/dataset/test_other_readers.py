@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from optional import needs_tensorflow
 from small_datasets import REPOSITORY, SAMPLE_RATE, build, write_corpus, write_recipe
 
 DOCUMENT = REPOSITORY / "docs" / "pytorch.md"
@@ -70,6 +71,7 @@ def test_the_documented_class_reads_every_sample_in_several_processes(built, tmp
     np.testing.assert_array_equal(read["sources"], sources / np.float32(1 << 15))
 
 
+@needs_tensorflow
 def test_the_documented_conversion_to_array_record_reads_at_random(built, tmp_path):
     options = re.search(r"tfds (convert_format.*?)```", DOCUMENT.read_text(), re.DOTALL)[1]
     arrays = tmp_path / "dataset" / "1.0.0"

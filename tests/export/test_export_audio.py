@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from exports import export, stored
+from optional import needs_tensorflow
 from small_datasets import SAMPLE_RATE, build
 from stems import noise, write_csv, write_song
 
@@ -154,6 +155,7 @@ def test_what_is_exported_for_spleeter_comes_back_with_the_same_samples(
         np.testing.assert_array_equal(returned.sources, mixture.sources)
 
 
+@needs_tensorflow
 def test_stock_spleeter_trains_on_the_export(stereo_stems, tmp_path):
     assert shutil.which("ffmpeg"), "no ffmpeg here: apt-get install ffmpeg"
     assert export(stereo_stems, tmp_path / "export", "spleeter") == 0
