@@ -105,7 +105,7 @@ class Layout(Protocol):
 
     @property
     def LICENSES(self) -> tuple[str, ...]:  # noqa: N802
-        """The licences of the corpora of this layout, as the Hugging Face hub spells them.
+        """The licences of the corpora of this layout, as SPDX spells them.
 
         Empty if anybody's corpus may have it; several if releases differ.
         """

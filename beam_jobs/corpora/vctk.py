@@ -20,7 +20,7 @@ from beam_jobs.storage import files
 
 NAME = "vctk"
 # From release 0.91 on, and before.
-LICENSES = ("cc-by-4.0", "odc-by")
+LICENSES = ("CC-BY-4.0", "ODC-By-1.0")
 
 _PATH = re.compile(
     r"(?:^|/)(?P<speaker>[ps]\d+)/(?P<utterance>(?P=speaker)_\d+)(?:_(?P<microphone>mic\d))?\.\w+$"

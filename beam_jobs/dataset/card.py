@@ -36,7 +36,7 @@ class CardCorpus:
         name: its name.
         content: speech, noise or rooms.
         layout: the layout by which its speakers were found; else empty.
-        licenses: those of all corpora of this layout, or none.
+        licenses: those of the corpora of this layout, as SPDX spells them, or none.
     """
 
     name: str
@@ -57,9 +57,9 @@ def list_corpora(spec: DatasetSpec) -> list[CardCorpus]:
     return listed
 
 
-def spdx_licenses(corpora: Iterable[CardCorpus]) -> list[str]:
+def licenses_of(corpora: Iterable[CardCorpus]) -> list[str]:
     """Returns the known licences of corpora, as SPDX spells them."""
-    return sorted({name for corpus in corpora for name in map(_spdx, corpus.licenses)})
+    return sorted({name for corpus in corpora for name in corpus.licenses})
 
 
 def write_card(spec: DatasetSpec, described: Dataset, quality: Quality) -> str:
@@ -84,10 +84,12 @@ def write_card(spec: DatasetSpec, described: Dataset, quality: Quality) -> str:
 
 
 def _front_matter(described: Dataset, quality: Quality, corpora: Sequence[CardCorpus]) -> str:
-    licenses = {name for corpus in corpora for name in corpus.licenses or ("unknown",)}
+    licenses = [_hub_license(name) for name in licenses_of(corpora)]
+    if not all(corpus.licenses for corpus in corpora):
+        licenses.append("unknown")
     size = next((name for name, limit in _SIZES.items() if quality.num_mixtures < limit), "n>1T")
     lists = {
-        "license": sorted(licenses, key=lambda name: (name == "unknown", name)),
+        "license": licenses,
         "task_categories": ["audio-to-audio"],
         "tags": ["audio", "source-separation"],
         "size_categories": [size],
@@ -176,7 +178,7 @@ def _licenses(corpora: Sequence[CardCorpus], quality: Quality) -> str:
             corpus.content,
             corpus.layout,
             num_speakers.get(corpus.name, ""),
-            " or ".join(map(_spdx, corpus.licenses)) or "not known",
+            " or ".join(corpus.licenses) or "not known",
         )
         for corpus in corpora
     ]
@@ -216,6 +218,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def _spdx(license_name: str) -> str:
-    """Returns SPDX's spelling of a licence that has the Hugging Face hub's."""
-    return {"cc-by-4.0": "CC-BY-4.0", "cc0-1.0": "CC0-1.0", "odc-by": "ODC-By-1.0"}[license_name]
+def _hub_license(name: str) -> str:
+    """Returns the Hugging Face hub's name of a licence that has SPDX's."""
+    return {"ODC-By-1.0": "odc-by"}.get(name, name.lower())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from beam_jobs.corpora.catalogue import open_catalogue
-from beam_jobs.dataset.card import list_corpora, spdx_licenses, write_card
+from beam_jobs.dataset.card import licenses_of, list_corpora, write_card
 from beam_jobs.dataset.corpus_summary import summarise_corpora
 from beam_jobs.dataset.folder import remove_leftovers
 from beam_jobs.dataset.reading import read_mixtures
@@ -131,7 +131,7 @@ def _write_documents(spec: DatasetSpec, described: Dataset, quality: Quality) ->
                 described,
                 spec.version,
                 quality.description,
-                spdx_licenses(list_corpora(spec)),
+                licenses_of(list_corpora(spec)),
             )
         ),
         dataset.REPORT: render_report(quality, _read_examples(spec.folder, described)),
