@@ -34,7 +34,7 @@ class CardCorpus:
 
     Attributes:
         name: its name.
-        content: speech, noise or rooms.
+        content: speech, stems, noise or rooms.
         layout: the layout by which its speakers were found; else empty.
         licenses: those of the corpora of this layout, as SPDX spells them, or none.
     """
@@ -53,7 +53,8 @@ def list_corpora(spec: DatasetSpec) -> list[CardCorpus]:
             listed.append(CardCorpus(corpus.name, corpus.layout, "", ()))
         else:
             layout = spec.layout_names.get(corpus.name, "")
-            listed.append(CardCorpus(corpus.name, "speech", layout, known_licenses(layout)))
+            content = "stems" if spec.instruments else "speech"
+            listed.append(CardCorpus(corpus.name, content, layout, known_licenses(layout)))
     return listed
 
 
@@ -157,6 +158,8 @@ def _making(spec: DatasetSpec) -> str:
         how = f"Recipes were drawn with the seed {job.seed}; splits: {job.splits}."
     else:
         how = "The recipes were given."
+    kinds = [("noise", spec.has_noise), ("rooms", spec.has_rooms)]
+    sounds = "".join(f" --{kind} {kind.upper()}" for kind, is_there in kinds if is_there)
     return (
         f"By spleeter-beam. {how} `{dataset.JOB}` has all settings, `recipes/` how each mixture was"
         f" made, `{dataset.QUALITY}` and `{dataset.REPORT}` what came out. The same corpora and"
@@ -165,7 +168,7 @@ def _making(spec: DatasetSpec) -> str:
         " sample rate, by\n\n"
         "```bash\n"
         "python -m beam_jobs.build_mixtures --recipes 'FOLDER/recipes/*.jsonl' --corpus CORPUS"
-        " --output OUTPUT\n"
+        f"{sounds} --output OUTPUT\n"
         "```"
     )
 
