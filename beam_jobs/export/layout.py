@@ -60,15 +60,11 @@ class Stretch:
 
     Attributes:
         source: the row of the dataset's `sources`.
-        speaker: the speaker's id.
-        gender: `f`, `m`, or empty if the corpus does not say.
         start_s: its start in the mixture, in seconds.
         duration_s: its length in seconds, without the reverberation of a room.
     """
 
     source: int
-    speaker: str
-    gender: str
     start_s: float
     duration_s: float
 
@@ -80,12 +76,36 @@ class TableEntry:
     Attributes:
         name: of its files or its folder.
         num_samples: its length.
-        speech: what its speakers say, source by source.
+        speakers: the id of each source's speaker.
+        genders: of each speaker: `f`, `m` or `unknown`.
+        offsets_s: the start of each source, in seconds.
+        overlap_ratio: the time in which two or more sources sound over that in which any does.
+        speech: what is said in each source, source by source.
     """
 
     name: str
     num_samples: int
-    speech: tuple[Stretch, ...]
+    speakers: Sequence[str]
+    genders: Sequence[str]
+    offsets_s: Sequence[float]
+    overlap_ratio: float
+    speech: Sequence[Stretch]
+
+
+def describe_mixture(mixture: StoredMixture) -> TableEntry:
+    """Returns what tables say of a mixture."""
+    recipe = mixture.recipe
+    firsts = [row[0] for row in recipe.rows]
+    return TableEntry(
+        name=file_name(recipe.id),
+        num_samples=len(mixture.mixture),
+        speakers=tuple(source.speaker for source in firsts),
+        # Never empty: pandas would make it a number, and TensorFlow refuses to mix it with text.
+        genders=tuple(source.gender or "unknown" for source in firsts),
+        offsets_s=recipe.offsets_s,
+        overlap_ratio=round(recipe.overlap_ratio, 4),
+        speech=_stretches(recipe),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -151,17 +171,6 @@ def file_name(name: str) -> str:
     return f"{beginning}-{digest}"
 
 
-def stretches(recipe: Recipe) -> tuple[Stretch, ...]:
-    """Returns what the speakers of a mixture say in it, source by source."""
-    return tuple(
-        Stretch(number, one.speaker, one.gender, one.offset_s, stop_s - one.offset_s)
-        for number, utterances in enumerate(recipe.rows)
-        for one in utterances
-        # A mixture may end before its sources do.
-        if (stop_s := min(one.offset_s + one.duration_s, recipe.duration_s)) > one.offset_s
-    )
-
-
 def csv_table(
     path: str, columns: Sequence[str], fields: Callable[[TableEntry], Sequence[object]]
 ) -> Table:
@@ -180,3 +189,13 @@ def _csv_row(fields: Sequence[object]) -> str:
     row = io.StringIO()
     csv.writer(row, lineterminator="\n").writerow(fields)
     return row.getvalue()
+
+
+def _stretches(recipe: Recipe) -> tuple[Stretch, ...]:
+    return tuple(
+        Stretch(number, float(one.offset_s), float(stop_s - one.offset_s))
+        for number, utterances in enumerate(recipe.rows)
+        for one in utterances
+        # A mixture may end before its sources do.
+        if (stop_s := min(one.offset_s + one.duration_s, recipe.duration_s)) > one.offset_s
+    )

@@ -21,7 +21,7 @@ from schemas.pcm import Pcm
 NAME = "lhotse"
 AUDIO_FORMAT: AudioFormat = "flac"
 
-_GENDERS = {"f": "female", "m": "male", "": None}
+_GENDERS = {"f": "female", "m": "male", "unknown": None}
 
 
 def check(described: Dataset) -> None:
@@ -105,8 +105,8 @@ def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
             "start": stretch.start_s,
             "duration": stretch.duration_s,
             "channel": _channel(export),
-            "speaker": stretch.speaker,
-            "gender": _GENDERS[stretch.gender],
+            "speaker": entry.speakers[stretch.source],
+            "gender": _GENDERS[entry.genders[stretch.source]],
             "custom": {"source": stretch.source},
         }
         for number, stretch in enumerate(entry.speech)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterator
 from beam_jobs.audio import encoding
 from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.export import find_layout
-from beam_jobs.export.layout import Export, Stretch, Table, TableEntry, file_name, stretches
+from beam_jobs.export.layout import Export, Stretch, Table, TableEntry, describe_mixture
 from beam_jobs.storage import files
 from schemas.dataset import ShardInfo
 
@@ -29,10 +29,7 @@ def export_shard(info: ShardInfo, export: Export) -> None:
                 write(f"{name}.{export.audio_format}", content)
             for name, text in layout.texts(mixture).items():
                 write(name, text.encode())
-            recipe = mixture.recipe
-            entries.append(
-                TableEntry(file_name(recipe.id), len(mixture.mixture), stretches(recipe))
-            )
+            entries.append(describe_mixture(mixture))
     lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries]
     files.write_text(export.progress_path(info.shard), "".join(lines))
 

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_jobs.export.layout import Export, Table, file_name, source_names, stretches
+from beam_jobs.export.layout import Export, Table, describe_mixture, file_name, source_names
 from schemas.dataset import Dataset, Shard
 from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
@@ -41,18 +41,18 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
     Hugging Face's datasets takes the types of the first examples for those of all, so every value
     has one type in all mixtures; the recipe, whose parts come and go, is text.
     """
-    recipe = mixture.recipe
+    recipe, entry = mixture.recipe, describe_mixture(mixture)
     description = {
         "id": recipe.id,
         "split": recipe.split,
         "sample_rate": recipe.sample_rate,
-        "num_samples": recipe.num_samples,
-        "speakers": [utterances[0].speaker for utterances in recipe.rows],
-        "genders": [utterances[0].gender for utterances in recipe.rows],
-        "offsets_s": [float(offset_s) for offset_s in recipe.offsets_s],
-        "gains_db": list(mixture.gains_db),
-        "overlap_ratio": float(recipe.overlap_ratio),
-        "speech": [dataclasses.asdict(one) for one in stretches(recipe)],
+        "num_samples": entry.num_samples,
+        "speakers": entry.speakers,
+        "genders": entry.genders,
+        "offsets_s": [float(offset_s) for offset_s in entry.offsets_s],
+        "gains_db": mixture.gains_db,
+        "overlap_ratio": float(entry.overlap_ratio),
+        "speech": [dataclasses.asdict(stretch) for stretch in entry.speech],
         "recipe": recipe.to_json(),
     }
     return {f"{_key(mixture)}.json": json.dumps(description, ensure_ascii=False)}
