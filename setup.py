@@ -61,6 +61,7 @@ setup(
         "training": ["configs/*.json", "voices/configs/*.json"],
     },
     install_requires=[
+        # 2.77 works, too, but with Google Cloud it takes protobuf 6, and TensorFlow 2.12 at most 4.
         "apache-beam==2.72.*",
         "google-crc32c",
         "jinja2",

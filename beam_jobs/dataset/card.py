@@ -88,7 +88,9 @@ def _front_matter(described: Dataset, quality: Quality, corpora: Sequence[CardCo
     licenses = [_hub_license(name) for name in licenses_of(corpora)]
     if not all(corpus.licenses for corpus in corpora):
         licenses.append("unknown")
-    size = next((name for name, limit in _SIZES.items() if quality.num_mixtures < limit), "n>1T")
+    size = next(
+        (name for name, limit in _SIZES.items() if quality.num_mixtures < limit), "1B<n<10B"
+    )
     lists = {
         "license": licenses,
         "task_categories": ["audio-to-audio"],
