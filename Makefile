@@ -12,7 +12,7 @@ ON_FLINK := --runner=FlinkRunner --flink_master=localhost:8081 --flink_job_serve
     --parallelism=4 --environment_type=EXTERNAL --environment_config=localhost:50000 \
     --environment_cache_millis=2000
 
-.PHONY: help demo test flink flink-stop flink-test lint bench verdict model lock clean
+.PHONY: help demo test flink flink-stop flink-test pytorch-test lint bench verdict model lock clean
 
 help:  ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -54,6 +54,10 @@ flink-stop: .venv/synced  ## Stop that cluster
 
 flink-test: .venv/synced $(FLINK_JAR)  ## Run the tests that need a Flink cluster
 	@$(PYTHON) -m pytest -m flink
+
+pytorch-test: .venv/synced  ## Run the tests that need PyTorch, soundfile and Lhotse: PYTORCH=python
+	@test -n "$(PYTORCH)" || { echo "usage: make pytorch-test PYTORCH=python" >&2; exit 1; }
+	@PYTORCH="$(PYTORCH)" $(PYTHON) -m pytest -m pytorch
 
 lint: .venv/synced  ## Check style and types
 	@.venv/bin/ruff check

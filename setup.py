@@ -5,22 +5,32 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
-    # Training and separation.
-    "tensorflow": ["fast-bss-eval", "pystoi", "spleeter==2.4.2", "tensorflow==2.12.*"],
+    # Training and separation. Neither Spleeter nor its TensorFlow is to be had from Python 3.12 on.
+    "tensorflow": [
+        "fast-bss-eval",
+        "pystoi",
+        "spleeter==2.4.2; python_version < '3.12'",
+        "tensorflow==2.12.*; python_version < '3.12'",
+    ],
     # Files, runners and clusters on Google Cloud.
     "gcp": ["apache-beam[gcp]", "google-cloud-storage"],
     # The corpus that `make demo` speaks.
     "demo": ["espeakng-loader"],
-    # M4A, AAC, WMA, AMR and whatever else libsndfile does not decode.
-    "av": ["av"],
+    # M4A, AAC, WMA, AMR and whatever else libsndfile does not decode. PyAV 19 insists on tags in
+    # UTF-8.
+    "av": ["av<19"],
     # Scoring who speaks when; pyannote does not say that Matplotlib 3.11 is too new for it.
     "diarization": ["matplotlib<3.11", "pyannote.metrics"],
     # Simulated shoebox rooms.
     "rooms": ["pyroomacoustics"],
     "dev": [
+        "datasets",
+        # Without a version, pip goes back to one of 2021, which asks little of the others.
+        "gcsfs>=2025",
         "gcp-storage-emulator",
         "hypothesis",
         "kubernetes-validate",
+        "mlcroissant",
         "mypy",
         "pytest",
         "pytest-timeout",
@@ -31,6 +41,7 @@ EXTRAS = {
         "tensorflow-metadata<1.16",
         "types-jsonschema",
         "types-tqdm",
+        "webdataset",
     ],
 }
 
@@ -41,7 +52,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.10,<3.12",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
     package_data={
         "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
@@ -50,6 +61,7 @@ setup(
         "training": ["configs/*.json", "voices/configs/*.json"],
     },
     install_requires=[
+        # 2.77 works, too, but with Google Cloud it takes protobuf 6, and TensorFlow 2.12 at most 4.
         "apache-beam==2.72.*",
         "google-crc32c",
         "jinja2",

@@ -38,13 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         choices=[layout.NAME for layout in LAYOUTS],
         help="spleeter: what stock 'spleeter train' reads; librimix: what asteroid and SpeechBrain"
-        " read; folders: a folder for each mixture",
+        " read; webdataset: tars that webdataset and Hugging Face datasets read; lhotse: manifests"
+        " that Lhotse reads; folders: a folder for each mixture",
     )
     parser.add_argument(
         "--audio_format",
-        default="wav",
         choices=("wav", "flac"),
-        help="of the files, 16 bits in any case (default: wav)",
+        help="of the files, 16 bits in any case (default: flac for webdataset and lhotse, else"
+        " wav)",
     )
     return parser
 
@@ -67,15 +68,16 @@ def run(argv: Sequence[str]) -> int:
     """
     arguments, beam_options = parse_options(build_parser(), argv)
     dataset_folder = files.absolute(arguments.dataset)
+    layout = find_layout(arguments.layout)
     export = Export(
         dataset_folder=dataset_folder,
         described=open_dataset(dataset_folder),
         has_noise=has_noise(dataset_folder),
         output=files.absolute(arguments.output),
-        layout_name=arguments.layout,
-        audio_format=arguments.audio_format,
+        layout_name=layout.NAME,
+        audio_format=arguments.audio_format or layout.AUDIO_FORMAT,
     )
-    find_layout(export.layout_name).check(export.described)
+    layout.check(export.described)
     output_folder.claim(export)
     if not output_folder.is_complete(export):
         output_folder.remove_leftovers(export)

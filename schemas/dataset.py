@@ -20,8 +20,10 @@ from schemas.validation import load_document
 
 VERSION = 1
 
+CARD = "README.md"
 CATALOGUE = "catalogue.arrow"
 COMPLETED = "COMPLETED"
+CROISSANT = "croissant.json"
 DAMAGE = "damage.jsonl"
 DATASET = "dataset.json"
 DATASET_INFO = "dataset_info.json"
@@ -31,8 +33,9 @@ QUALITY = "quality.json"
 REJECTED = "rejected.jsonl"
 REPORT = "report.html"
 
-# The files whose checksums `dataset.json` has, besides the shards.
-CHECKSUMMED = (CATALOGUE, DATASET_INFO, FEATURES, JOB, QUALITY, REJECTED, REPORT)
+# The files whose checksums `dataset.json` has, besides the shards. The card is not among them:
+# people complete it, and the dataset is as sound as before.
+CHECKSUMMED = (CATALOGUE, CROISSANT, DATASET_INFO, FEATURES, JOB, QUALITY, REJECTED, REPORT)
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

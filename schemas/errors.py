@@ -1,4 +1,6 @@
-"""The base class of all errors that a user can mend."""
+"""The base class of all errors that a user can mend, and what mends the lack of TensorFlow."""
+
+import sys
 
 
 class UserError(ValueError):
@@ -7,3 +9,11 @@ class UserError(ValueError):
     Commands print only the message. Any other exception is a fault of the program and keeps its
     traceback.
     """
+
+
+def tensorflow_remedy() -> str:
+    """Returns how to get TensorFlow 2.12 and Spleeter, which end with Python 3.11."""
+    if sys.version_info >= (3, 12):
+        version = ".".join(map(str, sys.version_info[:2]))
+        return f"take Python 3.10 or 3.11, the last that TensorFlow 2.12 is for; this is {version}"
+    return "pip install 'spleeter-beam[tensorflow]'"

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from optional import HAS_TENSORFLOW
 from selenium import webdriver
 from small_datasets import write_corpus, write_recipe
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 # No deadline: the cases share the machine with whole pipelines, and would be slow at random.
 settings.register_profile("suite", deadline=None, max_examples=50)
 settings.load_profile("suite")
+
+if not HAS_TENSORFLOW:
+    collect_ignore = ["demo", "experiments", "separation", "training"]
 
 CHROMIUM_FLAGS = (
     "--headless",
@@ -68,6 +73,15 @@ def flink(flink_cluster: Cluster) -> Cluster:
     """The cluster, running even if an earlier test broke it."""
     flink_cluster.start()
     return flink_cluster
+
+
+@pytest.fixture(scope="session")
+def pytorch() -> str:
+    """A Python with PyTorch and Lhotse, which take newer packages than TensorFlow 2.12 does."""
+    python = os.environ.get("PYTORCH")
+    if not python:
+        pytest.fail("no Python with PyTorch and Lhotse is named: make pytorch-test PYTORCH=python")
+    return python
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import importlib.util
 import os
 import sys
 
+from schemas.errors import tensorflow_remedy
+
 # TensorFlow reads these when it is imported, which happens after this. Without the first, it does
 # not use oneDNN on processors without AVX-512, although matrix products and convolutions are twice
 # as fast with it there too.
@@ -12,4 +14,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # `python -m` imports this before the command, whose first import would end in a traceback.
 if sys.argv[:1] == ["-m"] and importlib.util.find_spec("tensorflow") is None:
-    sys.exit("training needs TensorFlow: pip install 'spleeter-beam[tensorflow]'")
+    sys.exit(f"training needs TensorFlow: {tensorflow_remedy()}")

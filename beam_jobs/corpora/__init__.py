@@ -77,6 +77,11 @@ def choose_layout(corpus: Corpus) -> Layout:
     )
 
 
+def known_licenses(layout_name: str) -> tuple[str, ...]:
+    """Returns the licences of the corpora of a layout; none if they or the layout are unknown."""
+    return next((layout.LICENSES for layout in LAYOUTS if layout_name == layout.NAME), ())
+
+
 def _check_named(corpus: Corpus) -> None:
     """Checks that the layout that the user names can have what the user names as a corpus.
 

@@ -12,6 +12,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
 NAME = "common_voice"
+LICENSES = ("CC0-1.0",)
 
 # The first three lists are parts of the last one.
 _SPLITS = {"train": "train", "dev": "validation", "test": "test", "validated": ""}

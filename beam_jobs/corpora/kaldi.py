@@ -23,6 +23,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
 NAME = "kaldi"
+LICENSES: tuple[str, ...] = ()
 
 # Kaldi's extract-segments takes it for the end of the recording.
 _TO_THE_END = -1

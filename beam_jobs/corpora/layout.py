@@ -103,6 +103,13 @@ class Layout(Protocol):
     def NAME(self) -> str:  # noqa: N802
         """The name of the layout for `--corpus_format`."""
 
+    @property
+    def LICENSES(self) -> tuple[str, ...]:  # noqa: N802
+        """The licences of the corpora of this layout, as SPDX spells them.
+
+        Empty if anybody's corpus may have it; several if releases differ.
+        """
+
     def recognises(self, corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
         """Returns whether a corpus has this layout, judging by some of its paths."""
 

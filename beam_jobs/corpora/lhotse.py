@@ -27,6 +27,7 @@ from beam_jobs.storage import files
 from schemas.errors import UserError
 
 NAME = "lhotse"
+LICENSES: tuple[str, ...] = ()
 
 # The field of what is read for two recordings that have one id.
 _AMBIGUOUS = "ambiguous"

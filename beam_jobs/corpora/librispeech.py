@@ -21,6 +21,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
 NAME = "librispeech"
+LICENSES = ("CC-BY-4.0",)
 
 _PATH = re.compile(
     r"(?:(?P<subset>(?:train|dev|test)-[^/]+)/)?(?P<speaker>\d+)/(?P<chapter>\d+)/"

@@ -22,6 +22,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
 NAME = "nemo"
+LICENSES: tuple[str, ...] = ()
 
 
 def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
 NAME = "pattern"
+LICENSES: tuple[str, ...] = ()
 
 
 def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:

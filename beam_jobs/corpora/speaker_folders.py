@@ -11,6 +11,7 @@ from beam_jobs.storage import files
 from schemas.errors import UserError
 
 NAME = "speaker_folders"
+LICENSES: tuple[str, ...] = ()
 
 # What the folders of a corpus are called that are not those of speakers.
 _NO_SPEAKER = re.compile(

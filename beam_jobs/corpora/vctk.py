@@ -19,6 +19,8 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
 NAME = "vctk"
+# From release 0.91 on, and before.
+LICENSES = ("CC-BY-4.0", "ODC-By-1.0")
 
 _PATH = re.compile(
     r"(?:^|/)(?P<speaker>[ps]\d+)/(?P<utterance>(?P=speaker)_\d+)(?:_(?P<microphone>mic\d))?\.\w+$"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from beam_jobs.corpora.catalogue import open_catalogue
+from beam_jobs.dataset.card import licenses_of, list_corpora, write_card
 from beam_jobs.dataset.corpus_summary import summarise_corpora
 from beam_jobs.dataset.folder import remove_leftovers
 from beam_jobs.dataset.reading import read_mixtures
@@ -18,6 +19,7 @@ from beam_jobs.quality.uses import UseCounts
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected, write_rejected
 from beam_jobs.storage import files
 from schemas import dataset
+from schemas.croissant import croissant_document
 from schemas.dataset import SPLITS, Dataset, ShardInfo, Split
 from schemas.quality import Quality
 from schemas.recipe import num_channels
@@ -123,6 +125,15 @@ def _write_documents(spec: DatasetSpec, described: Dataset, quality: Quality) ->
         dataset.FEATURES: _to_json(features),
         dataset.DATASET_INFO: _to_json(info),
         dataset.QUALITY: quality.to_json(),
+        dataset.CARD: write_card(spec, described, quality),
+        dataset.CROISSANT: _to_json(
+            croissant_document(
+                described,
+                spec.version,
+                quality.description,
+                licenses_of(list_corpora(spec)),
+            )
+        ),
         dataset.REPORT: render_report(quality, _read_examples(spec.folder, described)),
     }
     for name, text in documents.items():

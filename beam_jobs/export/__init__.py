@@ -1,9 +1,9 @@
 """Exporting a dataset as audio files: a module for each layout."""
 
-from beam_jobs.export import folders, librimix, spleeter
+from beam_jobs.export import folders, lhotse, librimix, spleeter, webdataset
 from beam_jobs.export.layout import ExportLayout
 
-LAYOUTS: tuple[ExportLayout, ...] = (spleeter, librimix, folders)
+LAYOUTS: tuple[ExportLayout, ...] = (spleeter, librimix, webdataset, lhotse, folders)
 
 
 def find_layout(name: str) -> ExportLayout:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from beam_jobs.export.layout import Export, Table, file_name, source_names
-from schemas.dataset import Dataset
+from schemas.dataset import Dataset, Shard
+from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
 
 NAME = "folders"
+AUDIO_FORMAT: AudioFormat = "wav"
 
 
 def check(described: Dataset) -> None:
@@ -28,6 +30,11 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
     """Returns the recipe, which has the speakers and their times."""
     return {f"{_folder(mixture)}/recipe.json": mixture.recipe.to_json() + "\n"}
+
+
+def archive(shard: Shard) -> None:
+    """Leaves the files in folders."""
+    del shard
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:

@@ -1,7 +1,9 @@
 """The common ground of the layouts of exported audio."""
 
+import csv
 import dataclasses
 import hashlib
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -12,6 +14,7 @@ from schemas.dataset import Dataset, Shard
 from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
+from schemas.recipe import Recipe
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
@@ -52,31 +55,72 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Stretch:
+    """An utterance in a mixture, as far as it is in it.
+
+    Attributes:
+        source: the row of the dataset's `sources`.
+        start_s: its start in the mixture, in seconds.
+        duration_s: its length in seconds, without the reverberation of a room.
+    """
+
+    source: int
+    start_s: float
+    duration_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TableEntry:
     """A mixture whose files are written, for the tables that list it.
 
     Attributes:
         name: of its files or its folder.
         num_samples: its length.
+        speakers: the id of each source's speaker.
+        genders: of each speaker: `f`, `m` or `unknown`.
+        offsets_s: the start of each source, in seconds.
+        overlap_ratio: the time in which two or more sources sound over that in which any does.
+        speech: what is said in each source, source by source.
     """
 
     name: str
     num_samples: int
+    speakers: Sequence[str]
+    genders: Sequence[str]
+    offsets_s: Sequence[float]
+    overlap_ratio: float
+    speech: Sequence[Stretch]
+
+
+def describe_mixture(mixture: StoredMixture) -> TableEntry:
+    """Returns what tables say of a mixture."""
+    recipe = mixture.recipe
+    firsts = [row[0] for row in recipe.rows]
+    return TableEntry(
+        name=file_name(recipe.id),
+        num_samples=len(mixture.mixture),
+        speakers=tuple(source.speaker for source in firsts),
+        # Never empty: pandas would make it a number, and TensorFlow refuses to mix it with text.
+        genders=tuple(source.gender or "unknown" for source in firsts),
+        offsets_s=recipe.offsets_s,
+        overlap_ratio=round(recipe.overlap_ratio, 4),
+        speech=_stretches(recipe),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV of mixtures.
+    """A text file that lists mixtures.
 
     Attributes:
         path: relative to the output.
-        columns: the names of the columns.
-        fields: returns the field of each column for a mixture.
+        lines: returns the lines of a mixture, each with its end.
+        header: the lines above them.
     """
 
     path: str
-    columns: Sequence[str]
-    fields: Callable[[TableEntry], Sequence[object]]
+    lines: Callable[[TableEntry], str]
+    header: str = ""
 
 
 class ExportLayout(Protocol):
@@ -85,6 +129,10 @@ class ExportLayout(Protocol):
     @property
     def NAME(self) -> str:  # noqa: N802
         """The name of the layout, for `--layout`."""
+
+    @property
+    def AUDIO_FORMAT(self) -> AudioFormat:  # noqa: N802
+        """The format of its audio files, unless `--audio_format` names another."""
 
     def check(self, described: Dataset) -> None:
         """Fails on a dataset that can't be exported in this layout.
@@ -98,6 +146,9 @@ class ExportLayout(Protocol):
 
     def texts(self, mixture: StoredMixture) -> Mapping[str, str]:
         """Returns the other files of a mixture, by their path."""
+
+    def archive(self, shard: Shard) -> str | None:
+        """Returns the path of the tar with the files of a shard; None leaves them in folders."""
 
     def tables(self, export: Export, split: str) -> Sequence[Table]:
         """Returns the tables of a split."""
@@ -120,8 +171,31 @@ def file_name(name: str) -> str:
     return f"{beginning}-{digest}"
 
 
+def csv_table(
+    path: str, columns: Sequence[str], fields: Callable[[TableEntry], Sequence[object]]
+) -> Table:
+    """Returns a table with a row for each mixture, from its fields in the order of the columns."""
+    return Table(path, lambda entry: _csv_row(fields(entry)), header=_csv_row(columns))
+
+
 def source_names(described: Dataset) -> tuple[str, ...]:
     """Returns the names of the sources: instruments, or `first_speaker` and so on."""
     if described.instruments:
         return tuple(map(file_name, described.instruments))
     return tuple(f"{ordinal}_speaker" for ordinal in _ORDINALS[: described.num_sources])
+
+
+def _csv_row(fields: Sequence[object]) -> str:
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow(fields)
+    return row.getvalue()
+
+
+def _stretches(recipe: Recipe) -> tuple[Stretch, ...]:
+    return tuple(
+        Stretch(number, float(one.offset_s), float(stop_s - one.offset_s))
+        for number, utterances in enumerate(recipe.rows)
+        for one in utterances
+        # A mixture may end before its sources do.
+        if (stop_s := min(one.offset_s + one.duration_s, recipe.duration_s)) > one.offset_s
+    )

@@ -7,18 +7,21 @@ Source: https://github.com/JorisCos/LibriMix, scripts/create_librimix_from_metad
 al., 2020).
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from beam_jobs.export.layout import Export, Table, TableEntry, file_name
+from beam_jobs.export.layout import Export, Table, TableEntry, csv_table, file_name
 from beam_jobs.storage import files
-from schemas.dataset import Dataset
+from schemas.dataset import Dataset, Shard
 from schemas.errors import UserError
+from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import MAX_PCM, MIN_PCM, Pcm
 
 NAME = "librimix"
+AUDIO_FORMAT: AudioFormat = "wav"
 
 _SUBSETS = {"train": "train-360", "validation": "dev", "test": "test"}
 
@@ -58,6 +61,11 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
     return {}
 
 
+def archive(shard: Shard) -> None:
+    """Leaves the files in folders."""
+    del shard
+
+
 def tables(export: Export, split: str) -> Sequence[Table]:
     """Returns a table for each of LibriMix's tasks."""
     described = export.described
@@ -83,16 +91,22 @@ def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table
         file = f"{folder}/{subset}/{subfolder}/{name}.{export.audio_format}"
         return files.join(export.output, file)
 
+    columns = ["mixture_ID", "mixture_path", *parts, "length"]
+    num_sources = sum(part.startswith("source") for part in parts)
+    for number in range(1, num_sources + 1):
+        columns += [f"source_{number}_{name}" for name in ("speaker", "gender", "offset_s")]
+    if num_sources > 1:
+        columns.append("overlap_ratio")
+
     def fields(entry: TableEntry) -> list[object]:
         subfolders = [task, *(_subfolder(part) for part in parts)]
         paths = [path(subfolder, entry.name) for subfolder in subfolders]
-        return [entry.name, *paths, entry.num_samples]
+        speakers = list(zip(entry.speakers, entry.genders, entry.offsets_s, strict=True))
+        described = itertools.chain.from_iterable(speakers[:num_sources])
+        overlap_ratio = [entry.overlap_ratio] if num_sources > 1 else []
+        return [entry.name, *paths, entry.num_samples, *described, *overlap_ratio]
 
-    return Table(
-        f"{folder}/metadata/mixture_{subset}_{task}.csv",
-        ["mixture_ID", "mixture_path", *parts, "length"],
-        fields,
-    )
+    return csv_table(f"{folder}/metadata/mixture_{subset}_{task}.csv", columns, fields)
 
 
 def _subfolder(column: str) -> str:

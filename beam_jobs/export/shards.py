@@ -1,15 +1,16 @@
 """Exporting the audio of one shard, and the tables of a split."""
 
-import codecs
-import csv
+import contextlib
 import dataclasses
+import io
 import json
-from collections.abc import Container, Iterator
+import tarfile
+from collections.abc import Callable, Container, Iterator
 
 from beam_jobs.audio import encoding
 from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.export import find_layout
-from beam_jobs.export.layout import Export, Table, TableEntry, file_name
+from beam_jobs.export.layout import Export, Stretch, Table, TableEntry, describe_mixture
 from beam_jobs.storage import files
 from schemas.dataset import ShardInfo
 
@@ -17,16 +18,18 @@ from schemas.dataset import ShardInfo
 def export_shard(info: ShardInfo, export: Export) -> None:
     """Writes the files of a shard, and after them the list of its mixtures."""
     layout = find_layout(export.layout_name)
+    sample_rate = export.described.sample_rate
+    # Readers of tars take an empty one for a mistake.
+    archive = layout.archive(info.shard) if info.num_mixtures else None
     entries = []
-    for mixture in read_mixtures(export.dataset_folder, export.described, info):
-        for name, samples in layout.audio(mixture, export.described):
-            path = export.path(f"{name}.{export.audio_format}")
-            sample_rate = export.described.sample_rate
-            with files.write_atomically(path) as file:
-                file.write(encoding.encode_audio(samples, sample_rate, export.audio_format))
-        for name, text in layout.texts(mixture).items():
-            files.write_text(export.path(name), text)
-        entries.append(TableEntry(file_name(mixture.recipe.id), len(mixture.mixture)))
+    with _open_tar(export.path(archive)) if archive else _open_folder(export) as write:
+        for mixture in read_mixtures(export.dataset_folder, export.described, info):
+            for name, samples in layout.audio(mixture, export.described):
+                content = encoding.encode_audio(samples, sample_rate, export.audio_format)
+                write(f"{name}.{export.audio_format}", content)
+            for name, text in layout.texts(mixture).items():
+                write(name, text.encode())
+            entries.append(describe_mixture(mixture))
     lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries]
     files.write_text(export.progress_path(info.shard), "".join(lines))
 
@@ -34,13 +37,10 @@ def export_shard(info: ShardInfo, export: Export) -> None:
 def write_table(export: Export, split: str, table: Table, *, without: Container[str]) -> None:
     """Writes a table of a split, leaving out the mixtures with some names."""
     with files.write_atomically(export.path(table.path)) as file:
-        # csv writes text, and the file takes bytes.
-        text = codecs.getwriter("utf-8")(file)
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table.columns)
+        file.write(table.header.encode())
         for entry in table_entries(export, split):
             if entry.name not in without:
-                writer.writerow(table.fields(entry))
+                file.write(table.lines(entry).encode())
 
 
 def table_entries(export: Export, split: str) -> Iterator[TableEntry]:
@@ -49,4 +49,31 @@ def table_entries(export: Export, split: str) -> Iterator[TableEntry]:
         path = export.progress_path(info.shard)
         if files.exists(path):
             for line in files.read_text(path).splitlines():
-                yield TableEntry(**json.loads(line))
+                fields = json.loads(line)
+                speech = tuple(Stretch(**one) for one in fields.pop("speech"))
+                yield TableEntry(**fields, speech=speech)
+
+
+@contextlib.contextmanager
+def _open_folder(export: Export) -> Iterator[Callable[[str, bytes], None]]:
+    """Yields a function that writes a file to the output, by its path there."""
+
+    def write(name: str, content: bytes) -> None:
+        with files.write_atomically(export.path(name)) as file:
+            file.write(content)
+
+    yield write
+
+
+@contextlib.contextmanager
+def _open_tar(path: str) -> Iterator[Callable[[str, bytes], None]]:
+    """Yields a function that adds a file to a tar, which appears once it is complete."""
+    with files.write_atomically(path) as file, tarfile.open(fileobj=file, mode="w|") as tar:
+
+        def write(name: str, content: bytes) -> None:
+            # Of nobody, and of the year 1970: the same dataset gives the same bytes.
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+        yield write

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from schemas.errors import UserError
+from schemas.errors import UserError, tensorflow_remedy
 
 _TENSORFLOW_NAMES = {"tensorflow": "TensorFlow", "spleeter": "Spleeter"}
 
@@ -18,7 +18,4 @@ def require_installed(*modules: str) -> None:
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise UserError(
-                f"separation needs {_TENSORFLOW_NAMES[module]}: pip install"
-                " 'spleeter-beam[tensorflow]'"
-            )
+            raise UserError(f"separation needs {_TENSORFLOW_NAMES[module]}: {tensorflow_remedy()}")

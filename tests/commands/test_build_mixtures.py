@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from optional import needs_tensorflow
 from small_datasets import (
     SAMPLE_RATE,
     build,
@@ -80,8 +81,16 @@ def test_the_last_line_says_what_is_there(built):
 
 def test_the_folder_holds_the_dataset_and_nothing_else(built):
     names = {
-        *("COMPLETED", "catalogue.arrow", "dataset.json", "dataset_info.json", "features.json"),
-        *("job.json", "quality.json", "recipes", "rejected.jsonl", "report.html"),
+        *("COMPLETED", "README.md", "catalogue.arrow", "croissant.json", "dataset.json"),
+        *(
+            "dataset_info.json",
+            "features.json",
+            "job.json",
+            "quality.json",
+            "recipes",
+            "rejected.jsonl",
+            "report.html",
+        ),
         *(f"mixtures-train.tfrecord-0000{number}-of-00003" for number in range(3)),
         *(f"mixtures-test.tfrecord-0000{number}-of-00003" for number in range(3)),
     }
@@ -165,6 +174,7 @@ for split in builder.info.splits:
 """
 
 
+@needs_tensorflow
 def test_tensorflow_datasets_reads_it_with_none_of_this_project_installed(built, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     read = subprocess.run(
@@ -327,6 +337,7 @@ def test_recipes_alone_are_those_of_the_audio_that_may_follow(built, build_again
     assert build_again().digests == built.digests
 
 
+@needs_tensorflow
 def test_gzip_compresses_the_same_records(built, build_again):
     import tensorflow as tf  # noqa: PLC0415
 

@@ -12,71 +12,16 @@ import uuid
 import numpy as np
 import pytest
 import soundfile
-from small_datasets import SAMPLE_RATE, build, write_corpus, write_recipe
+from exports import export, stored
+from optional import needs_tensorflow
+from small_datasets import SAMPLE_RATE, build
 from stems import noise, write_csv, write_song
 
-from beam_jobs import export_audio
-from beam_jobs.dataset.reading import open_dataset, read_mixtures
+from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.export import export_transforms
 from beam_jobs.export.layout import file_name
 from beam_jobs.storage import files
 from schemas.tfrecord import read_records, write_record
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    """Two speakers a mixture, in three splits."""
-    folder = tmp_path_factory.mktemp("speech")
-    recipe = write_recipe(folder / "recipe.json")
-    corpus = write_corpus(folder / "corpus", num_speakers=8, num_utterances=2)
-    splits = "--splits=train=0.5,validation=0.25,test=0.25"
-    arguments = [f"--recipe={recipe}", splits, "--num_shards=2", "--num_mixtures=8"]
-    built = build(*arguments, corpus=corpus, output=folder / "dataset")
-    assert built.status == 0
-    return built.folder
-
-
-@pytest.fixture(scope="module")
-def noisy(speech, tmp_path_factory):
-    """The same recipes, over noise."""
-    folder = tmp_path_factory.mktemp("noisy")
-    hiss = folder / "hiss"
-    write_song(hiss, {"long": noise(0, num_frames=10 * SAMPLE_RATE, channels=1)}, rate=SAMPLE_RATE)
-    lines = []
-    for path in sorted((speech / "recipes").iterdir()):
-        for line in path.read_text().splitlines():
-            recipe = json.loads(line)
-            recipe["noise"] = {
-                "corpus": "hiss",
-                "path": "long.wav",
-                "start": 0,
-                "stop": 8 * SAMPLE_RATE,
-                "num_frames": 8 * SAMPLE_RATE,
-                "file_sample_rate": SAMPLE_RATE,
-                "gain_db": -12.0,
-            }
-            lines.append(json.dumps(recipe) + "\n")
-    (folder / "recipes.jsonl").write_text("".join(lines))
-    arguments = [f"--recipes={folder / 'recipes.jsonl'}", f"--noise={hiss}"]
-    built = build(*arguments, corpus=speech.parent / "corpus", output=folder / "dataset")
-    assert built.status == 0
-    return built.folder
-
-
-def export(dataset, output, layout, *arguments):
-    return export_audio.main(
-        [f"--dataset={dataset}", f"--output={output}", f"--layout={layout}", *arguments]
-    )
-
-
-def stored(folder):
-    """Returns the mixtures of a dataset, by their ids."""
-    described = open_dataset(str(folder))
-    return {
-        mixture.recipe.id: mixture
-        for info in described.shards
-        for mixture in read_mixtures(str(folder), described, info)
-    }
 
 
 def read(path):
@@ -210,11 +155,12 @@ def test_what_is_exported_for_spleeter_comes_back_with_the_same_samples(
         np.testing.assert_array_equal(returned.sources, mixture.sources)
 
 
-def test_stock_spleeter_trains_on_the_export(stereo_stems, tmp_path):
+@needs_tensorflow
+def test_stock_spleeter_trains_on_the_export(speech, tmp_path):
     assert shutil.which("ffmpeg"), "no ffmpeg here: apt-get install ffmpeg"
-    assert export(stereo_stems, tmp_path / "export", "spleeter") == 0
+    assert export(speech, tmp_path / "export", "spleeter") == 0
     configuration = json.loads((tmp_path / "export/configuration.json").read_text())
-    assert configuration["instrument_list"] == ["vocals", "drums"]
+    assert configuration["instrument_list"] == ["first_speaker", "second_speaker"]
     configuration |= {
         "T": 64,
         "F": 64,
@@ -251,13 +197,36 @@ def test_spleeters_tables_name_speakers_by_their_order(speech, tmp_path):
     mixtures = stored(speech)
     assert len(rows) == len(mixtures)
     for row in rows:
-        assert list(row) == ["mix_path", "first_speaker_path", "second_speaker_path", "duration"]
+        assert list(row)[:4] == [
+            *("mix_path", "first_speaker_path", "second_speaker_path", "duration")
+        ]
         mixture = mixtures[row["mix_path"].split("/")[1]]
         np.testing.assert_array_equal(read(tmp_path / row["mix_path"]), mixture.mixture)
         np.testing.assert_array_equal(
             read(tmp_path / row["second_speaker_path"]), mixture.sources[1]
         )
         assert float(row["duration"]) == len(mixture.mixture) / SAMPLE_RATE
+
+
+def test_the_tables_say_who_speaks_and_from_when(noisy, tmp_path):
+    assert export(noisy, tmp_path / "spleeter", "spleeter") == 0
+    assert export(noisy, tmp_path / "librimix", "librimix") == 0
+    mixtures = stored(noisy)
+    for table in (
+        *(tmp_path / "spleeter").glob("*.csv"),
+        *(tmp_path / "librimix").rglob("*_both.csv"),
+    ):
+        for row in read_table(table):
+            spleeter = "mix_path" in row
+            mixture = mixtures[row["mix_path"].split("/")[1] if spleeter else row["mixture_ID"]]
+            names = ["first_speaker", "second_speaker"] if spleeter else ["source_1", "source_2"]
+            for name, source in zip(names, mixture.recipe.sources, strict=True):
+                assert row[f"{name}_id" if spleeter else f"{name}_speaker"] == source.speaker
+                assert row[f"{name}_gender"] == "unknown"
+                assert float(row[f"{name}_offset_s"]) == source.offset_s
+            assert float(row["overlap_ratio"]) == pytest.approx(
+                mixture.recipe.overlap_ratio, abs=1e-4
+            )
 
 
 class TestGuarantees:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import needs_tensorflow
 from small_datasets import RECIPE, SAMPLE_RATE, build, voice, write_corpus, write_recipe
 
 from beam_jobs import verify_dataset
@@ -543,6 +544,7 @@ def test_what_was_asked_of_a_scene_and_what_came_of_it_agree(built, scene):
         assert asked["Reverberation time"]["asked"] == "0.15 to 0.25 s"
 
 
+@needs_tensorflow
 def test_tensorflow_datasets_reads_noise_and_dry_sources(built):
     import tensorflow_datasets as tfds  # noqa: PLC0415
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from optional import needs_tensorflow
 from small_datasets import build
 from stems import RATE, noise, write_csv, write_song
 
@@ -100,8 +101,10 @@ class TestStereo:
         assert built.quality["given_mixtures"]["full_scale_samples"] > 0
         assert built.quality["checks"] == {"stems_in_two_splits": 0, "missing_mixtures": 0}
 
+    @needs_tensorflow
     def test_tensorflow_datasets_reads_two_channels(self, songs, built):
-        tfds = pytest.importorskip("tensorflow_datasets")
+        import tensorflow_datasets as tfds  # noqa: PLC0415
+
         examples = tfds.as_numpy(
             tfds.builder_from_directory(str(built.folder)).as_dataset(split="test")
         )

@@ -3,6 +3,7 @@ from importlib import resources
 from typing import Any
 
 import pytest
+from optional import needs_tensorflow
 
 from schemas.configuration import parse_configuration
 from schemas.validation import InvalidDocumentError
@@ -30,6 +31,7 @@ def test_the_experiments_configuration_means_what_spleeter_means() -> None:
     assert configuration.document["instrument_list"] == ["speaker_1", "speaker_2"]
 
 
+@needs_tensorflow
 def test_spleeters_own_configurations_are_read() -> None:
     text = resources.files("spleeter.resources").joinpath("musdb.json").read_text("utf-8")
     configuration = parse_configuration(text, "musdb.json")

@@ -2,7 +2,6 @@ import contextlib
 import io
 
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,8 @@ from schemas.tfrecord import (
     read_records,
     write_record,
 )
+
+tf = pytest.importorskip("tensorflow")
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 FLOAT32 = st.floats(width=32, allow_nan=False)

@@ -1,0 +1,126 @@
+"""The manifests of Lhotse: for each split its recordings, supervisions, and cuts.
+
+A cut is a mixture; its sources and its noise are recordings in fields of their own, such as
+`cut.load_first_speaker()`. A supervision is an utterance in the mixture.
+
+Source: https://lhotse.readthedocs.io, "Representing a corpus" and "Cuts".
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from beam_jobs.export import folders
+from beam_jobs.export.layout import Export, Table, TableEntry, source_names
+from beam_jobs.storage import files
+from schemas.dataset import Dataset, Shard
+from schemas.ledger import AudioFormat
+from schemas.mixture import StoredMixture
+from schemas.pcm import Pcm
+
+NAME = "lhotse"
+AUDIO_FORMAT: AudioFormat = "flac"
+
+_GENDERS = {"f": "female", "m": "male", "unknown": None}
+
+
+def check(described: Dataset) -> None:
+    """Accepts every dataset."""
+    del described
+
+
+def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
+    """Yields the mixture, its sources, and its noise."""
+    return folders.audio(mixture, described)
+
+
+def texts(mixture: StoredMixture) -> Mapping[str, str]:
+    """Returns no files."""
+    del mixture
+    return {}
+
+
+def archive(shard: Shard) -> None:
+    """Leaves the files in folders."""
+    del shard
+
+
+def tables(export: Export, split: str) -> Sequence[Table]:
+    """Returns the three manifests, under the names by which Lhotse's own recipes find them."""
+
+    def recordings(entry: TableEntry) -> str:
+        return _line(_recording(export, split, entry, "mixture"))
+
+    def supervisions(entry: TableEntry) -> str:
+        return "".join(map(_line, _supervisions(export, entry)))
+
+    def cuts(entry: TableEntry) -> str:
+        return _line(_cut(export, split, entry))
+
+    kinds = {"recordings": recordings, "supervisions": supervisions, "cuts": cuts}
+    name = export.described.name
+    return [Table(f"{name}_{kind}_{split}.jsonl", lines) for kind, lines in kinds.items()]
+
+
+def documents(export: Export) -> Mapping[str, str]:
+    """Returns no files."""
+    del export
+    return {}
+
+
+def _cut(export: Export, split: str, entry: TableEntry) -> dict[str, Any]:
+    parts = [*source_names(export.described), *(["noise"] if export.has_noise else [])]
+    return {
+        "id": entry.name,
+        "start": 0.0,
+        "duration": _duration_s(export, entry),
+        "channel": _channel(export),
+        "supervisions": _supervisions(export, entry),
+        "recording": _recording(export, split, entry, "mixture"),
+        "custom": {part: _recording(export, split, entry, part) for part in parts},
+        "type": "MonoCut" if export.described.num_channels == 1 else "MultiCut",
+    }
+
+
+def _recording(export: Export, split: str, entry: TableEntry, part: str) -> dict[str, Any]:
+    # Absolute, as Lhotse's own recipes write them: it opens them from wherever it runs.
+    path = export.path(f"{split}/{entry.name}/{part}.{export.audio_format}")
+    channels = list(range(export.described.num_channels))
+    kind = "url" if files.is_remote(path) else "file"
+    return {
+        "id": entry.name if part == "mixture" else f"{entry.name}-{part}",
+        "sources": [{"type": kind, "channels": channels, "source": path}],
+        "sampling_rate": export.described.sample_rate,
+        "num_samples": entry.num_samples,
+        "duration": _duration_s(export, entry),
+        "channel_ids": channels,
+    }
+
+
+def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"{entry.name}-{number}",
+            "recording_id": entry.name,
+            "start": stretch.start_s,
+            "duration": stretch.duration_s,
+            "channel": _channel(export),
+            "speaker": entry.speakers[stretch.source],
+            "gender": _GENDERS[entry.genders[stretch.source]],
+            "custom": {"source": stretch.source},
+        }
+        for number, stretch in enumerate(entry.speech)
+    ]
+
+
+def _channel(export: Export) -> int | list[int]:
+    num_channels = export.described.num_channels
+    return 0 if num_channels == 1 else list(range(num_channels))
+
+
+def _duration_s(export: Export, entry: TableEntry) -> float:
+    return entry.num_samples / export.described.sample_rate
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False) + "\n"
