@@ -42,7 +42,9 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.12",
-    packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
+    packages=find_packages(
+        include=["beam_jobs*", "command_line*", "schemas*", "scoring*", "training*"]
+    ),
     package_data={
         "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
         "schemas": ["*.json"],

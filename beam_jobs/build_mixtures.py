@@ -28,10 +28,10 @@ from beam_jobs.dataset.shard_transforms import RenderShards, WriteRecipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.recipes.presets import preset_names
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import parse_options, positive_number
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
 
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 

@@ -4,6 +4,7 @@ python -m beam_jobs.export_audio --dataset FOLDER --output FOLDER --layout NAME 
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -14,10 +15,11 @@ from beam_jobs.export import LAYOUTS, find_layout, output_folder
 from beam_jobs.export.export_transforms import ExportShards, FinishExport
 from beam_jobs.export.layout import Export
 from beam_jobs.runtime.dead_letters import read_rejected
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from schemas.dataset import COMPLETED, REJECTED
 from schemas.errors import UserError
 
@@ -81,8 +83,12 @@ def run(argv: Sequence[str]) -> int:
         output_folder.remove_leftovers(export)
         pipeline = make_pipeline(beam_options)
         export_audio(pipeline, export)
-        if not run_pipeline(pipeline, beam_options):
-            return DONE
+        describe = functools.partial(
+            describe_work, total=export.described.num_mixtures, unit="mixtures"
+        )
+        with showing_counts(export.counts_folder, describe):
+            if not run_pipeline(pipeline, beam_options):
+                return DONE
     return _print_result(export)
 
 

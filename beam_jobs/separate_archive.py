@@ -5,6 +5,7 @@ python -m beam_jobs.separate_archive --input FOLDER --output FOLDER [--model MOD
 
 import argparse
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -16,10 +17,10 @@ import apache_beam as beam
 
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.extras import require_installed
 from beam_jobs.runtime.job_folder import check_writable
 from beam_jobs.runtime.options import UsageError, parse_options
+from beam_jobs.runtime.progress import showing_counts
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
 from beam_jobs.separation.inputs import InputFile, list_archive
@@ -27,8 +28,15 @@ from beam_jobs.separation.ledger import check_ours
 from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
 from beam_jobs.separation.output_names import FIELDS, check_collisions
 from beam_jobs.separation.segments import write_segments
-from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
+from beam_jobs.separation.summary import (
+    Counts,
+    describe,
+    describe_separation,
+    parse_counts,
+    summarise,
+)
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
 
 
@@ -156,7 +164,8 @@ def run(argv: Sequence[str]) -> int:
         end="",
         flush=True,
     )
-    counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
+    counts_folder = files.join(output, RUNS, uuid.uuid4().hex)
+    counts_path = f"{counts_folder}.json"
     # From now on, the folder is known as this job's, even if it is killed before it counts.
     files.write_output(counts_path, Counts().to_json())
     pipeline = make_pipeline(beam_options)
@@ -164,13 +173,16 @@ def run(argv: Sequence[str]) -> int:
         model=model,
         parameters=parameters,
         output=output,
+        counts_folder=counts_folder,
         rejected=archive.rejected,
         force=arguments.force,
         num_threads=arguments.model_threads,
     )
     separate_archive(pipeline, archive.inputs, separate, counts_path)
-    if not run_pipeline(pipeline, beam_options):
-        return DONE
+    describe_progress = functools.partial(describe_separation, num_files=len(archive.inputs))
+    with showing_counts(counts_folder, describe_progress):
+        if not run_pipeline(pipeline, beam_options):
+            return DONE
     counts = parse_counts(files.read_text(counts_path))
     summary = summarise(
         counts,

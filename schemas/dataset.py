@@ -116,6 +116,11 @@ class Dataset:
         digests = "".join(f"{info.shard} {info.crc32c}\n" for info in self.shards)
         return hashlib.sha256(digests.encode()).hexdigest()
 
+    @property
+    def num_mixtures(self) -> int:
+        """The number of mixtures in all splits together."""
+        return sum(info.num_mixtures for info in self.shards)
+
     def split_shards(self, split: str) -> tuple[ShardInfo, ...]:
         """Returns the shards of one split, in order."""
         return tuple(info for info in self.shards if info.shard.split == split)

@@ -4,7 +4,7 @@ import codecs
 import csv
 import dataclasses
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from beam_jobs.audio import encoding
 from beam_jobs.dataset.reading import read_mixtures
@@ -14,8 +14,14 @@ from beam_jobs.storage import files
 from schemas.dataset import ShardInfo
 
 
-def export_shard(info: ShardInfo, export: Export) -> None:
-    """Writes the files of a shard, and after them the list of its mixtures."""
+def export_shard(info: ShardInfo, export: Export, count_mixture: Callable[[float], None]) -> None:
+    """Writes the files of a shard, and after them the list of its mixtures.
+
+    Args:
+        info: the shard, as the dataset lists it.
+        export: that it belongs to.
+        count_mixture: is given the length of each mixture that is written, in seconds.
+    """
     layout = find_layout(export.layout_name)
     entries = []
     for mixture in read_mixtures(export.dataset_folder, export.described, info):
@@ -27,6 +33,7 @@ def export_shard(info: ShardInfo, export: Export) -> None:
         for name, text in layout.texts(mixture).items():
             files.write_text(export.path(name), text)
         entries.append(TableEntry(file_name(mixture.recipe.id), len(mixture.mixture)))
+        count_mixture(mixture.recipe.duration_s)
     lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries]
     files.write_text(export.progress_path(info.shard), "".join(lines))
 

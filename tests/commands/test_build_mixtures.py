@@ -458,7 +458,9 @@ def test_a_terminal_has_a_bar(build_again):
     os.close(terminal)
     assert built.status == 0
     last = b"".join(shown).decode().rstrip().split("\r")[-1]
-    assert re.search(r"100%\|█+\| 60/60 \[.*mixtures/s, 6/6 shards, 0\.\d\d h of audio\]", last)
+    assert re.search(
+        r"100%\|█+\| 60/60 mixtures, 6/6 shards, 0\.\d\d h of audio, .*mixtures/s", last
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -76,6 +77,19 @@ def test_outputs_mirror_the_tree_of_the_input(archive, bundle, capsys):
     assert summary(archive)["separated_hours"] == pytest.approx(4.5 / 3600, abs=1e-4)
     assert "3 separated, 0 skipped" in capsys.readouterr().out
     assert rejected(archive) == []
+
+
+def test_a_log_says_how_far_the_run_is(archive, bundle, capsys):
+    (archive / "calls/monday/empty.wav").touch()
+    assert run(archive, bundle) == 3
+    assert re.search(
+        r"^100% 4/4 files, 0\.00/0\.00 h of audio, 1 rejected, .* as it plays, 00:00 left$",
+        capsys.readouterr().err,
+        re.MULTILINE,
+    )
+    assert run(archive, bundle) == 3
+    assert "100% 4/4 files, nothing to separate, 1 rejected" in capsys.readouterr().err
+    assert all(path.suffix == ".json" for path in (archive / "out/_runs").iterdir())
 
 
 def test_a_second_run_separates_only_what_is_new_or_changed(archive, bundle):

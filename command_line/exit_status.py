@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ def run_command(
     A `UserError` of the launcher or of a worker, and an `OSError` of the launcher, is one line.
     Anything else may be a fault of the program and is printed with its traceback.
 
+    Ctrl-C ends the process by that signal, after a line that says how to go on.
+
     The command goes on in silence if the reader of what it prints goes away, as `head` does after
     its last line.
 
@@ -48,7 +51,9 @@ def _run(
     try:
         return run(argv)
     except KeyboardInterrupt:
-        message = f"interrupted{advice}"
+        print(f"{name}: interrupted{advice}", file=sys.stderr)
+        _die_of_interrupt()
+        return FAILED
     except (UserError, OSError) as error:
         message = str(error)
     except Exception as error:
@@ -58,6 +63,18 @@ def _run(
             message = f"{kind}: {message}{advice}"
     print(f"{name}: {message}", file=sys.stderr)
     return FAILED
+
+
+def _die_of_interrupt() -> None:
+    """Ends the process the way an interrupt does that nobody catches.
+
+    A shell stops the loop or the script that the command is in only then. And threads of workers
+    are still at work: ended in order, the interpreter would complain of all that they hold.
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
