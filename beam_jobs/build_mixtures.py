@@ -33,6 +33,7 @@ from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
 
+_NAME = "build_mixtures"
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 
 
@@ -237,7 +238,7 @@ def run(argv: Sequence[str]) -> int:
         dataset_folder.remove_leftovers(spec.folder)
     else:
         dataset_folder.remove_notes(spec.folder)
-        pipeline = make_pipeline(beam_options)
+        pipeline = make_pipeline(beam_options, _NAME)
         build_mixtures(
             pipeline, spec, kept_folder, recipes_only=arguments.recipes_only, command=argv
         )
@@ -257,7 +258,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:
     with dry_copy(spec) as dry:
-        pipeline = make_pipeline(beam_options)
+        pipeline = make_pipeline(beam_options, _NAME)
         pipeline | "MakeCatalogue" >> MakeCatalogue(dry, kept_folder=kept_folder)
         with show_progress(dry, renders=False):
             pipeline.run().wait_until_finish()
@@ -272,7 +273,7 @@ def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions)
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
-    return run_command(argv, run, name="build_mixtures")
+    return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":

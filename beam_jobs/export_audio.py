@@ -23,6 +23,8 @@ from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from schemas.dataset import COMPLETED, REJECTED
 from schemas.errors import UserError
 
+_NAME = "export_audio"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
@@ -81,7 +83,7 @@ def run(argv: Sequence[str]) -> int:
     output_folder.claim(export)
     if not output_folder.is_complete(export):
         output_folder.remove_leftovers(export)
-        pipeline = make_pipeline(beam_options)
+        pipeline = make_pipeline(beam_options, _NAME)
         export_audio(pipeline, export)
         describe = functools.partial(
             describe_work, total=export.described.num_mixtures, unit="mixtures"
@@ -108,7 +110,7 @@ def _print_result(export: Export) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
-    return run_command(argv, run, name="export_audio")
+    return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":

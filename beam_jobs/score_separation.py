@@ -35,6 +35,8 @@ from schemas.ledger import REJECTED
 from scoring.diarisation import require_pyannote
 from scoring.report import PAGE, TEXT
 
+_NAME = "score_separation"
+
 
 def run(argv: Sequence[str]) -> int:
     """Runs the job and returns its exit status.
@@ -55,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     for name in (TEXT, PAGE):
         # The report of an earlier run must not pass for this one's.
         files.remove(output, name)
-    pipeline = make_pipeline(beam_options)
+    pipeline = make_pipeline(beam_options, _NAME)
     recordings, unreadable = pipeline | "ReadLedger" >> ReadLedger(
         archive, relative_paths, counts_folder=files.join(output, PROGRESS)
     )
@@ -86,7 +88,7 @@ def run(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status; the last line printed says how it ended."""
-    return run_command(argv, run, name="score_separation", resumes=False)
+    return run_command(argv, run, name=_NAME, resumes=False)
 
 
 def build_parser() -> argparse.ArgumentParser:

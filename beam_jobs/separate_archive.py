@@ -39,6 +39,8 @@ from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
 
+_NAME = "separate_archive"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of this job's own options."""
@@ -168,7 +170,7 @@ def run(argv: Sequence[str]) -> int:
     counts_path = f"{counts_folder}.json"
     # From now on, the folder is known as this job's, even if it is killed before it counts.
     files.write_output(counts_path, Counts().to_json())
-    pipeline = make_pipeline(beam_options)
+    pipeline = make_pipeline(beam_options, _NAME)
     separate = SeparateArchive(
         model=model,
         parameters=parameters,
@@ -263,7 +265,7 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status; the last line printed says how it ended."""
-    return run_command(argv, run, name="separate_archive")
+    return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from schemas import dataset
 from schemas.dataset import Dataset
 from schemas.errors import UserError
 
+_NAME = "verify_dataset"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
@@ -74,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
     folder = files.absolute(arguments.dataset)
     described = open_dataset(folder)
     report_path = _choose_report(arguments.report, folder)
-    pipeline = make_pipeline(beam_options)
+    pipeline = make_pipeline(beam_options, _NAME)
     counts_folder = f"{report_path}.progress"
     verify_dataset(
         pipeline, folder, described, report_path=report_path, counts_folder=counts_folder
@@ -125,7 +127,7 @@ def _print_result(folder: str, described: Dataset, report_path: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
-    return run_command(argv, run, name="verify_dataset", resumes=False)
+    return run_command(argv, run, name=_NAME, resumes=False)
 
 
 if __name__ == "__main__":

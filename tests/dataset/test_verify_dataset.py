@@ -60,7 +60,7 @@ def test_a_copied_dataset_is_sound(copied: Path, capsys: pytest.CaptureFixture[s
     assert verify_dataset.main([f"--dataset={copied}"]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("sound: 6 mixtures in 2 shards")
-    assert captured.err.startswith("100% 6/6 mixtures, 0.00 h of audio, 0 damaged, ")
+    assert captured.err.startswith("100% 6/6 mixtures, 0.01 h of audio, 0 damaged, ")
     assert all_files(copied) == before
 
 

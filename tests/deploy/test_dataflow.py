@@ -211,7 +211,9 @@ def test_each_job_becomes_one_that_dataflow_takes(cloud_storage, jobs, sources, 
         )
         assert status == 0, (name, capsys.readouterr())
         stored = cloud_storage.get(f"dataflow/{name}")
-        pool = json.loads(stored["job"])["environment"]["workerPools"][0]
+        described = json.loads(stored["job"])
+        assert re.fullmatch(rf"{name.replace('_', '-')}-\d{{8}}-\d{{6}}", described["name"])
+        pool = described["environment"]["workerPools"][0]
         assert pool["machineType"] == "n2-highcpu-4"
         (image,) = pool["sdkHarnessContainerImages"]
         assert image["containerImage"].endswith("spleeter-beam:1")
