@@ -20,6 +20,7 @@ from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import make_parser
 from schemas.dataset import COMPLETED, REJECTED
 from schemas.errors import UserError
 
@@ -28,12 +29,12 @@ _NAME = "export_audio"
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.export_audio",
+    parser = make_parser(
+        "beam_jobs.export_audio",
+        "export-audio",
         description="Exports a dataset as audio files, for other people's tools.",
         epilog="Any other option is Beam's. Exit status: 0 done, 3 done but some shards are"
         " damaged, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument("--dataset", required=True, metavar="FOLDER", help="what to export")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="local or gs://")
@@ -108,10 +109,10 @@ def _print_result(export: Export) -> int:
     return DONE
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
     return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -14,7 +14,7 @@ import apache_beam as beam
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
-from beam_jobs.runtime.options import UsageError, parse_options
+from beam_jobs.runtime.options import parse_options
 from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.separation.archive_scores import RTTM_FILES, SPEECH_OF_SOURCES
@@ -31,6 +31,7 @@ from beam_jobs.separation.score_transforms import (
 )
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import UsageError, make_parser
 from schemas.ledger import REJECTED
 from scoring.diarisation import require_pyannote
 from scoring.report import PAGE, TEXT
@@ -86,19 +87,19 @@ def run(argv: Sequence[str]) -> int:
     return DONE
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line printed says how it ended."""
     return run_command(argv, run, name=_NAME, resumes=False)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of this job's own options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.score_separation",
+    parser = make_parser(
+        "beam_jobs.score_separation",
+        "score-separation",
         description="Scores a separated archive against references or a mixture dataset.",
         epilog="Any other option is Beam's, such as --runner=FlinkRunner. Exit status: 0 done, 3"
         " done but some recordings were rejected, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--separated", required=True, help="what separate_archive was given as --output"
@@ -173,4 +174,4 @@ def _list_not_separated(archive: str) -> list[Rejected]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -19,7 +19,7 @@ from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.extras import require_installed
 from beam_jobs.runtime.job_folder import check_writable
-from beam_jobs.runtime.options import UsageError, parse_options
+from beam_jobs.runtime.options import parse_options
 from beam_jobs.runtime.progress import showing_counts
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
@@ -37,6 +37,7 @@ from beam_jobs.separation.summary import (
 )
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import UsageError, make_parser
 from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
 
 _NAME = "separate_archive"
@@ -44,12 +45,12 @@ _NAME = "separate_archive"
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of this job's own options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.separate_archive",
+    parser = make_parser(
+        "beam_jobs.separate_archive",
+        "separate-archive",
         description="Separates an archive of recordings, and every next time what is new in it.",
         epilog="Any other option is Beam's, such as --runner=FlinkRunner. Without one the job runs"
         " here, on all cores. Exit status: 0 done, 3 done but some files were rejected, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--input",
@@ -263,10 +264,10 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
     print(f"to see and to hear: {path}")
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line printed says how it ended."""
     return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

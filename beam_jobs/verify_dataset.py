@@ -22,6 +22,7 @@ from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, FAILED, run_command
+from command_line.options import make_parser
 from schemas import dataset
 from schemas.dataset import Dataset
 from schemas.errors import UserError
@@ -31,11 +32,11 @@ _NAME = "verify_dataset"
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.verify_dataset",
+    parser = make_parser(
+        "beam_jobs.verify_dataset",
+        "verify-dataset",
         description="Verifies every checksum, sum and count of a dataset.",
         epilog="Any other option is Beam's. Exit status: 0 sound, 1 damaged.",
-        allow_abbrev=False,
     )
     parser.add_argument("--dataset", required=True, metavar="FOLDER", help="what to verify")
     parser.add_argument(
@@ -125,10 +126,10 @@ def _print_result(folder: str, described: Dataset, report_path: str) -> int:
     return DONE
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
     return run_command(argv, run, name=_NAME, resumes=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -19,7 +19,7 @@ _STEP = re.compile(r"\s*\[while running .*?\]$")
 
 
 def run_command(
-    argv: Sequence[str],
+    argv: Sequence[str] | None,
     run: Callable[[Sequence[str]], int],
     *,
     name: str,
@@ -36,13 +36,14 @@ def run_command(
     its last line.
 
     Args:
-        argv: the command line.
+        argv: the command line; None for that of the process.
         run: the command itself; returns its exit status.
         name: of the command; the last line begins with it.
         resumes: whether the command goes on where it stopped when it is started again.
     """
     with _outliving_readers():
-        return _run(argv, run, name=name, advice=_ADVICE if resumes else "")
+        arguments = sys.argv[1:] if argv is None else argv
+        return _run(arguments, run, name=name, advice=_ADVICE if resumes else "")
 
 
 def _run(

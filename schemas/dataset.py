@@ -34,6 +34,9 @@ REPORT = "report.html"
 # The files whose checksums `dataset.json` has, besides the shards.
 CHECKSUMMED = (CATALOGUE, DATASET_INFO, FEATURES, JOB, QUALITY, REJECTED, REPORT)
 
+# Of a dataset whose folder says no other.
+_FIRST_VERSION = "1.0.0"
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -174,6 +177,10 @@ def open_dataset(
     """
     folder = folder.rstrip("/")
     if not exists(f"{folder}/{COMPLETED}"):
+        if exists(f"{folder}/{_FIRST_VERSION}/{COMPLETED}"):
+            raise UnfinishedDatasetError(
+                f"{folder}: the dataset is in {folder}/{_FIRST_VERSION}: give that folder"
+            )
         raise UnfinishedDatasetError(
             f"{folder}: no {COMPLETED} file: not a dataset, or one whose job has not finished:"
             " start that job again with the same output, and it goes on where it stopped"
@@ -191,7 +198,7 @@ def dataset_name(folder: str) -> tuple[str, str]:
     its name is made of the lower-case letters and the digits of the folder's name.
     """
     path = PurePosixPath(folder.replace("://", "/"))
-    version = "1.0.0"
+    version = _FIRST_VERSION
     if re.fullmatch(r"\d+\.\d+\.\d+", path.name):
         version, path = path.name, path.parent
     name = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_")

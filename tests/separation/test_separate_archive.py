@@ -22,7 +22,7 @@ from beam_jobs.separation import page
 from demo.speak_corpus import speak_corpus
 from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
-from training.export import export
+from training.bundle_export import export
 from training.model_dir import Metrics, ModelDir, TrainingState
 
 
@@ -236,13 +236,17 @@ def test_the_model_that_ships_separates_speakers(tmp_path, capsys):
         ("--name_template=../{stem}_{source}.wav", "no place for an output"),
         ("--input=/nowhere/*.wav", "no such files"),
         ("--model=/nowhere", "not a model"),
+        ("--model={archive}/training", "training.export --model_dir"),
         ("--frobnicate", "unknown option"),
     ],
 )
 def test_a_mistake_is_reported_in_one_line_before_anything_runs(
     archive, bundle, capsys, option, message
 ):
-    assert run(archive, bundle, option) == 1
+    (archive / "training").mkdir()
+    for name in ("configuration.json", "checkpoint"):
+        (archive / "training" / name).touch()
+    assert run(archive, bundle, option.replace("{archive}", str(archive))) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
