@@ -41,6 +41,8 @@ def run_training_command(
         from training.errors import FILE_ERRORS  # noqa: PLC0415
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
+        # TensorFlow names every folder that it writes, and on two loggers.
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
         try:
             work(options)
         except FILE_ERRORS as error:

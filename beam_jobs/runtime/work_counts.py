@@ -20,6 +20,8 @@ _PREFIX = "counts-"
 
 # Often enough to be looked at, and nothing beside a worker's other work.
 _INTERVAL_S = 2.0
+# Storage charges for every write, and a thousand workers write.
+_REMOTE_INTERVAL_S = 10.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -62,6 +64,7 @@ class WorkRecorder:
         self._path = files.join(folder, f"{_PREFIX}{uuid.uuid4().hex}.json")
         self._counts = WorkCounts()
         self._written_s = time.monotonic()
+        self._interval_s = _REMOTE_INTERVAL_S if files.is_remote(folder) else _INTERVAL_S
 
     def add(
         self,
@@ -97,7 +100,7 @@ class WorkRecorder:
             if number:
                 Metrics.counter("progress", name).inc(number)
         now_s = time.monotonic()
-        if now_s - self._written_s >= _INTERVAL_S:
+        if now_s - self._written_s >= self._interval_s:
             self._written_s = now_s
             self.write()
 
