@@ -96,7 +96,7 @@ def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
             )
             return Progress(text, done.num_mixtures, num_mixtures)
 
-        follow(look, bar, stopped)
+        follow(look, bar, stopped, folder=spec.folder)
 
 
 def _totals(spec: DatasetSpec) -> tuple[int, int]:

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from beam_jobs.runtime.work_counts import WorkCounts, forget_counts, read_counts
-from command_line.progress import Progress, ProgressBar
+from beam_jobs.storage import files
+from command_line.progress import LOG_INTERVAL_S, Progress, ProgressBar
 
 
 @contextlib.contextmanager
@@ -24,17 +25,25 @@ def watching(watch: Callable[[threading.Event], None]) -> Iterator[None]:
         watcher.join()
 
 
-def follow(look: Callable[[], Progress | None], bar: ProgressBar, stopped: threading.Event) -> None:
+def follow(
+    look: Callable[[], Progress | None],
+    bar: ProgressBar,
+    stopped: threading.Event,
+    *,
+    folder: str,
+) -> None:
     """Shows how far a job is until it stops, and in the end once more.
 
     Args:
         look: returns how far it is, or None as long as there is nothing to show.
         bar: shows it.
         stopped: is set when the job stops.
+        folder: that it looks into, less often where each look goes over a network.
     """
+    interval_s = LOG_INTERVAL_S if files.is_remote(folder) else bar.interval_s
     is_last_look = False
     while not is_last_look:
-        is_last_look = stopped.wait(bar.interval_s)
+        is_last_look = stopped.wait(interval_s)
         # Files of a job go when it ends, and a storage may be out of reach for a while.
         with contextlib.suppress(OSError):
             if progress := look():
@@ -60,7 +69,7 @@ def showing_counts(
                 counts = read_counts(folder)
                 return describe(counts, bar.elapsed_s) if counts else None
 
-            follow(look, bar, stopped)
+            follow(look, bar, stopped, folder=folder)
 
     forget_counts(folder)
     try:

@@ -4,6 +4,7 @@ Each worker keeps its counts in a file, so that they look the same with every ru
 counters, which the runner's own pages show.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -116,7 +117,9 @@ class WorkRecorder:
             {"path": example.path, "reason": example.reason, "times": counts.rejected.counts[kind]}
             for kind, example in counts.rejected.examples.items()
         ]
-        files.write_text(self._path, json.dumps(document))
+        # No job fails because nobody can see how far it is.
+        with contextlib.suppress(OSError):
+            files.write_text(self._path, json.dumps(document))
 
 
 class CountingDoFn(beam.DoFn):
@@ -153,4 +156,5 @@ def read_counts(folder: str) -> WorkCounts | None:
 def forget_counts(folder: str) -> None:
     """Removes the counts of a run that is over, and the folder if nothing else is in it."""
     parent, name = os.path.split(folder)
-    files.remove(parent, f"{name}/{_PREFIX}*.json")
+    with contextlib.suppress(OSError):
+        files.remove(parent, f"{name}/{_PREFIX}*.json")
