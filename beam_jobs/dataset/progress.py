@@ -10,6 +10,7 @@ from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import parse_measurements
 from beam_jobs.recipes.plan import NothingToDoError
+from beam_jobs.runtime.dead_letters import read_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.runtime.progress import follow, watching
 from beam_jobs.runtime.work_counts import WorkCounts, read_counts
@@ -92,6 +93,7 @@ def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
             text = (
                 f"{done.num_mixtures:,}/{num_mixtures:,} mixtures,"
                 f" {done.num_shards:,}/{num_shards:,} shards, {done.hours:.2f} h of audio,"
+                f" {done.num_rejected:,} rejected,"
                 f" {(done.num_mixtures - initial) / bar.elapsed_s:.1f} mixtures/s"
             )
             return Progress(text, done.num_mixtures, num_mixtures)
@@ -111,9 +113,14 @@ class _Done:
         self._folder = spec.folder
         self._sample_rate = spec.plan_options.config.sample_rate
         self._seen: set[str] = set()
+        self._rejected = self._read_rejected()
         self.num_shards = 0
         self.num_mixtures = 0
         self.hours = 0.0
+
+    @property
+    def num_rejected(self) -> int:
+        return len(self._rejected)
 
     def look(self) -> None:
         # The files of finished shards are removed once the dataset is complete.
@@ -124,12 +131,18 @@ class _Done:
             self.num_shards = quality.num_shards
             self.num_mixtures = quality.num_mixtures
             self.hours = quality.mixture_hours
+            self._rejected = self._read_rejected()
+
+    def _read_rejected(self) -> set[str]:
+        rejected = read_rejected(files.join(self._folder, dataset.REJECTED))
+        return {one.path for one in rejected}
 
     def _look_at_shards(self) -> None:
         for path in files.list_paths(files.join(self._folder, PROGRESS), "*-of-?????.json"):
             if path not in self._seen:
                 measurements = parse_measurements(files.read_text(path))
                 self._seen.add(path)
+                self._rejected |= {one.path for one in measurements.rejected}
                 self.num_shards += 1
                 self.num_mixtures += sum(info.num_mixtures for info in measurements.infos)
                 self.hours += measurements.samples.total() / self._sample_rate / 3600

@@ -434,7 +434,8 @@ def test_a_log_has_plain_lines(build_again):
     built = build_again(builder=build_elsewhere)
     line = built.complaints.splitlines()[-1]
     assert re.fullmatch(
-        r"100% 60/60 mixtures, 6/6 shards, 0\.\d\d h of audio, .*mixtures/s, .* left", line
+        r"100% 60/60 mixtures, 6/6 shards, 0\.\d\d h of audio, 0 rejected, .*mixtures/s, .* left",
+        line,
     )
     assert "\r" not in built.complaints
 

@@ -2,11 +2,14 @@
 
 import re
 
+import apache_beam as beam
 import pytest
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.runtime.progress import describe_work, showing_counts
-from beam_jobs.runtime.work_counts import WorkCounts, WorkRecorder, read_counts
+from beam_jobs.runtime.work_counts import CountingDoFn, WorkCounts, WorkRecorder, read_counts
 
 
 def test_counts_of_several_workers_are_added_up(tmp_path):
@@ -37,6 +40,21 @@ def test_a_log_says_how_far_a_job_is_and_the_counts_are_gone_afterwards(tmp_path
         r" 50% 4/8 mixtures, 0\.50 h of audio, 1 damaged, .* mixtures/s, 00:00 left", line
     )
     assert list(tmp_path.iterdir()) == []
+
+
+class _Count(CountingDoFn):
+    def process(self, element):
+        self.recorder.add(done=1, done_s=element)
+
+
+def test_the_pages_of_a_cluster_have_the_counts_as_counters(tmp_path):
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    pipeline | beam.Create([0.75, 0.75, 0.75]) | beam.ParDo(_Count(str(tmp_path)))
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = result.metrics().query(MetricsFilter().with_namespace("progress"))["counters"]
+    found = {counter.key.metric.name: counter.committed for counter in counters}
+    assert found == {"done": 3, "seconds_of_audio_done": 2}
 
 
 def test_a_job_that_counts_nothing_shows_nothing(tmp_path, capsys):
