@@ -27,11 +27,7 @@ class Progress:
 
 
 class ProgressBar:
-    """A context that shows how far a job is, on standard error.
-
-    Attributes:
-        interval_s: how often the user wants to see something new, in seconds.
-    """
+    """A context that shows how far a job is, on standard error."""
 
     def __init__(self, *, initial: float = 0.0, leave: bool = True) -> None:
         """Starts to measure the time.
@@ -40,8 +36,6 @@ class ProgressBar:
             initial: what was done before, which took no time.
             leave: whether the bar stays on the terminal in the end.
         """
-        on_terminal = sys.stderr.isatty()
-        self.interval_s = TERMINAL_INTERVAL_S if on_terminal else LOG_INTERVAL_S
         self._initial = initial
         self._started_s = time.monotonic()
         self._shown_s = self._started_s
@@ -66,6 +60,13 @@ class ProgressBar:
         """The time since the start, in seconds."""
         return time.monotonic() - self._started_s
 
+    @property
+    def interval_s(self) -> float:
+        """How often the user wants to see something new, in seconds: less often in a long log."""
+        if _is_terminal():
+            return TERMINAL_INTERVAL_S
+        return max(LOG_INTERVAL_S, self.elapsed_s / 60)
+
     def show(self, progress: Progress) -> None:
         """Shows how far the job is at this moment."""
         amounts = (progress.done, progress.total)
@@ -73,7 +74,7 @@ class ProgressBar:
             return
         self._shown = amounts
         text = f"{progress.text}{self._time_left(progress)}"
-        if sys.stderr.isatty():
+        if _is_terminal():
             self._draw(progress, text)
         elif progress.total:
             percentage = 100 * progress.done / progress.total
@@ -104,6 +105,11 @@ class ProgressBar:
             return ", ? left"
         left_s = (progress.total - progress.done) * self.elapsed_s / done
         return f", {tqdm.format_interval(left_s)} left"
+
+
+def _is_terminal() -> bool:
+    # A command that was started without a standard error has None there.
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def say(text: str) -> None:

@@ -40,10 +40,10 @@ def follow(
         stopped: is set when the job stops.
         folder: that it looks into, less often where each look goes over a network.
     """
-    interval_s = LOG_INTERVAL_S if files.is_remote(folder) else bar.interval_s
+    least_s = LOG_INTERVAL_S if files.is_remote(folder) else 0.0
     is_last_look = False
     while not is_last_look:
-        is_last_look = stopped.wait(interval_s)
+        is_last_look = stopped.wait(max(least_s, bar.interval_s))
         # Files of a job go when it ends, and a storage may be out of reach for a while.
         with contextlib.suppress(OSError):
             if progress := look():
