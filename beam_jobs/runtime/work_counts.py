@@ -19,6 +19,9 @@ from beam_jobs.storage import files
 
 _PREFIX = "counts-"
 
+# The names of Beam's counters.
+_COUNTERS = ("found", "looked_at", "skipped", "done", "seconds_of_audio_done", "rejected")
+
 # Often enough to be looked at, and nothing beside a worker's other work.
 _INTERVAL_S = 2.0
 # Storage charges for every write, and a thousand workers write.
@@ -64,6 +67,7 @@ class WorkRecorder:
         """
         self._path = files.join(folder, f"{_PREFIX}{uuid.uuid4().hex}.json")
         self._counts = WorkCounts()
+        self._counters = {name: Metrics.counter("progress", name) for name in _COUNTERS}
         self._written_s = time.monotonic()
         self._interval_s = _REMOTE_INTERVAL_S if files.is_remote(folder) else _INTERVAL_S
 
@@ -99,7 +103,7 @@ class WorkRecorder:
         }
         for name, number in numbers.items():
             if number:
-                Metrics.counter("progress", name).inc(number)
+                self._counters[name].inc(number)
         now_s = time.monotonic()
         if now_s - self._written_s >= self._interval_s:
             self._written_s = now_s
