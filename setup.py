@@ -45,6 +45,23 @@ EXTRAS = {
     ],
 }
 
+# `python -m MODULE` runs the same.
+COMMANDS = {
+    "build-mixtures": "beam_jobs.build_mixtures",
+    "verify-dataset": "beam_jobs.verify_dataset",
+    "export-audio": "beam_jobs.export_audio",
+    "separate-archive": "beam_jobs.separate_archive",
+    "score-separation": "beam_jobs.score_separation",
+    "train-separator": "training.train",
+    "evaluate-separator": "training.evaluate",
+    "export-separator": "training.export",
+    "compare-architectures": "training.verdict",
+    "pack-voices": "training.voices.speech",
+    "train-voices": "training.voices.train",
+    "evaluate-voices": "training.voices.evaluate",
+    "export-voices": "training.voices.export",
+}
+
 setup(
     name="spleeter-beam",
     version="0.1.0",
@@ -53,7 +70,9 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
+    packages=find_packages(
+        include=["beam_jobs*", "command_line*", "schemas*", "scoring*", "training*"]
+    ),
     package_data={
         "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
         "schemas": ["*.json"],
@@ -77,4 +96,7 @@ setup(
         "tqdm",
     ],
     extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [f"{name} = {module}:main" for name, module in COMMANDS.items()]
+    },
 )

@@ -28,22 +28,24 @@ from beam_jobs.dataset.shard_transforms import RenderShards, WriteRecipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.recipes.presets import preset_names
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import parse_options, positive_number
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import make_parser
 
+_NAME = "build_mixtures"
 _DEFAULT_SPLITS = "train=0.8,validation=0.1,test=0.1"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.build_mixtures",
+    parser = make_parser(
+        "beam_jobs.build_mixtures",
+        "build-mixtures",
         description="Builds a dataset of speaker mixtures that TensorFlow Datasets reads.",
         epilog="Any other option is Beam's, such as --runner=FlinkRunner. Without one the job runs"
         " here, on all cores. Exit status: 0 done, 3 done but some files were rejected, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--corpus",
@@ -237,7 +239,7 @@ def run(argv: Sequence[str]) -> int:
         dataset_folder.remove_leftovers(spec.folder)
     else:
         dataset_folder.remove_notes(spec.folder)
-        pipeline = make_pipeline(beam_options)
+        pipeline = make_pipeline(beam_options, _NAME)
         build_mixtures(
             pipeline, spec, kept_folder, recipes_only=arguments.recipes_only, command=argv
         )
@@ -257,7 +259,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:
     with dry_copy(spec) as dry:
-        pipeline = make_pipeline(beam_options)
+        pipeline = make_pipeline(beam_options, _NAME)
         pipeline | "MakeCatalogue" >> MakeCatalogue(dry, kept_folder=kept_folder)
         with show_progress(dry, renders=False):
             pipeline.run().wait_until_finish()
@@ -270,10 +272,10 @@ def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions)
     return DONE if all_usable else SOME_REJECTED
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
-    return run_command(argv, run, name="build_mixtures")
+    return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

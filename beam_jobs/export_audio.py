@@ -4,6 +4,7 @@ python -m beam_jobs.export_audio --dataset FOLDER --output FOLDER --layout NAME 
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -14,22 +15,26 @@ from beam_jobs.export import LAYOUTS, find_layout, output_folder
 from beam_jobs.export.export_transforms import ExportShards, FinishExport
 from beam_jobs.export.layout import Export
 from beam_jobs.runtime.dead_letters import read_rejected
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import make_parser
 from schemas.dataset import COMPLETED, REJECTED
 from schemas.errors import UserError
+
+_NAME = "export_audio"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.export_audio",
+    parser = make_parser(
+        "beam_jobs.export_audio",
+        "export-audio",
         description="Exports a dataset as audio files, for other people's tools.",
         epilog="Any other option is Beam's. Exit status: 0 done, 3 done but some shards are"
         " damaged, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument("--dataset", required=True, metavar="FOLDER", help="what to export")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="local or gs://")
@@ -81,10 +86,14 @@ def run(argv: Sequence[str]) -> int:
     output_folder.claim(export)
     if not output_folder.is_complete(export):
         output_folder.remove_leftovers(export)
-        pipeline = make_pipeline(beam_options)
+        pipeline = make_pipeline(beam_options, _NAME)
         export_audio(pipeline, export)
-        if not run_pipeline(pipeline, beam_options):
-            return DONE
+        describe = functools.partial(
+            describe_work, total=export.described.num_mixtures, unit="mixtures"
+        )
+        with showing_counts(export.counts_folder, describe):
+            if not run_pipeline(pipeline, beam_options):
+                return DONE
     return _print_result(export)
 
 
@@ -102,10 +111,10 @@ def _print_result(export: Export) -> int:
     return DONE
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
-    return run_command(argv, run, name="export_audio")
+    return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

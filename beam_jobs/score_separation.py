@@ -5,6 +5,7 @@ python -m beam_jobs.score_separation --separated FOLDER --output FOLDER
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -12,8 +13,9 @@ import apache_beam as beam
 
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
-from beam_jobs.runtime.options import UsageError, parse_options
+from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.separation.archive_scores import RTTM_FILES, SPEECH_OF_SOURCES
 from beam_jobs.separation.ledger import list_recordings
@@ -28,9 +30,13 @@ from beam_jobs.separation.score_transforms import (
     WriteReports,
 )
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import UsageError, make_parser
 from schemas.ledger import REJECTED
 from scoring.diarisation import require_pyannote
 from scoring.report import PAGE, TEXT
+
+_NAME = "score_separation"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -52,8 +58,10 @@ def run(argv: Sequence[str]) -> int:
     for name in (TEXT, PAGE):
         # The report of an earlier run must not pass for this one's.
         files.remove(output, name)
-    pipeline = make_pipeline(beam_options)
-    recordings, unreadable = pipeline | "ReadLedger" >> ReadLedger(archive, relative_paths)
+    pipeline = make_pipeline(beam_options, _NAME)
+    recordings, unreadable = pipeline | "ReadLedger" >> ReadLedger(
+        archive, relative_paths, counts_folder=files.join(output, PROGRESS)
+    )
     scores, unscored = recordings | "Score" >> scoring
     reference = RTTM_FILES if arguments.dataset is None else SPEECH_OF_SOURCES
     _ = scores | "WriteReports" >> WriteReports(output, diarisation_reference=reference)
@@ -63,8 +71,10 @@ def run(argv: Sequence[str]) -> int:
         | "AllRejected" >> beam.Flatten()
         | "WriteRejected" >> WriteRejected(output)
     )
-    if not run_pipeline(pipeline, beam_options):
-        return DONE
+    describe = functools.partial(describe_work, total=len(relative_paths), unit="recordings")
+    with showing_counts(files.join(output, PROGRESS), describe):
+        if not run_pipeline(pipeline, beam_options):
+            return DONE
     rejected = read_rejected(files.join(output, REJECTED))
     report = files.join(output, TEXT)
     if not files.exists(report):
@@ -77,19 +87,19 @@ def run(argv: Sequence[str]) -> int:
     return DONE
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line printed says how it ended."""
-    return run_command(argv, run, name="score_separation", resumes=False)
+    return run_command(argv, run, name=_NAME, resumes=False)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of this job's own options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.score_separation",
+    parser = make_parser(
+        "beam_jobs.score_separation",
+        "score-separation",
         description="Scores a separated archive against references or a mixture dataset.",
         epilog="Any other option is Beam's, such as --runner=FlinkRunner. Exit status: 0 done, 3"
         " done but some recordings were rejected, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--separated", required=True, help="what separate_archive was given as --output"
@@ -120,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _choose_scoring(arguments: argparse.Namespace, output: str) -> Scoring:
+    counts_folder = files.join(output, PROGRESS)
     references = References(
         arguments.references and files.absolute(arguments.references),
         arguments.reference_rttm and files.absolute(arguments.reference_rttm),
@@ -130,11 +141,17 @@ def _choose_scoring(arguments: argparse.Namespace, output: str) -> Scoring:
         require_pyannote()
     if arguments.dataset is not None:
         folder = files.absolute(arguments.dataset)
-        return ScoreAgainstDataset(folder, open_dataset(folder), rttm=arguments.rttm, output=output)
+        return ScoreAgainstDataset(
+            folder,
+            open_dataset(folder),
+            rttm=arguments.rttm,
+            output=output,
+            counts_folder=counts_folder,
+        )
     if arguments.rttm:
         raise UsageError("--rttm is for --dataset: say --reference_rttm")
     _check_templates(references)
-    return ScoreAgainstFiles(references, output=output)
+    return ScoreAgainstFiles(references, output=output, counts_folder=counts_folder)
 
 
 def _check_templates(references: References) -> None:
@@ -157,4 +174,4 @@ def _list_not_separated(archive: str) -> list[Rejected]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,6 +5,7 @@ python -m beam_jobs.separate_archive --input FOLDER --output FOLDER [--model MOD
 
 import argparse
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -16,10 +17,10 @@ import apache_beam as beam
 
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED, run_command
 from beam_jobs.runtime.extras import require_installed
 from beam_jobs.runtime.job_folder import check_writable
-from beam_jobs.runtime.options import UsageError, parse_options
+from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.progress import showing_counts
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
 from beam_jobs.separation.inputs import InputFile, list_archive
@@ -27,19 +28,29 @@ from beam_jobs.separation.ledger import check_ours
 from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
 from beam_jobs.separation.output_names import FIELDS, check_collisions
 from beam_jobs.separation.segments import write_segments
-from beam_jobs.separation.summary import Counts, describe, parse_counts, summarise
+from beam_jobs.separation.summary import (
+    Counts,
+    describe,
+    describe_separation,
+    parse_counts,
+    summarise,
+)
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, SOME_REJECTED, run_command
+from command_line.options import UsageError, make_parser
 from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
+
+_NAME = "separate_archive"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of this job's own options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.separate_archive",
+    parser = make_parser(
+        "beam_jobs.separate_archive",
+        "separate-archive",
         description="Separates an archive of recordings, and every next time what is new in it.",
         epilog="Any other option is Beam's, such as --runner=FlinkRunner. Without one the job runs"
         " here, on all cores. Exit status: 0 done, 3 done but some files were rejected, 1 failed.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--input",
@@ -156,21 +167,25 @@ def run(argv: Sequence[str]) -> int:
         end="",
         flush=True,
     )
-    counts_path = files.join(output, RUNS, f"{uuid.uuid4().hex}.json")
+    counts_folder = files.join(output, RUNS, uuid.uuid4().hex)
+    counts_path = f"{counts_folder}.json"
     # From now on, the folder is known as this job's, even if it is killed before it counts.
     files.write_output(counts_path, Counts().to_json())
-    pipeline = make_pipeline(beam_options)
+    pipeline = make_pipeline(beam_options, _NAME)
     separate = SeparateArchive(
         model=model,
         parameters=parameters,
         output=output,
+        counts_folder=counts_folder,
         rejected=archive.rejected,
         force=arguments.force,
         num_threads=arguments.model_threads,
     )
     separate_archive(pipeline, archive.inputs, separate, counts_path)
-    if not run_pipeline(pipeline, beam_options):
-        return DONE
+    describe_progress = functools.partial(describe_separation, num_files=len(archive.inputs))
+    with showing_counts(counts_folder, describe_progress):
+        if not run_pipeline(pipeline, beam_options):
+            return DONE
     counts = parse_counts(files.read_text(counts_path))
     summary = summarise(
         counts,
@@ -249,10 +264,10 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
     print(f"to see and to hear: {path}")
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line printed says how it ended."""
-    return run_command(argv, run, name="separate_archive")
+    return run_command(argv, run, name=_NAME)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -4,6 +4,7 @@ python -m beam_jobs.verify_dataset --dataset FOLDER [--report FILE] [any Beam op
 """
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -15,23 +16,27 @@ import apache_beam as beam
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.dataset.verification import read_damage
 from beam_jobs.dataset.verify_transforms import FindDamage, WriteDamage
-from beam_jobs.runtime.exit_status import DONE, FAILED, run_command
 from beam_jobs.runtime.job_folder import check_writable
 from beam_jobs.runtime.options import parse_options
+from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.storage import files
+from command_line.exit_status import DONE, FAILED, run_command
+from command_line.options import make_parser
 from schemas import dataset
 from schemas.dataset import Dataset
 from schemas.errors import UserError
 
+_NAME = "verify_dataset"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of the options of this job."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.verify_dataset",
+    parser = make_parser(
+        "beam_jobs.verify_dataset",
+        "verify-dataset",
         description="Verifies every checksum, sum and count of a dataset.",
         epilog="Any other option is Beam's. Exit status: 0 sound, 1 damaged.",
-        allow_abbrev=False,
     )
     parser.add_argument("--dataset", required=True, metavar="FOLDER", help="what to verify")
     parser.add_argument(
@@ -45,12 +50,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def verify_dataset(
-    pipeline: beam.Pipeline, folder: str, described: Dataset, *, report_path: str
+    pipeline: beam.Pipeline,
+    folder: str,
+    described: Dataset,
+    *,
+    report_path: str,
+    counts_folder: str,
 ) -> None:
     """Builds the pipeline: from a dataset to a report of what is damaged in it."""
     (
         pipeline
-        | "FindDamage" >> FindDamage(folder, described)
+        | "FindDamage" >> FindDamage(folder, described, counts_folder=counts_folder)
         | "WriteDamage" >> WriteDamage(report_path)
     )
 
@@ -67,10 +77,17 @@ def run(argv: Sequence[str]) -> int:
     folder = files.absolute(arguments.dataset)
     described = open_dataset(folder)
     report_path = _choose_report(arguments.report, folder)
-    pipeline = make_pipeline(beam_options)
-    verify_dataset(pipeline, folder, described, report_path=report_path)
-    if not run_pipeline(pipeline, beam_options):
-        return DONE
+    pipeline = make_pipeline(beam_options, _NAME)
+    counts_folder = f"{report_path}.progress"
+    verify_dataset(
+        pipeline, folder, described, report_path=report_path, counts_folder=counts_folder
+    )
+    describe = functools.partial(
+        describe_work, total=described.num_mixtures, unit="mixtures", rejected="damaged"
+    )
+    with showing_counts(counts_folder, describe):
+        if not run_pipeline(pipeline, beam_options):
+            return DONE
     return _print_result(folder, described, report_path)
 
 
@@ -101,18 +118,18 @@ def _print_result(folder: str, described: Dataset, report_path: str) -> int:
         print(f"damaged: {len(damages)} findings in {folder}: see {report_path}")
         return FAILED
     files.remove(*os.path.split(report_path))
-    num_mixtures = sum(info.num_mixtures for info in described.shards)
     given = ""
     if described.mixture_given:
         given = "; mixtures are given, and need not be the sums of their sources"
-    print(f"sound: {num_mixtures} mixtures in {len(described.shards)} shards in {folder}{given}")
+    counted = f"{described.num_mixtures} mixtures in {len(described.shards)} shards"
+    print(f"sound: {counted} in {folder}{given}")
     return DONE
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the last line it prints says how it ended."""
-    return run_command(argv, run, name="verify_dataset", resumes=False)
+    return run_command(argv, run, name=_NAME, resumes=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

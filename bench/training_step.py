@@ -17,7 +17,7 @@ from bench.input_pipeline import write_noise
 from schemas.configuration import Configuration, parse_configuration
 from training.input import open_dataset, training_batches
 from training.model_dir import TrainingState
-from training.train import build_train_step
+from training.training_loop import build_train_step
 
 NUM_STEPS = 10
 CONFIGS = ("unet_8k", "joint_tcn_mask_8k", "joint_tasnet_8k", "joint_tasnet_joined_8k")

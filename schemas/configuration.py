@@ -6,14 +6,19 @@ See https://github.com/deezer/spleeter/wiki/3.-Models#model-configuration. This 
 """
 
 import dataclasses
-import difflib
 import functools
 import json
 from collections.abc import Collection
 from importlib import resources
 from typing import Any, Literal
 
-from schemas.validation import InvalidDocumentError, check_document, parse_json
+from schemas.validation import (
+    InvalidDocumentError,
+    check_document,
+    describe_unknown_keys,
+    name_keys,
+    parse_json,
+)
 
 _UNET_PARAMS = ("conv_n_filters", "conv_activation", "deconv_activation")
 
@@ -188,19 +193,11 @@ def _check_keys(
     unknown = [key for key in document if key not in known]
     missing = [key for key in required if key not in document]
     if unknown:
-        hints = []
-        for key in unknown:
-            nearest = difflib.get_close_matches(key, known, n=1)
-            hints.append(f"{key!r}" + (f" (did you mean {nearest[0]!r}?)" if nearest else ""))
-        raise InvalidDocumentError(f"{origin}: unknown {_keys(unknown)} {', '.join(hints)}")
+        raise InvalidDocumentError(f"{origin}: {describe_unknown_keys(unknown, known)}")
     if missing:
         raise InvalidDocumentError(
-            f"{origin}: missing {_keys(missing)} {', '.join(map(repr, missing))}"
+            f"{origin}: missing {name_keys(missing)} {', '.join(map(repr, missing))}"
         )
-
-
-def _keys(keys: list[str]) -> str:
-    return "key" if len(keys) == 1 else "keys"
 
 
 @functools.cache

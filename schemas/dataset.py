@@ -37,6 +37,9 @@ REPORT = "report.html"
 # people complete it, and the dataset is as sound as before.
 CHECKSUMMED = (CATALOGUE, CROISSANT, DATASET_INFO, FEATURES, JOB, QUALITY, REJECTED, REPORT)
 
+# Of a dataset whose folder says no other.
+_FIRST_VERSION = "1.0.0"
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -119,6 +122,11 @@ class Dataset:
         digests = "".join(f"{info.shard} {info.crc32c}\n" for info in self.shards)
         return hashlib.sha256(digests.encode()).hexdigest()
 
+    @property
+    def num_mixtures(self) -> int:
+        """The number of mixtures in all splits together."""
+        return sum(info.num_mixtures for info in self.shards)
+
     def split_shards(self, split: str) -> tuple[ShardInfo, ...]:
         """Returns the shards of one split, in order."""
         return tuple(info for info in self.shards if info.shard.split == split)
@@ -172,6 +180,10 @@ def open_dataset(
     """
     folder = folder.rstrip("/")
     if not exists(f"{folder}/{COMPLETED}"):
+        if exists(f"{folder}/{_FIRST_VERSION}/{COMPLETED}"):
+            raise UnfinishedDatasetError(
+                f"{folder}: the dataset is in {folder}/{_FIRST_VERSION}: give that folder"
+            )
         raise UnfinishedDatasetError(
             f"{folder}: no {COMPLETED} file: not a dataset, or one whose job has not finished:"
             " start that job again with the same output, and it goes on where it stopped"
@@ -189,7 +201,7 @@ def dataset_name(folder: str) -> tuple[str, str]:
     its name is made of the lower-case letters and the digits of the folder's name.
     """
     path = PurePosixPath(folder.replace("://", "/"))
-    version = "1.0.0"
+    version = _FIRST_VERSION
     if re.fullmatch(r"\d+\.\d+\.\d+", path.name):
         version, path = path.name, path.parent
     name = re.sub(r"[^a-z0-9]+", "_", path.name.lower()).strip("_")

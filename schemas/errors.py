@@ -1,6 +1,8 @@
-"""The base class of all errors that a user can mend, and what mends the lack of TensorFlow."""
+"""The base class of all errors that a user can mend, and what remedies say in several places."""
 
+import difflib
 import sys
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -17,3 +19,9 @@ def tensorflow_remedy() -> str:
         version = ".".join(map(str, sys.version_info[:2]))
         return f"take Python 3.10 or 3.11, the last that TensorFlow 2.12 is for; this is {version}"
     return "pip install 'spleeter-beam[tensorflow]'"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns a question with the known name that is most like a given one, or an empty text."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {nearest[0]}?" if nearest else ""

@@ -3,13 +3,13 @@
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import jsonschema
 
-from schemas.errors import UserError
+from schemas.errors import UserError, did_you_mean
 
 
 class InvalidDocumentError(UserError):
@@ -69,7 +69,26 @@ def check_document(document: object, schema_name: str, origin: str) -> None:
     """
     error = jsonschema.exceptions.best_match(_validator(schema_name).iter_errors(document))
     if error is not None:
-        raise InvalidDocumentError(f"{origin}: {error.json_path}: {error.message}")
+        raise InvalidDocumentError(f"{origin}: {error.json_path}: {_describe(error)}")
+
+
+def describe_unknown_keys(unknown: Sequence[str], known: Collection[str]) -> str:
+    """Returns a message on keys that a document should not have, with those that were meant."""
+    hints = ((key, did_you_mean(repr(key), map(repr, known))) for key in unknown)
+    named = ", ".join(f"{key!r} ({hint})" if hint else repr(key) for key, hint in hints)
+    return f"unknown {name_keys(unknown)} {named}"
+
+
+def name_keys(keys: Sequence[str]) -> str:
+    """Returns the word for one key, or for several."""
+    return "key" if len(keys) == 1 else "keys"
+
+
+def _describe(error: Any) -> str:
+    if error.validator != "additionalProperties":
+        return str(error.message)
+    known = error.schema.get("properties", {})
+    return describe_unknown_keys([key for key in error.instance if key not in known], known)
 
 
 @functools.cache

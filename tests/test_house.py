@@ -34,9 +34,10 @@ ROOMS = (
 # What each top-level package may import of the others.
 MAY_IMPORT = {
     "schemas": set(),
+    "command_line": {"schemas"},
     "scoring": {"schemas"},
-    "training": {"schemas", "scoring"},
-    "beam_jobs": {"schemas", "scoring"},
+    "training": {"command_line", "schemas", "scoring"},
+    "beam_jobs": {"command_line", "schemas", "scoring"},
 }
 
 

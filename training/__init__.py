@@ -1,17 +1,9 @@
 """Training of separation models on TFRecords: input, architectures, losses, evaluation, export."""
 
-import importlib.util
 import os
-import sys
-
-from schemas.errors import tensorflow_remedy
 
 # TensorFlow reads these when it is imported, which happens after this. Without the first, it does
 # not use oneDNN on processors without AVX-512, although matrix products and convolutions are twice
 # as fast with it there too.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-# `python -m` imports this before the command, whose first import would end in a traceback.
-if sys.argv[:1] == ["-m"] and importlib.util.find_spec("tensorflow") is None:
-    sys.exit(f"training needs TensorFlow: {tensorflow_remedy()}")

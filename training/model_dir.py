@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from schemas.bundle import NETWORK_KEYS, Training, TrainingData, parse_training
+from schemas.bundle import BUNDLE, NETWORK_KEYS, Training, TrainingData, parse_training
 from schemas.configuration import Configuration, parse_configuration
 from schemas.errors import UserError
 from training.separator import Separator, build_separator
@@ -192,6 +192,11 @@ class ModelDir:
             InvalidDocumentError: it is not a configuration.
         """
         path = self._path(_CONFIGURATION)
+        if tf.io.gfile.exists(self._path(BUNDLE)):
+            raise ModelDirError(
+                f"{self.folder}: a bundle, and this takes the folder of a training (--model_dir);"
+                " separate_archive takes bundles"
+            )
         return parse_configuration(self._read(path), path)
 
     def read_metrics(self) -> Metrics:

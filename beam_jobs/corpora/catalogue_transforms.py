@@ -12,10 +12,10 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from beam_jobs.corpora.catalogue import SCHEMA, read_table, write_table
 from beam_jobs.corpora.headers import catalogue_utterance
 from beam_jobs.corpora.layout import Found
-from beam_jobs.corpora.search_progress import SearchRecorder
 from beam_jobs.corpora.shared_audio import SharedAudioError, find_doubtful
 from beam_jobs.runtime.dead_letters import Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS, stop
+from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.storage import files
 from schemas import dataset
 from schemas.recipe import Utterance
@@ -93,25 +93,22 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         return catalogue
 
 
-class _ReadHeader(beam.DoFn):
+class _ReadHeader(CountingDoFn):
     """Reads the header of a file. Input: a candidate. Output: its utterance, or its rejection."""
 
     def __init__(self, folder: str, *, prefix_names: bool) -> None:
-        self._folder = folder
+        super().__init__(files.join(folder, PROGRESS))
         self._prefix_names = prefix_names
-
-    def setup(self) -> None:
-        self._recorder = SearchRecorder(self._folder)
 
     def process(
         self, element: Found
     ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
         utterance = catalogue_utterance(*element, prefix_names=self._prefix_names)
         if isinstance(utterance, Rejected):
-            self._recorder.count_looked(utterance)
+            self.recorder.add(looked=1, rejected=utterance)
             yield TaggedOutput("rejected", utterance)
         else:
-            self._recorder.count_looked(None)
+            self.recorder.add(looked=1)
             yield utterance
 
 

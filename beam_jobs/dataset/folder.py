@@ -1,8 +1,8 @@
 """The folder of a dataset: claiming it for a job, and removing files from it."""
 
-from beam_jobs.corpora.search_progress import SEARCHED
 from beam_jobs.runtime import job_folder
 from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.runtime.work_counts import forget_counts
 from beam_jobs.storage import files
 from schemas import dataset
 from schemas.mixture_job import MixtureJob, parse_mixture_job
@@ -78,8 +78,8 @@ def forget_corpus(folder: str) -> None:
 
 def remove_notes(folder: str) -> None:
     """Removes what workers of an earlier run have noted for the launcher of that run."""
-    for pattern in (job_folder.STOPPED, SEARCHED):
-        files.remove(folder, pattern)
+    files.remove(folder, job_folder.STOPPED)
+    forget_counts(files.join(folder, PROGRESS))
 
 
 def remove_leftovers(folder: str) -> None:

@@ -20,8 +20,8 @@ from beam_jobs.recipes.recipe_format import RecipeContext
 from beam_jobs.recipes.splits import parse_shares
 from beam_jobs.rendering.render import MAX_SAMPLES
 from beam_jobs.rendering.rooms import check_simulation
-from beam_jobs.runtime.options import UsageError
 from beam_jobs.storage import files
+from command_line.options import UsageError
 from schemas.mixture_job import MixtureJob
 from schemas.recipe_config import RecipeConfig, SimulatedRooms
 

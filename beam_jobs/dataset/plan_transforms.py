@@ -11,13 +11,14 @@ from beam_jobs.corpora import find_utterances
 from beam_jobs.corpora.catalogue import keep_catalogue, take_catalogue
 from beam_jobs.corpora.catalogue_transforms import CatalogueUtterances
 from beam_jobs.corpora.layout import SOUNDS, Corpus, Found
-from beam_jobs.corpora.search_progress import SearchRecorder
 from beam_jobs.dataset.folder import forget_corpus
 from beam_jobs.dataset.kept_catalogue import StaleCatalogueError, check_kept_catalogue
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.given_recipes import find_named_files
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.storage import files
 from schemas import dataset
 from schemas.dataset import Shard
@@ -104,17 +105,16 @@ class FindFiles(beam.PTransform[PBegin, PCollection[Found]]):
         return found
 
 
-class _FindUtterances(beam.DoFn):
+class _FindUtterances(CountingDoFn):
     """Finds the utterances of a corpus. Input: `Corpus`. Output: each candidate."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def setup(self) -> None:
-        self._recorder = SearchRecorder(self._folder)
+        super().__init__(files.join(folder, PROGRESS))
 
     def process(self, element: Corpus) -> Iterator[Found]:
-        yield from self._recorder.count_found(find_utterances(element))
+        for found in find_utterances(element):
+            self.recorder.add(found=1)
+            yield found
 
 
 def _file_key(found: Found) -> str:

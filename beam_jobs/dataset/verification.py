@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -48,13 +48,19 @@ def verify_files(folder: str, described: Dataset) -> Iterator[Damage]:
             yield Damage(name, f"its checksum is not the one in {dataset.DATASET}")
 
 
-def verify_shard(folder: str, described: Dataset, info: ShardInfo) -> Iterator[Damage]:
+def verify_shard(
+    folder: str,
+    described: Dataset,
+    info: ShardInfo,
+    count_mixture: Callable[[float], None] = lambda _: None,
+) -> Iterator[Damage]:
     """Yields the damage to a shard and to the file of its recipes.
 
     Args:
         folder: of the dataset.
         described: the content of `dataset.json`.
         info: the shard, as `described` lists it.
+        count_mixture: is given the length of each mixture that is verified, in seconds.
     """
     name = info.shard.tfrecord(described.name)
     path = files.join(folder, name)
@@ -71,9 +77,11 @@ def verify_shard(folder: str, described: Dataset, info: ShardInfo) -> Iterator[D
         with files.open_file(path, compressed=bool(described.compression)) as file:
             for number, record in enumerate(read_records(file)):
                 features = cast(Mapping[str, Any], decode_example(record))
+                num_values = len(features["mixture"][0]) // 2
                 for reason in check_record(features, described):
                     yield Damage(name, f"record {number}: {reason}")
                 recipes.append(features["recipe"][0])
+                count_mixture(num_values / described.num_channels / described.sample_rate)
     except (ValueError, LookupError, EOFError, OSError, zlib.error) as error:
         yield Damage(name, f"after {len(recipes)} records: {error}")
         return

@@ -12,6 +12,7 @@ from beam_jobs.export.layout import Export
 from beam_jobs.export.shards import export_shard, table_entries, write_table
 from beam_jobs.runtime.dead_letters import Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.storage import files
 from schemas.dataset import COMPLETED, REJECTED, SPLITS, ShardInfo
 
@@ -30,7 +31,7 @@ class ExportShards(beam.PTransform[PBegin, PCollection[Rejected]]):
             root
             | "Shards" >> beam.Create(self._export.described.shards)
             | "SpreadShards" >> beam.Reshuffle()
-            | "ExportShard" >> beam.FlatMap(_export_shard, self._export)
+            | "ExportShard" >> beam.ParDo(_ExportShard(self._export))
         )
         return damaged
 
@@ -51,16 +52,30 @@ class FinishExport(beam.PTransform[PCollection[Rejected], PCollection[None]]):
         return done
 
 
-def _export_shard(info: ShardInfo, export: Export) -> Iterator[Rejected]:
-    if files.exists(export.progress_path(info.shard)):
-        return
-    path = files.join(export.dataset_folder, info.shard.tfrecord(export.described.name))
-    if not files.exists(path):
-        yield Rejected(path, "missing: copy the shard again")
-    elif files.checksum(path)[1] != info.crc32c:
-        yield Rejected(path, "damaged: copy the shard again")
-    else:
-        export_shard(info, export)
+class _ExportShard(CountingDoFn):
+    """Writes the audio of a shard that is not exported yet. Output: `Rejected`, if damaged."""
+
+    def __init__(self, export: Export) -> None:
+        super().__init__(export.counts_folder)
+        self._export = export
+
+    def process(self, info: ShardInfo) -> Iterator[Rejected]:  # type: ignore[override]
+        export = self._export
+        if files.exists(export.progress_path(info.shard)):
+            self.recorder.add(skipped=info.num_mixtures)
+            return
+        path = files.join(export.dataset_folder, info.shard.tfrecord(export.described.name))
+        problem = ""
+        if not files.exists(path):
+            problem = "missing: copy the shard again"
+        elif files.checksum(path)[1] != info.crc32c:
+            problem = "damaged: copy the shard again"
+        if problem:
+            rejected = Rejected(path, problem)
+            self.recorder.add(done=info.num_mixtures, rejected=rejected)
+            yield rejected
+        else:
+            export_shard(info, export, lambda length_s: self.recorder.add(done=1, done_s=length_s))
 
 
 def _finish(damaged: Iterable[Rejected], export: Export) -> None:
@@ -83,4 +98,4 @@ def _finish(damaged: Iterable[Rejected], export: Export) -> None:
         files.write_text(export.path(name), text)
     files.write_text(export.path(COMPLETED), f"{num_exported}\n")
     if not rejected:
-        files.remove(export.output, f"{PROGRESS}/*")
+        files.remove(export.output, f"{PROGRESS}/*.jsonl")

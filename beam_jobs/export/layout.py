@@ -49,6 +49,11 @@ class Export:
         """Returns the path of a file of the export, from its path relative to the output."""
         return files.join(self.output, name)
 
+    @property
+    def counts_folder(self) -> str:
+        """The folder in which workers keep count of what they have done."""
+        return self.path(PROGRESS)
+
     def progress_path(self, shard: Shard) -> str:
         """Returns the path of the list of a shard's mixtures, which is written last."""
         return self.path(f"{PROGRESS}/{shard}.jsonl")

@@ -15,8 +15,14 @@ from beam_jobs.storage import files
 from schemas.dataset import ShardInfo
 
 
-def export_shard(info: ShardInfo, export: Export) -> None:
-    """Writes the files of a shard, and after them the list of its mixtures."""
+def export_shard(info: ShardInfo, export: Export, count_mixture: Callable[[float], None]) -> None:
+    """Writes the files of a shard, and after them the list of its mixtures.
+
+    Args:
+        info: the shard, as the dataset lists it.
+        export: that it belongs to.
+        count_mixture: is given the length of each mixture that is written, in seconds.
+    """
     layout = find_layout(export.layout_name)
     sample_rate = export.described.sample_rate
     # Readers of tars take an empty one for a mistake.
@@ -30,6 +36,7 @@ def export_shard(info: ShardInfo, export: Export) -> None:
             for name, text in layout.texts(mixture).items():
                 write(name, text.encode())
             entries.append(describe_mixture(mixture))
+            count_mixture(mixture.recipe.duration_s)
     lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries]
     files.write_text(export.progress_path(info.shard), "".join(lines))
 

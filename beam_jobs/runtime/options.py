@@ -1,20 +1,15 @@
 """Command lines: the options of a job, together with any of Beam's."""
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from schemas.errors import UserError
+from command_line.options import check_nothing_left, check_options
 
 MAX_NUMBER = 999_999_999
 """The greatest number of anything: the ids of mixtures have nine digits."""
-
-
-class UsageError(UserError):
-    """A command line has a mistake; the message says what to change."""
 
 
 def positive_number(text: str) -> int:
@@ -46,20 +41,15 @@ def parse_options(
     Raises:
         UsageError: neither the job nor Beam has such an option.
     """
-    own, rest = parser.parse_known_args(argv)
     # Beam ignores what it does not know, so that a misspelt option would have no effect.
     beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in (PipelineOptions, *PipelineOptions.__subclasses__()):
         add_arguments = options.__dict__.get("_add_argparse_args")
         if add_arguments:
             add_arguments.__get__(None, options)(beam_parser)
-    _, unknown = beam_parser.parse_known_args(rest)
-    if unknown:
-        names = [*parser._option_string_actions, *beam_parser._option_string_actions]
-        name = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f": did you mean {near[0]}?" if near else ": see --help"
-        raise UsageError(f"unknown option {name}{hint}")
+    check_options(argv, parser, beam_parser)
+    own, rest = parser.parse_known_args(argv)
+    check_nothing_left(beam_parser.parse_known_args(rest)[1])
     mode = "multi_processing" if needs_processes(own) else "multi_threading"
     beam_options = PipelineOptions(_with_all_cores(rest, mode))
     # Files that are read before there is a pipeline need the same credentials.

@@ -1,5 +1,7 @@
 """Runners: choosing one for a pipeline, and running the pipeline to its end."""
 
+import datetime
+
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -10,8 +12,18 @@ from beam_jobs.runtime.workarounds import stop_timed_sends
 _LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 
 
-def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """Makes an empty pipeline for the runner that the options name."""
+def make_pipeline(options: PipelineOptions, command: str) -> beam.Pipeline:
+    """Makes an empty pipeline for the runner that the options name.
+
+    Args:
+        options: of Beam. Without a `--job_name`, the job is called after the command and the time,
+            because Dataflow runs no two jobs of one name at once.
+        command: the name of the command.
+    """
+    cloud = options.view_as(GoogleCloudOptions)
+    if not cloud.job_name:
+        started = datetime.datetime.now(datetime.timezone.utc)
+        cloud.job_name = f"{command.replace('_', '-')}-{started:%Y%m%d-%H%M%S}"
     return beam.Pipeline(runner=choose_runner(options), options=options)
 
 

@@ -13,6 +13,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_jobs.runtime import retries
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.runtime.retries import may_pass, with_retries
+from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.separation.inputs import InputFile, input_version
 from beam_jobs.separation.ledger import (
     Owners,
@@ -50,6 +51,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         model: Model,
         parameters: Parameters,
         output: str,
+        counts_folder: str,
         rejected: Sequence[Rejected] = (),
         force: bool = False,
         num_threads: int = 0,
@@ -60,6 +62,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             model: the model's description.
             parameters: of the job.
             output: the output folder, where the ledger is.
+            counts_folder: where workers keep count of what they have done.
             rejected: what else is in the archive and can't be separated.
             force: whether files that the ledger lists are separated again.
             num_threads: the threads that compute in each process; 0 is one for each core.
@@ -67,6 +70,7 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         self._model = model
         self._parameters = parameters
         self._output = output
+        self._counts_folder = counts_folder
         self._rejected = rejected
         self._force = force
         self._num_threads = num_threads
@@ -78,10 +82,14 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
             | "SpreadFiles" >> beam.Reshuffle()
             | "Inspect"
             >> beam.ParDo(
-                _Inspect(self._model, self._parameters, self._output, self._force)
+                _Inspect(
+                    self._model, self._parameters, self._output, self._counts_folder, self._force
+                )
             ).with_outputs(_SHORT, _LONG, _COUNTS, REJECTED)
         )
-        separate = _Separate(self._model, self._parameters, self._output, self._num_threads)
+        separate = _Separate(
+            self._model, self._parameters, self._output, self._counts_folder, self._num_threads
+        )
         # In two steps, so that short recordings need not wait for long ones.
         short = (
             found[_SHORT]
@@ -110,10 +118,18 @@ class SeparateArchive(beam.PTransform[PCollection[InputFile], PCollection[Counts
         return counts
 
 
-class _Inspect(beam.DoFn):
+class _Inspect(CountingDoFn):
     """Reads headers, and passes on the recordings that the ledger does not list."""
 
-    def __init__(self, model: Model, parameters: Parameters, output: str, force: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        parameters: Parameters,
+        output: str,
+        counts_folder: str,
+        force: bool,
+    ) -> None:
+        super().__init__(counts_folder)
         self._model = model
         self._parameters = parameters
         self._output = output
@@ -124,11 +140,15 @@ class _Inspect(beam.DoFn):
         try:
             found = with_retries(lambda: self._inspect(file))
         except Exception as error:
-            yield TaggedOutput(REJECTED, Rejected.from_error(file.path, error))
+            rejected = Rejected.from_error(file.path, error)
+            self.recorder.add(looked=1, done=1, rejected=rejected)
+            yield TaggedOutput(REJECTED, rejected)
             return
         if found is None:
+            self.recorder.add(looked=1, skipped=1)
             yield TaggedOutput(_COUNTS, Counts(skipped=1))
         else:
+            self.recorder.add(looked=1, found_s=found.duration_s)
             yield TaggedOutput(_SHORT if found.duration_s <= BATCH_S else _LONG, found)
 
     def _inspect(self, file: InputFile) -> Recording | None:
@@ -178,10 +198,18 @@ class _Batch(beam.DoFn):
             yield WindowedValue(self._batch, window.max_timestamp(), (window,))
 
 
-class _Separate(beam.DoFn):
+class _Separate(CountingDoFn):
     """Separates recordings and enters them in the ledger; the model is loaded once a process."""
 
-    def __init__(self, model: Model, parameters: Parameters, output: str, num_threads: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        parameters: Parameters,
+        output: str,
+        counts_folder: str,
+        num_threads: int,
+    ) -> None:
+        super().__init__(counts_folder)
         self._model = model
         self._parameters = parameters
         self._output = output
@@ -197,21 +225,27 @@ class _Separate(beam.DoFn):
                     try:
                         write_record(self._output, recording.file, outcome)
                     except UnwritableNameError as error:
-                        rejected = Rejected.from_error(recording.file.path, error)
-                        yield TaggedOutput(REJECTED, rejected)
+                        yield self._reject(recording, error)
                         continue
+                    self.recorder.add(done=1)
                     place = recording.file.relative_path
                     yield TaggedOutput(_COUNTS, count_separated(place, outcome))
                 elif wait_s is not None and may_pass(outcome.error):
+                    self.recorder.add(done_s=-outcome.heard_s)
                     failures.append(outcome)
                 else:
-                    rejected = Rejected.from_error(recording.file.path, outcome.error)
-                    yield TaggedOutput(REJECTED, rejected)
+                    self.recorder.add(done_s=recording.duration_s - outcome.heard_s)
+                    yield self._reject(recording, outcome.error)
             if not failures or wait_s is None:
                 break
             time.sleep(wait_s)
             recordings = [failure.recording for failure in failures]
         yield TaggedOutput(_COUNTS, Counts(busy_s=time.monotonic() - start_s))
+
+    def _reject(self, recording: Recording, error: Exception) -> TaggedOutput[str, Rejected]:
+        rejected = Rejected.from_error(recording.file.path, error)
+        self.recorder.add(done=1, rejected=rejected)
+        return TaggedOutput(REJECTED, rejected)
 
     def _separate(self, recordings: Sequence[Recording]) -> Iterator[LedgerRecord | Failure]:
         # Here rather than in setup, so that a run with nothing to do does not load the model.
@@ -222,4 +256,5 @@ class _Separate(beam.DoFn):
             separator=separator,
             parameters=self._parameters,
             output=self._output,
+            count_heard=lambda heard_s: self.recorder.add(done_s=heard_s),
         )

@@ -29,6 +29,8 @@ VOICE_MODEL = str(Path(__file__).parents[1] / "models/voices")
 
 _STOCK_PREFIX = "spleeter:"
 _CHECKPOINT = "checkpoint"
+# In a folder that `training.train` leaves.
+_TRAINING = "configuration.json"
 
 
 class ModelError(UserError):
@@ -93,6 +95,11 @@ def describe_model(descriptor: str) -> Model:
         return _describe_spleeter(descriptor, configuration, _model_folder(configuration))
     if files.exists(files.join(descriptor, BUNDLE)):
         return _describe_bundle(descriptor)
+    if files.exists(files.join(descriptor, _TRAINING)):
+        raise ModelError(
+            f"{descriptor}: the folder of a training, and not yet a bundle: python -m"
+            f" training.export --model_dir {descriptor} --output BUNDLE makes one"
+        )
     if files.exists(files.join(descriptor, _CHECKPOINT)):
         configuration = _stock_configuration(posixpath.basename(descriptor.rstrip("/")))
         return _describe_spleeter(descriptor, configuration, descriptor)

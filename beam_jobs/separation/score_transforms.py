@@ -15,6 +15,7 @@ from apache_beam.transforms.combiners import ToList
 
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.runtime.retries import with_retries
+from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.separation.archive_scores import (
     Score,
     score_against_files,
@@ -25,7 +26,7 @@ from beam_jobs.separation.references import References, SeparatedRecording, Unsc
 from beam_jobs.storage import files
 from schemas.dataset import Dataset, Shard
 from schemas.ledger import REJECTED
-from schemas.mixture import decode_mixture
+from schemas.mixture import StoredMixture, decode_mixture
 from schemas.tfrecord import CorruptRecordError, read_records
 from scoring.evaluation import NUM_PLAYERS
 from scoring.report import render_reports
@@ -44,10 +45,17 @@ class ReadLedger(beam.PTransform[PBegin, Any]):
     Output: `SeparatedRecording`, and a `Rejected` for each record that can't be read.
     """
 
-    def __init__(self, archive: str, relative_paths: Sequence[str]) -> None:
-        """Takes the folder of an archive and the places of its recordings in the tree."""
+    def __init__(self, archive: str, relative_paths: Sequence[str], *, counts_folder: str) -> None:
+        """Takes an archive.
+
+        Args:
+            archive: its folder.
+            relative_paths: the places of its recordings in the tree.
+            counts_folder: where workers keep count of what they have done.
+        """
         self._archive = archive
         self._relative_paths = relative_paths
+        self._counts_folder = counts_folder
 
     # Beam prints a warning about each hint of two outputs: it knows PCollection and Any.
     def expand(self, begin: PBegin) -> Any:
@@ -59,7 +67,9 @@ class ReadLedger(beam.PTransform[PBegin, Any]):
             | "Recordings" >> beam.Create(list(zip(self._relative_paths, players, strict=False)))
             | "SpreadRecordings" >> beam.Reshuffle()
             | "ReadRecords"
-            >> beam.ParDo(_ReadRecord(self._archive)).with_outputs(REJECTED, main=_FOUND)
+            >> beam.ParDo(_ReadRecord(self._archive, self._counts_folder)).with_outputs(
+                REJECTED, main=_FOUND
+            )
         )
         return ledger[_FOUND], ledger[REJECTED]
 
@@ -67,10 +77,11 @@ class ReadLedger(beam.PTransform[PBegin, Any]):
 class ScoreAgainstFiles(Scoring):
     """Scores recordings against files of references."""
 
-    def __init__(self, references: References, *, output: str) -> None:
-        """Takes the references and the folder of the report."""
+    def __init__(self, references: References, *, output: str, counts_folder: str) -> None:
+        """Takes the references, the folder of the report, and that of the workers' counts."""
         self._references = references
         self._output = output
+        self._counts_folder = counts_folder
 
     def expand(self, recordings: PCollection[SeparatedRecording]) -> Any:
         """Scores one recording at a time."""
@@ -78,9 +89,9 @@ class ScoreAgainstFiles(Scoring):
             recordings
             | "SpreadSeparated" >> beam.Reshuffle()
             | "ScoreFiles"
-            >> beam.ParDo(_ScoreFiles(self._references, self._output)).with_outputs(
-                REJECTED, main=_FOUND
-            )
+            >> beam.ParDo(
+                _ScoreFiles(self._references, self._output, self._counts_folder)
+            ).with_outputs(REJECTED, main=_FOUND)
         )
         return scored[_FOUND], scored[REJECTED]
 
@@ -88,7 +99,9 @@ class ScoreAgainstFiles(Scoring):
 class ScoreAgainstDataset(Scoring):
     """Scores recordings that are mixtures of a dataset, and have their ids for names."""
 
-    def __init__(self, folder: str, dataset: Dataset, *, rttm: bool, output: str) -> None:
+    def __init__(
+        self, folder: str, dataset: Dataset, *, rttm: bool, output: str, counts_folder: str
+    ) -> None:
         """Takes a dataset.
 
         Args:
@@ -96,11 +109,13 @@ class ScoreAgainstDataset(Scoring):
             dataset: the content of its `dataset.json`.
             rttm: whether who speaks when is scored too, against the speech in each source.
             output: the folder of the report.
+            counts_folder: where workers keep count of what they have done.
         """
         self._folder = folder
         self._dataset = dataset
         self._rttm = rttm
         self._output = output
+        self._counts_folder = counts_folder
 
     def expand(self, recordings: PCollection[SeparatedRecording]) -> Any:
         """Finds the shard of each recording's mixture, and scores one shard at a time."""
@@ -115,14 +130,18 @@ class ScoreAgainstDataset(Scoring):
             (recordings | "ByMixture" >> beam.WithKeys(lambda one: one.mixture_id), shards)
             | "FindMixtures" >> beam.CoGroupByKey()
             | "FindShards"
-            >> beam.ParDo(_FindShard(self._folder)).with_outputs(REJECTED, main=_FOUND)
+            >> beam.ParDo(_FindShard(self._folder, self._counts_folder)).with_outputs(
+                REJECTED, main=_FOUND
+            )
         )
         scored = (
             placed[_FOUND]
             | "ByShard" >> beam.GroupByKey()
             | "ScoreShards"
             >> beam.ParDo(
-                _ScoreShard(self._folder, self._dataset, self._rttm, self._output)
+                _ScoreShard(
+                    self._folder, self._dataset, self._rttm, self._output, self._counts_folder
+                )
             ).with_outputs(REJECTED, main=_FOUND)
         )
         rejected = (placed[REJECTED], scored[REJECTED]) | "Unscored" >> beam.Flatten()
@@ -144,8 +163,28 @@ class WriteReports(beam.PTransform[PCollection[Score], PDone]):
         return PDone(scores.pipeline)
 
 
-class _ReadRecord(beam.DoFn):
-    def __init__(self, archive: str) -> None:
+class _RejectingDoFn(CountingDoFn):
+    """A DoFn that rejects what it fails on, and counts that as done."""
+
+    def attempt(self, path: str, attempt: Callable[[], Any]) -> Iterator[Any]:
+        try:
+            yield with_retries(attempt)
+        except Exception as error:
+            yield self.reject(path, error)
+
+    def reject(self, path: str, error: Exception) -> TaggedOutput[str, Rejected]:
+        rejected = Rejected.from_error(path, error)
+        self.recorder.add(done=1, rejected=rejected)
+        return TaggedOutput(REJECTED, rejected)
+
+    def count_scored(self, separated: SeparatedRecording, score: Score) -> Score:
+        self.recorder.add(done=1, done_s=separated.record.duration_s)
+        return score
+
+
+class _ReadRecord(_RejectingDoFn):
+    def __init__(self, archive: str, counts_folder: str) -> None:
+        super().__init__(counts_folder)
         self._archive = archive
 
     def process(self, element: tuple[str, str]) -> Iterator[Any]:
@@ -155,25 +194,29 @@ class _ReadRecord(beam.DoFn):
             record = read_record(self._archive, relative_path)
             return SeparatedRecording(self._archive, relative_path, record, player)
 
-        yield from _or_reject(record_path(self._archive, relative_path), read)
+        yield from self.attempt(record_path(self._archive, relative_path), read)
 
 
-class _ScoreFiles(beam.DoFn):
-    def __init__(self, references: References, output: str) -> None:
+class _ScoreFiles(_RejectingDoFn):
+    def __init__(self, references: References, output: str, counts_folder: str) -> None:
+        super().__init__(counts_folder)
         self._references = references
         self._output = output
 
     def process(self, separated: SeparatedRecording) -> Iterator[Any]:  # type: ignore[override]
-        yield from _or_reject(
+        yield from self.attempt(
             separated.record.path,
-            lambda: score_against_files(separated, self._references, output=self._output),
+            lambda: self.count_scored(
+                separated, score_against_files(separated, self._references, output=self._output)
+            ),
         )
 
 
-class _FindShard(beam.DoFn):
+class _FindShard(_RejectingDoFn):
     """Gives each recording the name of the shard that its mixture is in."""
 
-    def __init__(self, dataset: str) -> None:
+    def __init__(self, dataset: str, counts_folder: str) -> None:
+        super().__init__(counts_folder)
         self._dataset = dataset
 
     def process(self, element: Any) -> Iterator[Any]:
@@ -182,15 +225,18 @@ class _FindShard(beam.DoFn):
         for separated in recordings:
             if shard is None:
                 error = UnscorableError(f"{self._dataset} has no mixture {mixture_id!r}")
-                yield TaggedOutput(REJECTED, Rejected.from_error(separated.record.path, error))
+                yield self.reject(separated.record.path, error)
             else:
                 yield shard, separated
 
 
-class _ScoreShard(beam.DoFn):
+class _ScoreShard(_RejectingDoFn):
     """Reads a shard once, and scores each recording when its mixture comes up."""
 
-    def __init__(self, folder: str, dataset: Dataset, rttm: bool, output: str) -> None:
+    def __init__(
+        self, folder: str, dataset: Dataset, rttm: bool, output: str, counts_folder: str
+    ) -> None:
+        super().__init__(counts_folder)
         self._folder = folder
         self._compressed = bool(dataset.compression)
         self._rttm = rttm
@@ -208,27 +254,18 @@ class _ScoreShard(beam.DoFn):
                 for example in read_records(file):
                     mixture = decode_mixture(example, path)
                     for separated in wanted.pop(mixture.recipe.id, ()):
-                        yield from _or_reject(
+                        yield from self.attempt(
                             separated.record.path,
-                            functools.partial(
-                                score_against_mixture,
-                                separated,
-                                mixture,
-                                rttm=self._rttm,
-                                output=self._output,
-                            ),
+                            functools.partial(self._score, separated, mixture),
                         )
         except (CorruptRecordError, OSError, EOFError, zlib.error) as damage:
             error = UnscorableError(f"{path}: {damage}; copy the shard again")
         for separated in (one for several in wanted.values() for one in several):
-            yield TaggedOutput(REJECTED, Rejected.from_error(separated.record.path, error))
+            yield self.reject(separated.record.path, error)
 
-
-def _or_reject(path: str, attempt: Callable[[], Any]) -> Iterator[Any]:
-    try:
-        yield with_retries(attempt)
-    except Exception as error:
-        yield TaggedOutput(REJECTED, Rejected.from_error(path, error))
+    def _score(self, separated: SeparatedRecording, mixture: StoredMixture) -> Score:
+        score = score_against_mixture(separated, mixture, rttm=self._rttm, output=self._output)
+        return self.count_scored(separated, score)
 
 
 def _list_mixtures(folder: str, dataset_name: str, shard: Shard) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import datetime
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -44,10 +44,12 @@ class Failure:
     Attributes:
         recording: the recording.
         error: the reason; only an `OSError` may be gone at another attempt.
+        heard_s: the part of the recording that the model has heard, in seconds.
     """
 
     recording: Recording
     error: Exception
+    heard_s: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def separate_recordings(
     separator: Separator,
     parameters: Parameters,
     output: str,
+    count_heard: Callable[[float], None] = lambda _: None,
 ) -> Iterator[LedgerRecord | Failure]:
     """Separates recordings one after the other.
 
@@ -86,6 +89,8 @@ def separate_recordings(
         separator: the model itself.
         parameters: of the job.
         output: the output folder.
+        count_heard: is given the seconds of a recording that each window stands for, as soon as
+            the model has heard it.
 
     Yields:
         For each recording, in order, its record for the ledger once its outputs are in place, or
@@ -101,14 +106,15 @@ def separate_recordings(
         outputs = stack.enter_context(in_background(_run_model(windows, separator, given_up)))
         for index, plan in enumerate(plans):
             pieces = _until_last(outputs)
+            work = _Work(count_heard)
             try:
-                yield _write_recording(plan, pieces, separator.embedder, output)
+                yield _write_recording(plan, pieces, separator.embedder, output, work)
             except OutputError:
                 raise
             except Exception as error:
                 given_up.add(index)
                 collections.deque(pieces, maxlen=0)
-                yield Failure(plan.recording, error)
+                yield Failure(plan.recording, error, work.heard_s)
 
 
 def _until_last(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
@@ -205,10 +211,13 @@ def _separate_batch(batch: Sequence[_Piece], separator: Separator) -> Iterator[_
 
 
 def _write_recording(
-    plan: SeparationPlan, pieces: Iterator[_Piece], embedder: VoiceEmbedder | None, output: str
+    plan: SeparationPlan,
+    pieces: Iterator[_Piece],
+    embedder: VoiceEmbedder | None,
+    output: str,
+    work: "_Work",
 ) -> LedgerRecord:
     """Writes the outputs of a recording from its separated pieces, and returns its record."""
-    work = _Work()
     turn_finders = [TurnFinder(plan.model.sample_rate) for _ in range(plan.num_signals)]
     with contextlib.ExitStack() as stack:
         writers = [
@@ -274,12 +283,16 @@ class _Work:
     """The work on a recording so far.
 
     Attributes:
+        count_heard: is given the seconds that each window stands for.
+        heard_s: the sum of them.
         model_s: the time that the model took, in seconds.
         num_windows: the windows that went through the model.
         voices: of each signal, if the model's outputs may swap.
         gates: of each signal, if they are asked for and the model's outputs may swap.
     """
 
+    count_heard: Callable[[float], None]
+    heard_s: float = 0.0
     model_s: float = 0.0
     num_windows: int = 0
     voices: list[Voices] = dataclasses.field(default_factory=list)
@@ -299,6 +312,9 @@ def _check_pieces(
         assert piece.audio is not None
         work.model_s += piece.model_s
         work.num_windows += len(piece.audio)
+        heard_s = plan.recording.duration_s / plan.num_windows
+        work.heard_s += heard_s
+        work.count_heard(heard_s)
         yield piece.audio if plan.joint else piece.audio.mean(axis=3, keepdims=True), piece.last
 
 

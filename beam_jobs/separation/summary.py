@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from beam_jobs.runtime.work_counts import WorkCounts
+from command_line.progress import Progress
 from schemas.ledger import LedgerRecord
 
 NUM_EXAMPLES = 12
@@ -151,6 +153,32 @@ def describe(summary: Mapping[str, Any]) -> str:
     )
     remarks = list_remarks(summary)
     return "\n".join([text, ", ".join(remarks)] if remarks else [text])
+
+
+def describe_separation(counts: WorkCounts, elapsed_s: float, *, num_files: int) -> Progress:
+    """Returns how far a run is: first by the files looked at, then by the hours of audio.
+
+    Args:
+        counts: of all workers so far.
+        elapsed_s: the time that the run took so far.
+        num_files: of the archive.
+    """
+    rejected = f"{counts.num_rejected:,} rejected"
+    if counts.num_looked < num_files:
+        text = f"{counts.num_looked:,}/{num_files:,} files looked at, {rejected}"
+        return Progress(text, counts.num_looked, num_files)
+    num_done = min(counts.num_skipped + counts.num_done, num_files)
+    if not counts.found_s:
+        text = f"{num_done:,}/{num_files:,} files, nothing to separate, {rejected}"
+        return Progress(text, num_done, num_files)
+    # A worker that was lost has counted what another does again.
+    done_s = min(counts.done_s, counts.found_s)
+    text = (
+        f"{num_done:,}/{num_files:,} files,"
+        f" {done_s / 3600:.2f}/{counts.found_s / 3600:.2f} h of audio, {rejected},"
+        f" {done_s / elapsed_s:.1f} times as fast as it plays"
+    )
+    return Progress(text, done_s, counts.found_s)
 
 
 def list_remarks(summary: Mapping[str, Any]) -> list[str]:

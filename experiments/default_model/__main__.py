@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from beam_jobs.runtime.exit_status import DONE, SOME_REJECTED
+from command_line.exit_status import DONE, SOME_REJECTED
 from experiments.default_model import CONFIGURATION, SAMPLE_RATE, SPLITS, recipe_path
 from schemas.dataset import COMPLETED
 

@@ -3,9 +3,7 @@
 import soundfile
 from small_datasets import SAMPLE_RATE, build, voice, write_corpus
 
-from beam_jobs.corpora.search_progress import SearchRecorder, read_search_counts
 from beam_jobs.dataset import progress
-from beam_jobs.runtime.dead_letters import Rejected
 
 NUM_BAD = 130
 
@@ -122,8 +120,8 @@ def test_files_that_are_all_rejected_are_explained_by_the_most_frequent_reason(r
 def test_all_of_the_first_files_rejected_are_on_the_screen_before_the_catalogue_is_there(
     recipe, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("beam_jobs.corpora.search_progress._INTERVAL_S", 0.0)
-    monkeypatch.setattr(progress, "_TERMINAL_INTERVAL_S", 0.01)
+    monkeypatch.setattr("beam_jobs.runtime.work_counts._INTERVAL_S", 0.0)
+    monkeypatch.setattr(progress, "TERMINAL_INTERVAL_S", 0.01)
     corpus = write_corpus(tmp_path / "corpus", num_utterances=30)
     for path in corpus.glob("*/*"):
         path.write_bytes(b"")
@@ -136,23 +134,11 @@ def test_all_of_the_first_files_rejected_are_on_the_screen_before_the_catalogue_
 def test_a_catalogue_in_the_making_shows_its_progress_in_a_log(
     recipe, corpus, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("beam_jobs.corpora.search_progress._INTERVAL_S", 0.0)
-    monkeypatch.setattr(progress, "_TERMINAL_INTERVAL_S", 0.01)
-    monkeypatch.setattr(progress, "_LOG_INTERVAL_S", 0.01)
+    monkeypatch.setattr("beam_jobs.runtime.work_counts._INTERVAL_S", 0.0)
+    monkeypatch.setattr("command_line.progress.LOG_INTERVAL_S", 0.01)
+    monkeypatch.setattr(progress, "TERMINAL_INTERVAL_S", 0.01)
     built = build(f"--recipe={recipe}", corpus=corpus, output=tmp_path / "out")
     assert built.status == 0
     lines = [line for line in built.complaints.splitlines() if " files looked at, " in line]
     assert lines
     assert lines[-1].split(", ")[1:3] == ["24 found", "0 rejected"]
-
-
-def test_counts_of_several_workers_are_added_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("beam_jobs.corpora.search_progress._INTERVAL_S", 0.0)
-    for reason in ("empty file", "not decoded: unknown format"):
-        worker = SearchRecorder(str(tmp_path))
-        worker.count_looked(None)
-        worker.count_looked(Rejected("/a.wav", reason))
-        worker.count_looked(Rejected("/b.wav", reason))
-    counts = read_search_counts(str(tmp_path))
-    assert counts.num_looked == 6
-    assert counts.rejected.counts == {"empty file": 2, "not decoded": 2}

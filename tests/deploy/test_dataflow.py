@@ -81,6 +81,22 @@ def test_the_distribution_has_every_file_of_the_packages(sources, worker_python)
     assert {file for file in files if not (site / file).exists()} == set()
 
 
+@pytest.mark.parametrize(
+    ("script", "module"),
+    [("verify-dataset", "beam_jobs.verify_dataset"), ("export-separator", "training.export")],
+)
+def test_the_distribution_has_its_commands(worker_python, tmp_path, script, module):
+    def print_help(*command):
+        return subprocess.run(
+            [*command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    installed = print_help(worker_python.parent / script)
+    as_module = print_help(worker_python, "-m", module)
+    assert installed.startswith(f"usage: {script} ")
+    assert set(re.findall(r"--\w+", installed)) == set(re.findall(r"--\w+", as_module))
+
+
 @pytest.fixture
 def worker_pool(worker_python, tmp_path):
     """The address of a worker pool like those beside the machines of a cluster."""
@@ -211,7 +227,9 @@ def test_each_job_becomes_one_that_dataflow_takes(cloud_storage, jobs, sources, 
         )
         assert status == 0, (name, capsys.readouterr())
         stored = cloud_storage.get(f"dataflow/{name}")
-        pool = json.loads(stored["job"])["environment"]["workerPools"][0]
+        described = json.loads(stored["job"])
+        assert re.fullmatch(rf"{name.replace('_', '-')}-\d{{8}}-\d{{6}}", described["name"])
+        pool = described["environment"]["workerPools"][0]
         assert pool["machineType"] == "n2-highcpu-4"
         (image,) = pool["sdkHarnessContainerImages"]
         assert image["containerImage"].endswith("spleeter-beam:1")

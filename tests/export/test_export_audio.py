@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -237,14 +238,14 @@ class TestGuarantees:
         assert export(speech, whole, "folders") == 0
         export_shard, done = export_transforms.export_shard, []
 
-        def dies_in_the_third_shard(info, exporting):
+        def dies_in_the_third_shard(info, exporting, count_mixture):
             done.append(info.shard)
             if len(done) == 3:
                 path = exporting.path(f"{info.shard.split}/half/mixture.wav.incomplete-1")
                 os.makedirs(os.path.dirname(path))
                 open(path, "w").close()
                 raise OSError("No space left on device")
-            export_shard(info, exporting)
+            export_shard(info, exporting, count_mixture)
 
         monkeypatch.setattr(export_transforms, "export_shard", dies_in_the_third_shard)
         arguments = ["--direct_num_workers=1"]
@@ -274,7 +275,9 @@ class TestGuarantees:
         content = shard.read_bytes()
         shard.write_bytes(content[:1000] + b"\0" + content[1001:])
         assert export(damaged, output, "spleeter") == 3
-        assert "1 things could not be exported" in capsys.readouterr().out
+        captured = capsys.readouterr()
+        assert "1 things could not be exported" in captured.out
+        assert re.search(r"^100% 8/8 mixtures, .* h of audio, 1 rejected, ", captured.err, re.M)
         (line,) = (output / "rejected.jsonl").read_text().splitlines()
         assert json.loads(line) == {"path": str(shard), "reason": "damaged: copy the shard again"}
         shard.write_bytes(content)

@@ -86,8 +86,9 @@ def test_outputs_are_compared_with_the_files_of_their_names(archive, capsys):
     assert row(archive, UNPROCESSED)["si_sdri_db"]["mean"] == 0
     assert row(archive, IDEAL_RATIO_MASK)["si_sdri_db"]["mean"] > 20
     assert rejected(archive) == {}
-    printed = capsys.readouterr().out
-    assert (archive / "report/report.txt").read_text() in printed
+    captured = capsys.readouterr()
+    assert (archive / "report/report.txt").read_text() in captured.out
+    assert captured.err.splitlines()[-1].startswith("100% 2/2 recordings, ")
     page = (archive / "report/report.html").read_text()
     players = {part.split('"')[0] for part in page.split('src="')[1:]}
     assert len(players) == 2 * (1 + 3 * 2)

@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from beam_jobs.separation import page
 from demo.speak_corpus import speak_corpus
 from schemas.configuration import parse_configuration
 from schemas.ledger import parse_ledger_record
-from training.export import export
+from training.bundle_export import export
 from training.model_dir import Metrics, ModelDir, TrainingState
 
 
@@ -76,6 +77,19 @@ def test_outputs_mirror_the_tree_of_the_input(archive, bundle, capsys):
     assert summary(archive)["separated_hours"] == pytest.approx(4.5 / 3600, abs=1e-4)
     assert "3 separated, 0 skipped" in capsys.readouterr().out
     assert rejected(archive) == []
+
+
+def test_a_log_says_how_far_the_run_is(archive, bundle, capsys):
+    (archive / "calls/monday/empty.wav").touch()
+    assert run(archive, bundle) == 3
+    assert re.search(
+        r"^100% 4/4 files, 0\.00/0\.00 h of audio, 1 rejected, .* as it plays, 00:00 left$",
+        capsys.readouterr().err,
+        re.MULTILINE,
+    )
+    assert run(archive, bundle) == 3
+    assert "100% 4/4 files, nothing to separate, 1 rejected" in capsys.readouterr().err
+    assert all(path.suffix == ".json" for path in (archive / "out/_runs").iterdir())
 
 
 def test_a_second_run_separates_only_what_is_new_or_changed(archive, bundle):
@@ -222,13 +236,17 @@ def test_the_model_that_ships_separates_speakers(tmp_path, capsys):
         ("--name_template=../{stem}_{source}.wav", "no place for an output"),
         ("--input=/nowhere/*.wav", "no such files"),
         ("--model=/nowhere", "not a model"),
+        ("--model={archive}/training", "training.export --model_dir"),
         ("--frobnicate", "unknown option"),
     ],
 )
 def test_a_mistake_is_reported_in_one_line_before_anything_runs(
     archive, bundle, capsys, option, message
 ):
-    assert run(archive, bundle, option) == 1
+    (archive / "training").mkdir()
+    for name in ("configuration.json", "checkpoint"):
+        (archive / "training" / name).touch()
+    assert run(archive, bundle, option.replace("{archive}", str(archive))) == 1
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from schemas.bundle import Bundle, parse_bundle
 from schemas.configuration import Configuration
-from training.export import BundleError, main, read_weights
+from training.bundle_export import BundleError, read_weights
+from training.export import main
 from training.model_dir import Metrics, ModelDir, TrainingState
-from training.train import train
+from training.training_loop import train
 
 MakeConfiguration = Callable[..., Configuration]
 
@@ -59,7 +60,7 @@ for name in sys.argv[1:]:
 
 
 def test_stock_spleeter_and_plain_tensorflow_separate_as_we_do(
-    configuration: MakeConfiguration, tmp_path: Path
+    configuration: MakeConfiguration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waveform = recording(9000, 2)
     np.save(tmp_path / "waveform.npy", waveform)
@@ -70,6 +71,8 @@ def test_stock_spleeter_and_plain_tensorflow_separate_as_we_do(
         state = save_model(tmp_path / "model" / name, config)
         bundle = export(tmp_path / "model" / name, tmp_path / name)
         assert (bundle.aligned, bundle.num_channels) == (True, 2)
+        said = f"done: the bundle {tmp_path / name}: 2 outputs at 8000 Hz, 7 steps, 3.25 dB of"
+        assert said in capsys.readouterr().out
         expected[name] = state.separator.separate(waveform[np.newaxis])[0].numpy()
         assert np.abs(expected[name][0] - expected[name][1]).max() > 0.01
     # Isolated, because the current folder may hold the project.
@@ -186,3 +189,11 @@ def test_a_bundle_of_another_network_is_refused_with_what_differs(
     export(tmp_path / "model", tmp_path / "bundle")
     with pytest.raises(BundleError, match=r"bundle: model is .*joint\.tcn.* there and .*tasnet"):
         read_weights(str(tmp_path / "bundle"), configuration("joint_tasnet_8k"))
+
+
+def test_a_bundle_is_not_taken_for_the_folder_of_a_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bundle.json").touch()
+    assert main(["--model_dir", str(tmp_path), "--output", str(tmp_path / "again")]) == 1
+    assert f"{tmp_path}: a bundle, and this takes the folder" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import re
 import resource
@@ -15,10 +16,11 @@ import tensorflow as tf
 
 from schemas.configuration import Configuration
 from schemas.tfrecord import CorruptRecordError
-from training import verdict
+from training import curves
 from training.input import open_dataset, training_batches
 from training.model_dir import Metrics, ModelDir, ModelDirError, TrainingState
-from training.train import DivergedError, build_train_step, main, train
+from training.train import main
+from training.training_loop import DivergedError, build_train_step, train
 
 MakeDataset = Callable[..., Path]
 MakeConfiguration = Callable[..., Configuration]
@@ -42,7 +44,7 @@ TRAIN_ON_TWO_DEVICES = """
 import sys
 import tensorflow as tf
 from schemas.configuration import parse_configuration
-from training.train import train
+from training.training_loop import train
 
 [processor] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -80,7 +82,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_model(
     losses = scalars(tmp_path / "model", "train/loss")
     assert len(losses) == 30
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
-    minutes, validations = verdict.validations(tmp_path / "model")
+    minutes, validations = curves.validations(tmp_path / "model")
     assert len(minutes) == 15
     assert minutes == sorted(minutes)
     metrics = ModelDir(str(tmp_path / "model")).read_metrics()
@@ -96,11 +98,17 @@ def test_a_training_that_was_stopped_comes_to_the_same_weights(
     make_dataset: MakeDataset,
     configuration: MakeConfiguration,
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     name: str,
     model: dict[str, Any],
 ) -> None:
+    caplog.set_level(logging.INFO)
     config = configuration(
-        name, **TINY, model=model, learning_rate_patience=1, instrument_list=["speaker_1"]
+        name,
+        **TINY | {"save_summary_steps": 1000},
+        model=model,
+        learning_rate_patience=1,
+        instrument_list=["speaker_1"],
     )
     datasets = [str(make_dataset(name, num_sources=1)) for name in ("one", "two", "three")]
     train(config, datasets, str(tmp_path / "straight"), max_steps=4)
@@ -110,6 +118,9 @@ def test_a_training_that_was_stopped_comes_to_the_same_weights(
     assert straight.keys() == stopped.keys()
     for key, value in straight.items():
         np.testing.assert_array_equal(stopped[key], value, err_msg=key)
+    # The first step of a run is a sign of life.
+    steps = [one for one in caplog.messages if re.match(r"step \d+/\d+: loss", one)]
+    assert [one.partition(":")[0] for one in steps] == ["step 1/4", "step 1/2", "step 3/4"]
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
@@ -268,9 +279,8 @@ def test_a_folder_of_another_architecture_is_refused(
     )
     arguments = ["--config", str(tmp_path / "config.json"), "--dataset", str(make_dataset())]
     assert main([*arguments, "--model_dir", str(tmp_path / "model")]) == 1
-    assert re.match(
-        r'error: .*holds another model: model is \{"type": "unet.unet"', capsys.readouterr().err
-    )
+    complaint = capsys.readouterr().err
+    assert re.match(r'training.train: .*holds another model: model is \{"type": "unet', complaint)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(

@@ -14,9 +14,12 @@ from schemas.errors import UserError
 from schemas.validation import InvalidDocumentError
 from schemas.voice_configuration import parse_voice_configuration
 from schemas.voice_model import SAVED_MODEL, VOICES, parse_voice_model
-from training.voices import export, speech, train
+from training.voices import packed_speech, speech, train
 from training.voices.batches import Batches
+from training.voices.model_export import export
 from training.voices.network import build_network
+from training.voices.training_loop import restore_network
+from training.voices.training_loop import train as train_voices
 
 TINY = {
     "num_bands": 8,
@@ -51,7 +54,7 @@ def packed(dataset_writer, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(packed, configuration, tmp_path_factory):
     model_dir = tmp_path_factory.mktemp("model")
-    train.train(configuration, packed, model_dir)
+    train_voices(configuration, packed, model_dir)
     return model_dir
 
 
@@ -62,7 +65,7 @@ def weights(model_dir):
 
 
 def test_every_utterance_is_packed_under_its_speaker_and_without_its_pauses(packed):
-    (one,) = speech.open_speech(packed)
+    (one,) = packed_speech.open_speech(packed)
     assert {piece.voice for piece in one.pieces} == {f"generated/speaker-{n}" for n in range(4)}
     assert {piece.split for piece in one.pieces} == {"train", "validation", "test"}
     for piece in one.pieces:
@@ -72,7 +75,7 @@ def test_every_utterance_is_packed_under_its_speaker_and_without_its_pauses(pack
 
 def test_what_is_packed_already_is_not_packed_again(packed):
     before = {path: path.stat().st_mtime_ns for path in packed.iterdir()}
-    speech.pack(str(packed.parent / "mixtures"), packed, separator=None, separated_s=0)
+    packed_speech.pack(str(packed.parent / "mixtures"), packed, separator=None, separated_s=0)
     assert {path: path.stat().st_mtime_ns for path in packed.iterdir()} == before
 
 
@@ -88,7 +91,9 @@ def test_what_an_output_has_to_itself_is_packed_under_the_speaker_who_is_in_it(
     dataset = make_dataset(duration_s=4.0, offset_s=2.0)
     arguments = ["--separator", str(loud_and_soft), "--output", str(tmp_path / "speech")]
     assert speech.main(["--dataset", str(dataset), *arguments]) == 0
-    separated = {one.kind: one for one in speech.open_speech(tmp_path / "speech")}["separated"]
+    separated = {one.kind: one for one in packed_speech.open_speech(tmp_path / "speech")}[
+        "separated"
+    ]
     assert separated.pieces
     assert {piece.split for piece in separated.pieces} == {"train", "validation", "test"}
 
@@ -96,13 +101,13 @@ def test_what_an_output_has_to_itself_is_packed_under_the_speaker_who_is_in_it(
 def test_steps_are_alone_where_the_others_are_silent():
     first = np.r_[np.ones(1600), np.zeros(1600), np.ones(1600)].astype(np.float32)
     second = np.r_[np.zeros(1600), np.zeros(1600), np.ones(1600)].astype(np.float32)
-    alone = speech.where_alone(np.stack([first, second]), 8000)
+    alone = packed_speech.where_alone(np.stack([first, second]), 8000)
     assert alone.tolist() == [[True] * 10 + [False] * 20, [False] * 30]
-    assert len(speech.keep_steps(first, alone[0], 8000)) == 1600
+    assert len(packed_speech.keep_steps(first, alone[0], 8000)) == 1600
 
 
 def test_a_batch_is_a_function_of_the_step(packed, configuration):
-    one, other = (Batches(speech.open_speech(packed), configuration) for _ in range(2))
+    one, other = (Batches(packed_speech.open_speech(packed), configuration) for _ in range(2))
     np.testing.assert_array_equal(one[5].waveform, other[5].waveform)
     assert not np.array_equal(one[5].waveform, one[6].waveform)
     assert one[5].waveform.shape == (8, 4000)
@@ -111,14 +116,14 @@ def test_a_batch_is_a_function_of_the_step(packed, configuration):
 
 def test_each_speed_makes_another_voice(packed, configuration):
     faster = dataclasses.replace(configuration, speeds=(0.8, 1.0, 1.25))
-    batches = Batches(speech.open_speech(packed), faster)
+    batches = Batches(packed_speech.open_speech(packed), faster)
     assert batches.num_labels == 3 * len(batches.voices)
     assert max(label for step in range(8) for label in batches[step].labels) >= len(batches.voices)
 
 
 def test_training_goes_on_where_it_stopped(packed, configuration, trained, tmp_path):
     for _ in range(configuration.num_steps):
-        train.train(configuration, packed, tmp_path / "halting", max_minutes=0)
+        train_voices(configuration, packed, tmp_path / "halting", max_minutes=0)
     one, other = weights(trained), weights(tmp_path / "halting")
     assert one.keys() == other.keys()
     for name, value in one.items():
@@ -138,16 +143,16 @@ def test_a_folder_with_another_model_is_left_alone(packed, configuration, tmp_pa
 
 def test_a_new_model_can_begin_with_the_weights_of_another(trained, configuration):
     network = build_network(configuration)
-    assert train.restore_network(network, trained) == configuration.num_steps
+    assert restore_network(network, trained) == configuration.num_steps
     layer = network.layers[-2]
     assert any(np.array_equal(value, layer.get_weights()[0]) for value in weights(trained).values())
     wider = build_network(dataclasses.replace(configuration, dimension=7))
     with pytest.raises(UserError, match="holds another network"):
-        train.restore_network(wider, trained)
+        restore_network(wider, trained)
 
 
 def test_the_model_embeds_speech_of_any_length_and_level(packed, configuration, trained, tmp_path):
-    model = export.export(trained, packed, tmp_path / "voices")
+    model = export(trained, packed, tmp_path / "voices")
     assert parse_voice_model((tmp_path / "voices" / VOICES).read_text(), VOICES) == model
     assert model.provenance.steps == configuration.num_steps
     assert any(name.endswith("clean, all") for name in model.metrics)
@@ -175,7 +180,7 @@ def test_a_configuration_that_contradicts_itself_is_refused(configuration):
 def test_speech_that_is_missing_is_said(configuration, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no speech in it"):
-        train.train(configuration, tmp_path / "empty", tmp_path / "model")
+        train_voices(configuration, tmp_path / "empty", tmp_path / "model")
 
 
 def test_the_model_that_ships_is_small_and_described():

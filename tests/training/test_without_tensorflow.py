@@ -1,20 +1,56 @@
+"""The training commands where TensorFlow is not installed, or not needed."""
+
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+COMMANDS = (
+    "train",
+    "evaluate",
+    "export",
+    "verdict",
+    "voices.speech",
+    "voices.train",
+    "voices.evaluate",
+    "voices.export",
+)
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
-def test_one_line_names_the_extra(tmp_path, monkeypatch, command):
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a command where importing TensorFlow fails."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    ran = subprocess.run(
-        [sys.executable, "-m", f"training.{command}"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
+
+    def run(command, *arguments):
+        return subprocess.run(
+            [sys.executable, "-m", f"training.{command}", *arguments],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_mistyped_options_need_no_tensorflow(run, command):
+    described = run(command, "--help")
+    assert (described.returncode, described.stderr) == (0, "")
+    assert described.stdout.startswith(f"usage: python -m training.{command} ")
+    mistyped = run(command, "--versoin")
+    assert mistyped.returncode == 1
+    assert mistyped.stderr == (
+        f"training.{command}: unknown option --versoin: did you mean --version?\n"
     )
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == "training needs TensorFlow: pip install 'spleeter-beam[tensorflow]'\n"
+
+
+def test_one_line_names_the_extra(run):
+    needed = run("export", "--model_dir=model", "--output=bundle")
+    assert (needed.returncode, needed.stdout) == (1, "")
+    assert needed.stderr == (
+        "training.export: training needs TensorFlow: pip install 'spleeter-beam[tensorflow]'\n"
+    )

@@ -6,7 +6,6 @@ included, finds them without being changed. `unet` and `blstm` replace Spleeter'
 are the same networks, but also work on mono and on CPUs.
 """
 
-import difflib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from spleeter import model
 from spleeter.model import functions
 
 from schemas.configuration import ARCHITECTURE_PARAMS, Configuration
+from schemas.errors import did_you_mean
 from schemas.validation import InvalidDocumentError
 from training.architectures import blstm, joint, unet
 
@@ -40,10 +40,9 @@ def get_architecture(model_type: str) -> Architecture:
     try:
         return model.get_model_function(model_type)  # type: ignore[no-any-return, no-untyped-call]
     except (ModuleNotFoundError, AttributeError):
-        nearest = difflib.get_close_matches(model_type, ARCHITECTURE_PARAMS, n=1, cutoff=0)
-        raise InvalidDocumentError(
-            f"no architecture {model_type!r} (did you mean {nearest[0]!r}?)"
-        ) from None
+        names = list(map(repr, ARCHITECTURE_PARAMS))
+        hint = did_you_mean(repr(model_type), names) or f"it is one of {', '.join(names)}"
+        raise InvalidDocumentError(f"no architecture {model_type!r} ({hint})") from None
 
 
 def build_network(configuration: Configuration) -> tf.keras.Model:

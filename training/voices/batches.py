@@ -11,7 +11,7 @@ import scipy.fft
 from schemas.errors import UserError
 from schemas.pcm import Samples, to_samples
 from schemas.voice_configuration import VoiceConfiguration
-from training.voices.speech import KINDS, Kind, Speech
+from training.voices.packed_speech import KINDS, Kind, Speech
 
 # Speakers with more speech are drawn more often, by the square root of it, up to this.
 _MAX_HEARD_S = 60.0

@@ -8,170 +8,39 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import tensorflow as tf
-
-from schemas.dataset import Split
-from schemas.errors import UserError
-from schemas.pcm import Samples, to_samples
-from scoring.verification import Scores, equal_error_rate
-from training.errors import FILE_ERRORS
-from training.voices.speech import Speech, open_speech
-
-CROP_S = 3.0
-
-_MAX_CROPS_PER_VOICE = 16
-_BATCH = 64
-
-Embed = Callable[[Samples], Samples]
+from command_line.options import make_parser
+from training.command import run_training_command
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Trials:
-    """The result of comparing pairs of crops of one kind.
-
-    Attributes:
-        dataset: that the crops are from.
-        kind: clean or separated.
-        pairs: `all`, `same gender`, or `same mixture`, the speakers who talk with each other.
-        num_voices: speakers.
-        num_same: pairs of one speaker.
-        num_different: pairs of two.
-        equal_error_rate: 0 to 1.
-    """
-
-    dataset: str
-    kind: str
-    pairs: str
-    num_voices: int
-    num_same: int
-    num_different: int
-    equal_error_rate: float
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.voices.evaluate", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the options of this command."""
+    parser = make_parser("training.voices.evaluate", "evaluate-voices", description=__doc__)
     parser.add_argument("--model", required=True, help="as training.voices.export wrote it")
     parser.add_argument("--speech", required=True, type=Path, help="as packed")
-    parser.add_argument("--crop_s", type=float, default=CROP_S, help="(%(default)g)")
+    parser.add_argument("--crop_s", type=float, default=3.0, help="(%(default)g)")
     parser.add_argument("--json", type=Path, help="a file that gets the figures too")
-    options = parser.parse_args(arguments)
-    try:
-        signature = tf.saved_model.load(f"{options.model.rstrip('/')}/saved_model").signatures[
-            "serving_default"
-        ]
-        trials = evaluate(
-            lambda waveform: signature(waveform=tf.constant(waveform))["embedding"].numpy(),
-            open_speech(options.speech),
-            "test",
-            options.crop_s,
-        )
-    except (UserError, *FILE_ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_training_command(build_parser(), _evaluate, argv, name="training.voices.evaluate")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from training.voices.packed_speech import open_speech  # noqa: PLC0415
+    from training.voices.trials import evaluate, format_trials, load_embed  # noqa: PLC0415
+
+    trials = evaluate(
+        load_embed(options.model), open_speech(options.speech), "test", options.crop_s
+    )
     print(format_trials(trials))
     if options.json:
         rows = [dataclasses.asdict(one) for one in trials]
         options.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    return 0
-
-
-def evaluate(
-    embed: Embed, packed: Sequence[Speech], split: Split, crop_s: float = CROP_S
-) -> list[Trials]:
-    """Compares all pairs of crops from the same corpus, dataset and kind of speech.
-
-    Args:
-        embed: from waveforms float32 [batch, samples] to embeddings [batch, dimension].
-        packed: speech.
-        split: whose speakers are heard.
-        crop_s: the length of a crop.
-    """
-    trials: list[Trials] = []
-    for speech in packed:
-        crops = list(_crops(speech, split, crop_s))
-        if not crops:
-            continue
-        waveform = np.stack([crop.samples for crop in crops])
-        embeddings = np.concatenate(
-            [embed(waveform[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
-        )
-        trials += _try_pairs(speech, crops, embeddings @ embeddings.T)
-    return trials
-
-
-def format_trials(trials: Sequence[Trials]) -> str:
-    """Returns a table to print."""
-    lines = [f"{'dataset':20} {'kind':10} {'pairs':12} speakers     same  different  equal error"]
-    lines += [
-        f"{one.dataset:20} {one.kind:10} {one.pairs:12} {one.num_voices:8} {one.num_same:8} "
-        f"{one.num_different:10} {one.equal_error_rate:11.1%}"
-        for one in trials
-    ]
-    return "\n".join(lines)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Crop:
-    voice: str
-    gender: str
-    mixture: str
-    samples: Samples
-
-
-def _crops(speech: Speech, split: Split, crop_s: float) -> Iterator[_Crop]:
-    """Yields crops of each voice, of one mixture each where there is enough of it."""
-    by_voice = defaultdict(list)
-    for piece in speech.pieces:
-        if piece.split == split:
-            by_voice[piece.voice].append(piece)
-    length = round(crop_s * speech.sample_rate)
-    for voice, pieces in sorted(by_voice.items()):
-        samples = np.concatenate([speech.pcm[piece.start : piece.stop] for piece in pieces])
-        mixtures = np.repeat(np.arange(len(pieces)), [piece.stop - piece.start for piece in pieces])
-        starts = range(0, len(samples) - length + 1, length)[:_MAX_CROPS_PER_VOICE]
-        for start in starts:
-            names = {pieces[n].mixture for n in mixtures[[start, start + length - 1]]}
-            yield _Crop(
-                voice=voice,
-                gender=pieces[0].gender,
-                mixture=names.pop() if len(names) == 1 else "",
-                samples=to_samples(samples[start : start + length]),
-            )
-
-
-def _try_pairs(speech: Speech, crops: Sequence[_Crop], scores: Scores) -> Iterator[Trials]:
-    upper = np.triu(np.ones(scores.shape, bool), k=1)
-    corpora = np.array([crop.voice.rpartition("/")[0] for crop in crops])
-    upper &= corpora[:, np.newaxis] == corpora
-    voices = np.array([crop.voice for crop in crops])
-    same = voices[:, np.newaxis] == voices
-    gender = np.array([crop.gender for crop in crops])
-    mixture = np.array([crop.mixture for crop in crops])
-    chosen = {
-        "all": upper,
-        "same gender": upper & (gender[:, np.newaxis] == gender) & (gender != ""),
-        "same mixture": upper & (mixture[:, np.newaxis] == mixture) & (mixture != ""),
-    }
-    for pairs, mask in chosen.items():
-        ones, others = scores[mask & same], scores[mask & ~same]
-        if len(ones) and len(others):
-            yield Trials(
-                dataset=speech.dataset,
-                kind=speech.kind,
-                pairs=pairs,
-                num_voices=len(np.unique(voices[mask.any(axis=0) | mask.any(axis=1)])),
-                num_same=len(ones),
-                num_different=len(others),
-                equal_error_rate=round(equal_error_rate(ones, others), 4),
-            )
 
 
 if __name__ == "__main__":

@@ -9,92 +9,17 @@ a `.json` with the speaker of every piece, written last. Files that are there al
 """
 
 import argparse
-import dataclasses
-import json
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import scipy.optimize
-import tensorflow as tf
-
-from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
-from schemas.dataset import SPLITS
-from schemas.errors import UserError
-from schemas.mixture import decode_mixture, mix_down
-from schemas.pcm import Pcm, Samples, to_pcm
-from schemas.recipe import Recipe
-from training.errors import FILE_ERRORS
-from training.input import MixtureDataset, open_mixtures, read_examples
-
-_LOG = logging.getLogger(__name__)
-
-Kind = Literal["clean", "separated"]
-KINDS: tuple[Kind, ...] = ("clean", "separated")
-
-_STEP_S = 0.02
-# Anything further below the loudest speech counts as a pause.
-_BELOW_LOUDEST_DB = 30.0
-_LOUDEST_PERCENTILE = 95
-# A speaker counts as alone if the other outputs are this much softer.
-_ALONE_DB = 6.0
-_MIN_PIECE_S = 0.5
-# More power of the other speakers than this, relative to the speaker, makes a label unreliable.
-_MAX_WRONG_SHARE = 0.2
-_BATCH_WINDOWS = 8
+from command_line.options import make_parser
+from training.command import run_training_command
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of one speaker's speech, without pauses.
-
-    Attributes:
-        voice: the corpus and the speaker.
-        gender: `f`, `m`, or empty where the corpus does not say.
-        split: of the dataset.
-        mixture: the dataset and the mixture that it is from.
-        start: the first sample in the file.
-        stop: the sample after the last.
-    """
-
-    voice: str
-    gender: str
-    split: str
-    mixture: str
-    start: int
-    stop: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Speech:
-    """Pieces of speech of one kind from one dataset.
-
-    Attributes:
-        dataset: the name of the dataset.
-        fingerprint: of the dataset.
-        kind: `clean`, or `separated` for outputs of a separator.
-        sample_rate: in Hz.
-        pieces: all of them.
-        pcm: int16 [samples], mapped into memory.
-    """
-
-    dataset: str
-    fingerprint: str
-    kind: Kind
-    sample_rate: int
-    pieces: tuple[Piece, ...]
-    pcm: Pcm
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.voices.speech", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the options of this command."""
+    parser = make_parser("training.voices.speech", "pack-voices", description=__doc__)
     parser.add_argument(
         "--dataset", action="append", required=True, help="a mixture dataset; may be repeated"
     )
@@ -106,243 +31,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of mixtures that are separated, of each split of each dataset (%(default)g)",
     )
     parser.add_argument("--output", required=True, type=Path, help="the folder that is made")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        for folder in options.dataset:
-            pack(
-                folder,
-                options.output,
-                separator=options.separator,
-                separated_s=60 * options.separated_minutes,
-            )
-    except (UserError, *FILE_ERRORS) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return parser
 
 
-def pack(folder: str, output: Path, *, separator: str | None, separated_s: float) -> None:
-    """Packs the speech of one dataset.
-
-    Args:
-        folder: the dataset's.
-        output: the folder that gets the speech.
-        separator: a bundle, or None for clean speech alone.
-        separated_s: seconds of mixtures that it separates, of each split.
-
-    Raises:
-        UnusableDatasetError: the dataset can't be used.
-        UserError: the bundle does not fit the dataset.
-    """
-    dataset = open_mixtures(folder)
-    output.mkdir(parents=True, exist_ok=True)
-    name = PurePosixPath(folder.rstrip("/")).name
-    if not _index(output, name, "clean").exists():
-        _write(output, name, "clean", dataset, _clean_pieces(dataset))
-    if separator is not None and not _index(output, name, "separated").exists():
-        pieces = _separated_pieces(dataset, separator, separated_s)
-        _write(output, name, "separated", dataset, pieces)
-
-
-def open_speech(folder: Path) -> list[Speech]:
-    """Reads what has been packed.
-
-    Raises:
-        UserError: nothing is there.
-    """
-    packed = []
-    for index in sorted(folder.glob("*.json")):
-        document = json.loads(index.read_text("utf-8"))
-        document["pieces"] = tuple(Piece(*piece) for piece in document["pieces"])
-        pcm = np.memmap(index.with_suffix(".pcm"), np.int16, mode="r")
-        packed.append(Speech(pcm=pcm, **document))
-    if not packed:
-        raise UserError(f"{folder}: no speech in it: python -m training.voices.speech packs some")
-    return packed
-
-
-def where_alone(signals: Samples, sample_rate: int) -> npt.NDArray[np.bool_]:
-    """Finds the steps in which one of several signals is audible and the others are much softer.
-
-    Args:
-        signals: [signals, samples].
-        sample_rate: in Hz.
-
-    Returns:
-        [signals, steps]: for each step of 20 ms, whether the signal is within 30 dB of the loudest
-        speech in all of them, and 6 dB above the others.
-    """
-    length = round(_STEP_S * sample_rate)
-    steps = signals[:, : signals.shape[1] // length * length].reshape(len(signals), -1, length)
-    levels_db = 10 * np.log10(np.mean(np.square(steps), axis=2) + 1e-12)
-    if not levels_db.size:
-        return np.zeros(levels_db.shape, bool)
-    loudest_db = np.percentile(levels_db.max(axis=0), _LOUDEST_PERCENTILE)
-    alone = levels_db > loudest_db - _BELOW_LOUDEST_DB
-    for index, own_db in enumerate(levels_db):
-        others_db = np.delete(levels_db, index, axis=0).max(axis=0, initial=-np.inf)
-        alone[index] &= own_db > others_db + _ALONE_DB
-    return alone  # type: ignore[no-any-return]
-
-
-def keep_steps(signal: Samples, steps: npt.NDArray[np.bool_], sample_rate: int) -> Samples:
-    """A signal [samples] without the steps that `where_alone` leaves out."""
-    length = round(_STEP_S * sample_rate)
-    return signal[: len(signal) // length * length].reshape(-1, length)[steps].ravel()
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Mixture:
-    """A mixture [samples] in one channel, and its sources [sources, samples]."""
-
-    recipe: Recipe
-    mixture: Samples
-    sources: Samples
-
-
-_Found = tuple[Recipe, int, Samples]
-
-
-def _clean_pieces(dataset: MixtureDataset) -> Iterator[_Found]:
-    """Yields each utterance once as it was recorded, and every time it was in a room."""
-    seen = set()
-    for mixture in _mixtures(dataset):
-        noise = mixture.mixture - mixture.sources.sum(axis=0)
-        for slot, (source, *_) in enumerate(mixture.recipe.rows):
-            if not np.any(noise):
-                if (mixture.recipe.split, source.utterance) in seen:
-                    continue
-                seen.add((mixture.recipe.split, source.utterance))
-            signal = mixture.sources[slot]
-            spoken = where_alone(signal[np.newaxis], mixture.recipe.sample_rate)[0]
-            yield (
-                mixture.recipe,
-                slot,
-                keep_steps(signal + noise, spoken, mixture.recipe.sample_rate),
-            )
-
-
-def _separated_pieces(dataset: MixtureDataset, folder: str, separated_s: float) -> Iterator[_Found]:
-    path = f"{folder.rstrip('/')}/{BUNDLE}"
-    with tf.io.gfile.GFile(path) as file:
-        bundle = parse_bundle(file.read(), path)
-    if (bundle.sample_rate, bundle.num_channels) != (dataset.info.sample_rate, 1):
-        raise UserError(
-            f"{folder}: for {bundle.num_channels} channels at {bundle.sample_rate} Hz, but the"
-            f" dataset has one at {dataset.info.sample_rate} Hz"
-        )
-    separate = tf.saved_model.load(f"{folder.rstrip('/')}/{SAVED_MODEL}").signatures[
-        "serving_default"
-    ]
-    length = round(bundle.window_s * bundle.sample_rate)
-    windows: list[tuple[Recipe, Samples, Samples]] = []
-
-    def separated() -> Iterator[_Found]:
-        batch = np.stack([window for _, window, _ in windows])[..., np.newaxis]
-        outputs = separate(waveform=tf.constant(batch))["sources"].numpy()[..., 0]
-        for (recipe, _, sources), estimates in zip(windows, outputs, strict=True):
-            for slot, piece in _match(estimates, sources, bundle.sample_rate):
-                yield recipe, slot, piece
-        windows.clear()
-
-    for mixture in _sample(dataset, separated_s):
-        for start in range(0, len(mixture.mixture), length):
-            parts = np.stack([mixture.mixture, *mixture.sources])[:, start : start + length]
-            if parts.shape[1] < length:
-                parts = np.pad(parts, ((0, 0), (0, length - parts.shape[1])))
-            windows.append((mixture.recipe, parts[0], parts[1:]))
-            if len(windows) == _BATCH_WINDOWS:
-                yield from separated()
-    if windows:
-        yield from separated()
-
-
-def _match(estimates: Samples, sources: Samples, sample_rate: int) -> Iterator[tuple[int, Samples]]:
-    """Yields the parts of each output where the others are soft, with the row of its speaker."""
-    scale = np.linalg.norm(estimates, axis=1)[:, np.newaxis] * np.linalg.norm(sources, axis=1)
-    similarity = (estimates @ sources.T) / np.maximum(scale, 1e-9)
-    outputs, slots = scipy.optimize.linear_sum_assignment(similarity, maximize=True)
-    alone = where_alone(estimates, sample_rate)
-    for output, slot in zip(outputs, slots, strict=True):
-        own = keep_steps(sources[slot], alone[output], sample_rate)
-        others = keep_steps(
-            np.delete(sources, slot, axis=0).sum(axis=0), alone[output], sample_rate
-        )
-        power = float(np.sum(own**2))
-        if power and np.sum(others**2) <= _MAX_WRONG_SHARE * power:
-            yield int(slot), keep_steps(estimates[output], alone[output], sample_rate)
-
-
-def _decode(dataset: MixtureDataset, example: bytes) -> _Mixture:
-    stored = decode_mixture(example, dataset.folder)
-    return _Mixture(stored.recipe, mix_down(stored.mixture), mix_down(stored.sources))
-
-
-def _mixtures(dataset: MixtureDataset) -> Iterator[_Mixture]:
-    for split in SPLITS:
-        for example in read_examples(dataset, split):
-            yield _decode(dataset, example)
-
-
-def _sample(dataset: MixtureDataset, duration_s: float) -> Iterator[_Mixture]:
-    """Yields mixtures of that duration from each split."""
-    for split in SPLITS:
-        left_s = duration_s
-        for example in read_examples(dataset, split):
-            if left_s <= 0:
-                break
-            mixture = _decode(dataset, example)
-            left_s -= mixture.recipe.duration_s
-            yield mixture
-
-
-def _write(
-    output: Path, name: str, kind: Kind, dataset: MixtureDataset, found: Iterator[_Found]
-) -> None:
-    index = _index(output, name, kind)
-    pieces = []
-    start = 0
-    with open(index.with_suffix(".pcm"), "wb") as file:
-        for recipe, slot, samples in found:
-            if len(samples) < _MIN_PIECE_S * dataset.info.sample_rate:
-                continue
-            pcm = to_pcm(samples)
-            file.write(pcm.tobytes())
-            source = recipe.rows[slot][0]
-            stop = start + len(pcm)
-            pieces.append(
-                Piece(
-                    voice=f"{source.corpus}/{source.speaker}",
-                    gender=source.gender,
-                    split=recipe.split,
-                    mixture=f"{name}/{recipe.id}",
-                    start=start,
-                    stop=stop,
-                )
-            )
-            start = stop
-    document = {
-        "dataset": name,
-        "fingerprint": dataset.info.fingerprint,
-        "kind": kind,
-        "sample_rate": dataset.info.sample_rate,
-        "pieces": [dataclasses.astuple(piece) for piece in pieces],
-    }
-    temporary = index.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document) + "\n", "utf-8")
-    temporary.rename(index)
-    _LOG.info(
-        "%s: %d pieces of %s speech, %.2f h",
-        name,
-        len(pieces),
-        kind,
-        start / dataset.info.sample_rate / 3600,
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_training_command(
+        build_parser(), _pack, argv, name="training.voices.speech", resumes=True
     )
 
 
-def _index(output: Path, name: str, kind: Kind) -> Path:
-    return output / f"{name}.{kind}.json"
+def _pack(options: argparse.Namespace) -> None:
+    from training.voices.packed_speech import pack  # noqa: PLC0415
+
+    for folder in options.dataset:
+        pack(
+            folder,
+            options.output,
+            separator=options.separator,
+            separated_s=60 * options.separated_minutes,
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from beam_jobs.runtime.exit_status import DONE, FAILED, run_command
+from command_line.exit_status import DONE, FAILED, run_command
 from schemas.errors import UserError
 from schemas.validation import InvalidDocumentError
 
@@ -34,9 +35,29 @@ def test_a_fault_of_the_program_keeps_its_traceback_and_says_how_to_go_on(capsys
     assert last.startswith("build: ValueError: shapes differ; what is finished is kept: start")
 
 
-def test_a_command_that_does_not_resume_promises_nothing(capsys):
-    assert run_command([], fail_with(KeyboardInterrupt()), name="verify", resumes=False) == FAILED
-    assert capsys.readouterr().err == "verify: interrupted\n"
+_INTERRUPTED = """
+import signal, sys, threading
+from command_line.exit_status import run_command
+
+def run(_):
+    threading.Thread(target=threading.Event().wait).start()
+    signal.raise_signal(signal.SIGINT)
+
+sys.exit(run_command([], run, name="verify", resumes={resumes}))
+"""
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_an_interrupt_ends_the_process_by_its_signal_and_the_last_line_says_how_to_go_on(resumes):
+    job = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED.format(resumes=resumes)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert job.returncode == -signal.SIGINT
+    advice = "; what is finished is kept: start the same command again and it goes on from here"
+    assert job.stderr == f"verify: interrupted{advice if resumes else ''}\n"
 
 
 def test_what_a_user_can_mend_is_one_line_from_a_worker_too(capsys):
@@ -52,7 +73,7 @@ def test_what_a_user_can_mend_is_one_line_from_a_worker_too(capsys):
 
 _PRINTING = """
 import os, sys
-from beam_jobs.runtime.exit_status import run_command
+from command_line.exit_status import run_command
 
 def run(_):
     for number in range(5):

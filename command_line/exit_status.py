@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ _STEP = re.compile(r"\s*\[while running .*?\]$")
 
 
 def run_command(
-    argv: Sequence[str],
+    argv: Sequence[str] | None,
     run: Callable[[Sequence[str]], int],
     *,
     name: str,
@@ -29,17 +30,20 @@ def run_command(
     A `UserError` of the launcher or of a worker, and an `OSError` of the launcher, is one line.
     Anything else may be a fault of the program and is printed with its traceback.
 
+    Ctrl-C ends the process by that signal, after a line that says how to go on.
+
     The command goes on in silence if the reader of what it prints goes away, as `head` does after
     its last line.
 
     Args:
-        argv: the command line.
+        argv: the command line; None for that of the process.
         run: the command itself; returns its exit status.
         name: of the command; the last line begins with it.
         resumes: whether the command goes on where it stopped when it is started again.
     """
     with _outliving_readers():
-        return _run(argv, run, name=name, advice=_ADVICE if resumes else "")
+        arguments = sys.argv[1:] if argv is None else argv
+        return _run(arguments, run, name=name, advice=_ADVICE if resumes else "")
 
 
 def _run(
@@ -48,7 +52,9 @@ def _run(
     try:
         return run(argv)
     except KeyboardInterrupt:
-        message = f"interrupted{advice}"
+        print(f"{name}: interrupted{advice}", file=sys.stderr)
+        _die_of_interrupt()
+        return FAILED
     except (UserError, OSError) as error:
         message = str(error)
     except Exception as error:
@@ -58,6 +64,18 @@ def _run(
             message = f"{kind}: {message}{advice}"
     print(f"{name}: {message}", file=sys.stderr)
     return FAILED
+
+
+def _die_of_interrupt() -> None:
+    """Ends the process the way an interrupt does that nobody catches.
+
+    A shell stops the loop or the script that the command is in only then. And threads of workers
+    are still at work: ended in order, the interpreter would complain of all that they hold.
+    """
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""What commands have in common, whatever they run: options, exit statuses, progress."""

@@ -1,0 +1,82 @@
+"""What the training commands have in common: parsing, TensorFlow, the log, and errors."""
+
+import argparse
+import importlib.util
+import logging
+from collections.abc import Callable, Sequence
+from importlib import resources
+
+from command_line.exit_status import DONE, run_command
+from command_line.options import check_nothing_left, check_options
+from schemas.errors import UserError, tensorflow_remedy
+
+
+def run_training_command(
+    parser: argparse.ArgumentParser,
+    work: Callable[[argparse.Namespace], None],
+    argv: Sequence[str] | None,
+    *,
+    name: str,
+    resumes: bool = False,
+) -> int:
+    """Runs a command and returns its exit status: 0, or 1 after an error.
+
+    What a user can mend is one line: a `UserError`, and a file that TensorFlow can't read or write.
+
+    Args:
+        parser: of the command line.
+        work: does what the options ask for. It imports what imports TensorFlow, because that takes
+            seconds, and the answer to a mistyped option should not.
+        argv: the command line; None for that of the process.
+        name: of the command; the last line begins with it if the command failed.
+        resumes: whether the command goes on where it stopped when it is started again.
+    """
+
+    def run(arguments: Sequence[str]) -> int:
+        check_options(arguments, parser)
+        options, unparsed = parser.parse_known_args(arguments)
+        check_nothing_left(unparsed)
+        if importlib.util.find_spec("tensorflow") is None:
+            raise UserError(f"training needs TensorFlow: {tensorflow_remedy()}")
+        from training.errors import FILE_ERRORS  # noqa: PLC0415
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        # TensorFlow names every folder that it writes, and on two loggers.
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
+        try:
+            work(options)
+        except FILE_ERRORS as error:
+            raise UserError(str(error)) from error
+        return DONE
+
+    return run_command(argv, run, name=name, resumes=resumes)
+
+
+def configuration_names(package: str) -> list[str]:
+    """Returns the names of the configurations that ship with a package, such as `training`."""
+    folder = resources.files(package) / "configs"
+    return sorted(path.name.removesuffix(".json") for path in folder.iterdir())
+
+
+def read_configuration(name_or_path: str, package: str) -> str:
+    """Returns the text of a configuration that ships, by its name, or of the user's own.
+
+    Args:
+        name_or_path: a name, or the path of a file that TensorFlow reads.
+        package: whose configurations have names.
+
+    Raises:
+        UserError: there is no such name or file.
+    """
+    import tensorflow as tf  # noqa: PLC0415
+
+    names = configuration_names(package)
+    if name_or_path in names:
+        return (resources.files(package) / "configs" / f"{name_or_path}.json").read_text("utf-8")
+    try:
+        with tf.io.gfile.GFile(name_or_path) as file:
+            return file.read()  # type: ignore[no-any-return]
+    except tf.errors.NotFoundError:
+        raise UserError(
+            f"--config={name_or_path}: no such file, and none of {', '.join(names)}"
+        ) from None
