@@ -58,10 +58,33 @@ class TableEntry:
     Attributes:
         name: of its files or its folder.
         num_samples: its length.
+        speakers: the id of each source's speaker.
+        genders: of each speaker: `f`, `m` or `unknown`.
+        offsets_s: the start of each source, in seconds.
+        overlap_ratio: the time in which two or more sources sound over that in which any does.
     """
 
     name: str
     num_samples: int
+    speakers: Sequence[str]
+    genders: Sequence[str]
+    offsets_s: Sequence[float]
+    overlap_ratio: float
+
+
+def describe_mixture(mixture: StoredMixture) -> TableEntry:
+    """Returns what tables say of a mixture."""
+    recipe = mixture.recipe
+    firsts = [row[0] for row in recipe.rows]
+    return TableEntry(
+        name=file_name(recipe.id),
+        num_samples=len(mixture.mixture),
+        speakers=tuple(source.speaker for source in firsts),
+        # Never empty: pandas would make it a number, and TensorFlow refuses to mix it with text.
+        genders=tuple(source.gender or "unknown" for source in firsts),
+        offsets_s=recipe.offsets_s,
+        overlap_ratio=round(recipe.overlap_ratio, 4),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Source: https://github.com/JorisCos/LibriMix, scripts/create_librimix_from_metad
 al., 2020).
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -83,16 +84,22 @@ def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table
         file = f"{folder}/{subset}/{subfolder}/{name}.{export.audio_format}"
         return files.join(export.output, file)
 
+    columns = ["mixture_ID", "mixture_path", *parts, "length"]
+    num_sources = sum(part.startswith("source") for part in parts)
+    for number in range(1, num_sources + 1):
+        columns += [f"source_{number}_{name}" for name in ("speaker", "gender", "offset_s")]
+    if num_sources > 1:
+        columns.append("overlap_ratio")
+
     def fields(entry: TableEntry) -> list[object]:
         subfolders = [task, *(_subfolder(part) for part in parts)]
         paths = [path(subfolder, entry.name) for subfolder in subfolders]
-        return [entry.name, *paths, entry.num_samples]
+        speakers = list(zip(entry.speakers, entry.genders, entry.offsets_s, strict=True))
+        described = itertools.chain.from_iterable(speakers[:num_sources])
+        overlap_ratio = [entry.overlap_ratio] if num_sources > 1 else []
+        return [entry.name, *paths, entry.num_samples, *described, *overlap_ratio]
 
-    return Table(
-        f"{folder}/metadata/mixture_{subset}_{task}.csv",
-        ["mixture_ID", "mixture_path", *parts, "length"],
-        fields,
-    )
+    return Table(f"{folder}/metadata/mixture_{subset}_{task}.csv", columns, fields)
 
 
 def _subfolder(column: str) -> str:

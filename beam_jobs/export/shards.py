@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from beam_jobs.audio import encoding
 from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.export import find_layout
-from beam_jobs.export.layout import Export, Table, TableEntry, file_name
+from beam_jobs.export.layout import Export, Table, TableEntry, describe_mixture
 from beam_jobs.storage import files
 from schemas.dataset import ShardInfo
 
@@ -26,7 +26,7 @@ def export_shard(info: ShardInfo, export: Export) -> None:
                 file.write(encoding.encode_audio(samples, sample_rate, export.audio_format))
         for name, text in layout.texts(mixture).items():
             files.write_text(export.path(name), text)
-        entries.append(TableEntry(file_name(mixture.recipe.id), len(mixture.mixture)))
+        entries.append(describe_mixture(mixture))
     lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries]
     files.write_text(export.progress_path(info.shard), "".join(lines))
 

@@ -3,6 +3,7 @@
 Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,14 +42,27 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
-    """Returns one table, with paths relative to the output, which is Spleeter's `--data`."""
-    names = [_MIX, *source_names(export.described)]
+    """Returns one table, with paths relative to the output, which is Spleeter's `--data`.
+
+    Behind Spleeter's own columns, which are all that it uses, are those that tell of the speakers.
+    """
+    sources = source_names(export.described)
+    names = [_MIX, *sources]
+    columns = [*(f"{name}_path" for name in names), "duration"]
+    if not export.described.instruments:
+        for name in sources:
+            columns += [f"{name}_id", f"{name}_gender", f"{name}_offset_s"]
+        columns.append("overlap_ratio")
 
     def fields(entry: TableEntry) -> list[object]:
         paths = [f"{split}/{entry.name}/{name}.{export.audio_format}" for name in names]
-        return [*paths, entry.num_samples / export.described.sample_rate]
+        own = [*paths, entry.num_samples / export.described.sample_rate]
+        if export.described.instruments:
+            return own
+        speakers = zip(entry.speakers, entry.genders, entry.offsets_s, strict=True)
+        return [*own, *itertools.chain.from_iterable(speakers), entry.overlap_ratio]
 
-    return [Table(f"{split}.csv", [*(f"{name}_path" for name in names), "duration"], fields)]
+    return [Table(f"{split}.csv", columns, fields)]
 
 
 def documents(export: Export) -> Mapping[str, str]:

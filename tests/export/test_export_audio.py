@@ -210,11 +210,11 @@ def test_what_is_exported_for_spleeter_comes_back_with_the_same_samples(
         np.testing.assert_array_equal(returned.sources, mixture.sources)
 
 
-def test_stock_spleeter_trains_on_the_export(stereo_stems, tmp_path):
+def test_stock_spleeter_trains_on_the_export(speech, tmp_path):
     assert shutil.which("ffmpeg"), "no ffmpeg here: apt-get install ffmpeg"
-    assert export(stereo_stems, tmp_path / "export", "spleeter") == 0
+    assert export(speech, tmp_path / "export", "spleeter") == 0
     configuration = json.loads((tmp_path / "export/configuration.json").read_text())
-    assert configuration["instrument_list"] == ["vocals", "drums"]
+    assert configuration["instrument_list"] == ["first_speaker", "second_speaker"]
     configuration |= {
         "T": 64,
         "F": 64,
@@ -251,13 +251,36 @@ def test_spleeters_tables_name_speakers_by_their_order(speech, tmp_path):
     mixtures = stored(speech)
     assert len(rows) == len(mixtures)
     for row in rows:
-        assert list(row) == ["mix_path", "first_speaker_path", "second_speaker_path", "duration"]
+        assert list(row)[:4] == [
+            *("mix_path", "first_speaker_path", "second_speaker_path", "duration")
+        ]
         mixture = mixtures[row["mix_path"].split("/")[1]]
         np.testing.assert_array_equal(read(tmp_path / row["mix_path"]), mixture.mixture)
         np.testing.assert_array_equal(
             read(tmp_path / row["second_speaker_path"]), mixture.sources[1]
         )
         assert float(row["duration"]) == len(mixture.mixture) / SAMPLE_RATE
+
+
+def test_the_tables_say_who_speaks_and_from_when(noisy, tmp_path):
+    assert export(noisy, tmp_path / "spleeter", "spleeter") == 0
+    assert export(noisy, tmp_path / "librimix", "librimix") == 0
+    mixtures = stored(noisy)
+    for table in (
+        *(tmp_path / "spleeter").glob("*.csv"),
+        *(tmp_path / "librimix").rglob("*_both.csv"),
+    ):
+        for row in read_table(table):
+            spleeter = "mix_path" in row
+            mixture = mixtures[row["mix_path"].split("/")[1] if spleeter else row["mixture_ID"]]
+            names = ["first_speaker", "second_speaker"] if spleeter else ["source_1", "source_2"]
+            for name, source in zip(names, mixture.recipe.sources, strict=True):
+                assert row[f"{name}_id" if spleeter else f"{name}_speaker"] == source.speaker
+                assert row[f"{name}_gender"] == "unknown"
+                assert float(row[f"{name}_offset_s"]) == source.offset_s
+            assert float(row["overlap_ratio"]) == pytest.approx(
+                mixture.recipe.overlap_ratio, abs=1e-4
+            )
 
 
 class TestGuarantees:
