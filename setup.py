@@ -42,11 +42,11 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.12",
-    packages=find_packages(include=["beam_jobs*", "schemas*", "scoring*", "training*"]),
+    packages=find_packages(include=["beam_jobs*", "pages*", "schemas*", "scoring*", "training*"]),
     package_data={
-        "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
+        "beam_jobs": ["models/**", "recipes/presets/*.json"],
+        "pages": ["templates/*"],
         "schemas": ["*.json"],
-        "scoring": ["templates/*"],
         "training": ["configs/*.json", "voices/configs/*.json"],
     },
     install_requires=[

@@ -25,7 +25,6 @@ ROOMS = (
     "recipes",
     "corpora",
     "separation",
-    "pages",
     "audio",
     "runtime",
     "storage",
@@ -34,9 +33,10 @@ ROOMS = (
 # What each top-level package may import of the others.
 MAY_IMPORT = {
     "schemas": set(),
-    "scoring": {"schemas"},
+    "pages": {"schemas"},
+    "scoring": {"schemas", "pages"},
     "training": {"schemas", "scoring"},
-    "beam_jobs": {"schemas", "scoring"},
+    "beam_jobs": {"schemas", "pages", "scoring"},
 }
 
 
