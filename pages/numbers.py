@@ -15,7 +15,9 @@ def format_short(value: float) -> str:
 
 
 def format_hours(hours: float) -> str:
-    """Formats a length of audio: in hours, or in minutes where it is below one hour."""
+    """Formats a length of audio: in hours, or if it is below one, in minutes or in seconds."""
+    if hours < 1 / 60:
+        return f"{hours * 3600:.3g} s"
     if hours < 1:
         return f"{hours * 60:.3g} min"
     return f"{hours:,.1f} h"

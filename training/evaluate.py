@@ -19,7 +19,8 @@ from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Samples
 from scoring.evaluation import NUM_PLAYERS, Players, score_with_bounds
 from scoring.metrics import Block, source_levels_db
-from scoring.report import AUDIO, TEXT, render_reports
+from scoring.page import AUDIO
+from scoring.report import TEXT, render_reports
 from scoring.results import Result, find_groups
 from training.errors import FILE_ERRORS
 from training.input import open_dataset, read_examples
