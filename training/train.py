@@ -187,12 +187,15 @@ class _Run:
             for turn, dataset in enumerate(self._datasets)
         ]
         is_saved, is_validated = True, math.isfinite(float(state.best_si_sdri_db))
+        losses: list[tf.Tensor] = []
         while not is_stopped() and not self._is_over(step):
-            loss = self._take_step(step, self._next(batches[step % count]))
+            losses.append(self._take_step(step, self._next(batches[step % count])))
             step += 1
             is_saved = is_validated = False
             if step % configuration.save_summary_steps == 0:
-                self._report(step, float(loss))
+                # That of a single step says more about its batch than about the model.
+                self._report(step, float(tf.reduce_mean(losses)))
+                losses.clear()
             if step % configuration.save_checkpoints_steps == 0:
                 if self._elapsed_s() - self._validated_s >= configuration.throttle_secs:
                     self._validate(step)
