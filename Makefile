@@ -25,6 +25,8 @@ demo: $(DEMO)/mixtures/COMPLETED  ## Speak a corpus, build mixtures, separate an
 	$(PYTHON) -m beam_jobs.score_separation --separated $(DEMO)/separated --dataset $(DEMO)/mixtures \
 	    --output $(DEMO)/score
 	@$(MAKE) --no-print-directory $(DEMO)/model/bundle.json
+	@head -n 1 $(DEMO)/score/report.txt
+	@head -n 1 $(DEMO)/evaluation/report.txt
 	@echo "What the mixtures are like: file://$(CURDIR)/$(DEMO)/mixtures/report.html"
 	@echo "What the model that ships made of a few: file://$(CURDIR)/$(DEMO)/separated/report.html"
 	@echo "How well it separated them: file://$(CURDIR)/$(DEMO)/score/report.html"
@@ -35,10 +37,11 @@ $(DEMO)/mixtures/COMPLETED: | .venv/synced
 	    --splits train=0.6,validation=0.2,test=0.2
 
 # A minute shows how training goes, and makes no good model. A small network learns the fastest from
-# speakers who talk all the time at once.
+# many voices, two of which talk at once all the time.
 $(DEMO)/model/bundle.json: $(DEMO)/mixtures/COMPLETED
-	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/speech --output $(DEMO)/training --sample_rate 8000 \
-	    --splits train=0.6,validation=0.2,test=0.2 --recipe librimix
+	@$(PYTHON) -m demo.speak_corpus --output $(DEMO)/voices --num_voices 120 --num_utterances 4
+	$(PYTHON) -m beam_jobs.build_mixtures --corpus $(DEMO)/voices --output $(DEMO)/training --sample_rate 8000 \
+	    --recipe librimix
 	$(PYTHON) -m training.train --config demo/joint_tcn_small.json --dataset $(DEMO)/training \
 	    --model_dir $(DEMO)/small_tcn
 	$(PYTHON) -m training.evaluate --model_dir $(DEMO)/small_tcn --dataset $(DEMO)/training --output $(DEMO)/evaluation
