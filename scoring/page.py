@@ -57,18 +57,24 @@ def render_report(
 def _headlines(
     models: Sequence[dict[str, Any]], results: Sequence[Result]
 ) -> list[tuple[str, str]]:
-    best = separating_models(models)[0]
+    best, *others = separating_models(models)
+    label = "better than the mixture (SI-SDR)"
     values_db = [one.measures["si_sdri_db"] for one in results if one.model == best["model"]]
     headlines = [
         (f"{best['mixtures']:,}", "mixture" if best["mixtures"] == 1 else "mixtures"),
-        (_format_db(best["si_sdri_db"]["mean"]), "better than the mixture (SI-SDR)"),
+        (
+            _format_db(best["si_sdri_db"]["mean"]),
+            f"{label}, by {best['model']}" if others else label,
+        ),
         (_format_db(improvement_db(models, IDEAL_RATIO_MASK)), "what an ideal mask reaches"),
         (_format_db(min(values_db)), "the least improvement"),
     ]
     if "stoi" in best:
         before = next(one for one in models if one["model"] == UNPROCESSED)["stoi"]["mean"]
-        label = f"intelligibility (STOI, up to 1), {format_fixed(before, 2)} before"
-        headlines.append((format_fixed(best["stoi"]["mean"], 2), label))
+        stoi = format_fixed(best["stoi"]["mean"], 2)
+        headlines.append(
+            (stoi, f"intelligibility (STOI, up to 1), {format_fixed(before, 2)} before")
+        )
     return headlines
 
 
