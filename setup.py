@@ -71,12 +71,12 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",
     packages=find_packages(
-        include=["beam_jobs*", "command_line*", "schemas*", "scoring*", "training*"]
+        include=["beam_jobs*", "command_line*", "pages*", "schemas*", "scoring*", "training*"]
     ),
     package_data={
-        "beam_jobs": ["models/**", "pages/templates/*", "recipes/presets/*.json"],
+        "beam_jobs": ["models/**", "recipes/presets/*.json"],
+        "pages": ["templates/*"],
         "schemas": ["*.json"],
-        "scoring": ["templates/*"],
         "training": ["configs/*.json", "voices/configs/*.json"],
     },
     install_requires=[

@@ -243,15 +243,15 @@ def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, outp
     from beam_jobs.separation.page import read_excerpt, render_report  # noqa: PLC0415
 
     path = files.join(output, REPORT)
-    if not counts.separated and files.exists(path):
-        print(f"nothing new to see and to hear; the page of an earlier run is still there: {path}")
-        return
     names = model.source_names
     excerpts = []
     for relative_path in counts.examples:
         # A recording that is gone by now is only missing in the report.
         with contextlib.suppress(OSError, UnusableAudioError):
             excerpts.append(read_excerpt(output, relative_path, names))
+    if not excerpts and files.exists(path):
+        print(f"nothing new to see and to hear; the page of an earlier run is still there: {path}")
+        return
     page = render_report(
         summary,
         excerpts,

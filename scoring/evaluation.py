@@ -6,15 +6,18 @@ mask.
 
 import dataclasses
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import soundfile
 
-from schemas.pcm import Samples
+from pages.listening import SOURCE_COLOURS
+from pages.spectrogram import draw_spectrograms
+from schemas.pcm import Samples, to_pcm
 from scoring.metrics import Block, Blocks, ideal_ratio_mask, measure
-from scoring.results import Result
+from scoring.results import Excerpt, Result
 
 UNPROCESSED = "unprocessed mixture"
 IDEAL_RATIO_MASK = "ideal ratio mask"
@@ -25,15 +28,44 @@ NUM_PLAYERS = 12
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Players:
-    """The audio files of one mixture, for the players of a report.
+    """The files of one mixture that a report shows and plays.
 
     Attributes:
         prefix: begins the name of each file; different for each mixture.
-        write: writes a file by its name, from its content, which is FLAC.
+        write: writes a file by its name, from its content, which is FLAC or PNG.
     """
 
     prefix: str
     write: Callable[[str, bytes], object]
+
+    def show(self, model: str, mixture: Samples, sources: Samples, sample_rate: int) -> Excerpt:
+        """Writes what a model made of a mixture.
+
+        Args:
+            model: its name.
+            mixture: float32 [samples].
+            sources: as the model has them, float32 [sources, samples].
+            sample_rate: in Hz.
+        """
+        own = f"{self.prefix}-{re.sub(r'[^A-Za-z0-9._]+', '_', model)}"
+        excerpt = Excerpt(
+            duration_s=len(mixture) / sample_rate,
+            sample_rate=sample_rate,
+            picture=f"{own}.png",
+            mixture=f"{self.prefix}-mixture.flac",
+            sources=tuple(f"{own}-{number}.flac" for number in range(1, len(sources) + 1)),
+        )
+        parts = [
+            (to_pcm(source)[:, np.newaxis], colour)
+            for source, colour in zip(sources, itertools.cycle(SOURCE_COLOURS))
+        ]
+        (picture,) = draw_spectrograms([(to_pcm(mixture)[:, np.newaxis], parts)], sample_rate)
+        self.write(excerpt.picture, picture)
+        for name, samples in zip(
+            (excerpt.mixture, *excerpt.sources), (mixture, *sources), strict=True
+        ):
+            self.write(name, _encode_flac(samples, sample_rate))
+        return excerpt
 
 
 def score_with_bounds(
@@ -51,7 +83,7 @@ def score_with_bounds(
         separated: for each model by name, the blocks of the mixture with the model's estimates.
         sample_rate: in Hz.
         groups: that the mixture belongs to, as `Result` has them.
-        players: where to write the first block of everything, to listen to, if anywhere.
+        players: where to write the first block of everything, to see and to hear, if anywhere.
 
     Returns:
         The results of the unprocessed mixture, of each model, and of the ideal ratio mask.
@@ -67,22 +99,16 @@ def score_with_bounds(
     results = []
     for model, blocks in compared.items():
         measures, order = measure(blocks, sample_rate)
-        audio: tuple[str, ...] = ()
+        excerpt = None
         if players is not None:
-            audio = _name_audio(players.prefix, model, len(order))
             first = next(iter(blocks()))
-            signals = [first.mixture, *first.estimates[list(order)]]
-            for name, samples in zip(audio, signals, strict=True):
-                players.write(name, _encode_flac(samples, sample_rate))
-        results.append(Result(model, mixture, dict(groups), measures, audio))
+            if model == UNPROCESSED:
+                excerpt = players.show("true speakers", first.mixture, first.sources, sample_rate)
+            else:
+                outputs = first.estimates[list(order)]
+                excerpt = players.show(model, first.mixture, outputs, sample_rate)
+        results.append(Result(model, mixture, dict(groups), measures, excerpt))
     return results
-
-
-def _name_audio(prefix: str, model: str, num_sources: int) -> tuple[str, ...]:
-    """Returns the names of the files of a mixture and of each source that a model made of it."""
-    model = re.sub(r"[^A-Za-z0-9._]+", "_", model)
-    outputs = (f"{prefix}-{model}-{slot}.flac" for slot in range(1, num_sources + 1))
-    return (f"{prefix}-mixture.flac", *outputs)
 
 
 def _replace_estimates(blocks: Blocks, estimate: Callable[[Block], Samples]) -> Blocks:

@@ -16,6 +16,26 @@ _SILENCE_DBFS = -100.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What a model made of a mixture, or of the beginning of a long one, to see and to hear.
+
+    Attributes:
+        duration_s: its length, in seconds.
+        sample_rate: in Hz.
+        picture: the name of a PNG file: a spectrogram of the mixture, coloured by the loudest of
+            the sources, as the model has them.
+        mixture: the name of an audio file.
+        sources: the names of the audio files of each source, as the model has it.
+    """
+
+    duration_s: float
+    sample_rate: int
+    picture: str
+    mixture: str
+    sources: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Result:
     """The measures of what one model made of one mixture.
 
@@ -24,14 +44,15 @@ class Result:
         mixture: the mixture's name.
         groups: the group that the mixture belongs to, by the property that groups are made by.
         measures: by name, such as `si_sdri_db`.
-        audio: the names of files to listen to, of the mixture and of each source, if any.
+        excerpt: to see and to hear, if there is one; that of the unprocessed mixture has the true
+            sources.
     """
 
     model: str
     mixture: str
     groups: dict[str, str]
     measures: dict[str, float]
-    audio: tuple[str, ...] = ()
+    excerpt: Excerpt | None = None
 
 
 def find_groups(levels_db: Levels, recipe: Recipe | None = None) -> dict[str, str]:

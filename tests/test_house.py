@@ -25,7 +25,6 @@ ROOMS = (
     "recipes",
     "corpora",
     "separation",
-    "pages",
     "audio",
     "runtime",
     "storage",
@@ -35,9 +34,10 @@ ROOMS = (
 MAY_IMPORT = {
     "schemas": set(),
     "command_line": {"schemas"},
-    "scoring": {"schemas"},
+    "pages": {"schemas"},
+    "scoring": {"schemas", "pages"},
     "training": {"command_line", "schemas", "scoring"},
-    "beam_jobs": {"command_line", "schemas", "scoring"},
+    "beam_jobs": {"command_line", "pages", "schemas", "scoring"},
 }
 
 

@@ -144,18 +144,21 @@ class _Run:
             for turn, dataset in enumerate(self._datasets)
         ]
         is_saved, is_validated = True, math.isfinite(float(state.best_si_sdri_db))
+        losses: list[tf.Tensor] = []
         while not is_stopped() and not self._is_over(step):
-            loss = self._take_step(step, self._next(batches[step % count]))
+            losses.append(self._take_step(step, self._next(batches[step % count])))
             step += 1
             is_saved = is_validated = False
             is_first = step == self._first_step + 1
             if is_first:
                 self._compiled_s = self._elapsed_s()
-            if step % configuration.save_summary_steps == 0:
+            if is_first or step % configuration.save_summary_steps == 0:
+                # That of a single step says more about its batch than about the model.
+                loss = float(tf.reduce_mean(losses))
                 tf.summary.scalar("train/loss", loss, step)
                 tf.summary.scalar("train/learning_rate", state.optimizer.learning_rate, step)
-            if is_first or step % configuration.save_summary_steps == 0:
-                self._report(step, float(loss))
+                self._report(step, loss)
+                losses.clear()
             if step % configuration.save_checkpoints_steps == 0:
                 if self._elapsed_s() - self._validated_s >= configuration.throttle_secs:
                     self._validate(step)

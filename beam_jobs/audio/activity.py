@@ -7,7 +7,7 @@ when its loudest speech is known.
 import numpy as np
 import numpy.typing as npt
 
-from schemas.pcm import Samples
+from schemas.pcm import Pcm, Samples, to_samples
 
 FRAME_S = 0.02
 # The level of a frame of zeros.
@@ -87,3 +87,20 @@ def find_stretches(active: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
         else:
             stretches.append((start, stop))
     return [(start, stop) for start, stop in stretches if (stop - start) * FRAME_S >= _MIN_SPEECH_S]
+
+
+def active_stretches(source: Pcm, sample_rate: int) -> list[tuple[float, float]]:
+    """Finds where a source is heard.
+
+    Args:
+        source: int16 [samples, channels]; it is as loud as its loudest channel.
+        sample_rate: in Hz.
+
+    Returns:
+        Start and end of each stretch in seconds, ascending.
+    """
+    frame_length = max(1, round(FRAME_S * sample_rate))
+    levels_db = frame_levels_db(to_samples(source.T), frame_length).max(axis=0, keepdims=True)
+    frame_s = frame_length / sample_rate
+    (active,) = find_active(levels_db)
+    return [(start * frame_s, stop * frame_s) for start, stop in find_stretches(active)]

@@ -24,16 +24,14 @@ _VERSION = 1
 
 QUANTITIES: Mapping[str, Quantity] = {
     "duration_s": Quantity("Length of the mixtures", "s", 0.1),
-    "overlap_ratio": Quantity(
-        "Share of the speech in which at least two sources overlap", "", 0.01
-    ),
+    "overlap_ratio": Quantity("Time in which at least two sources overlap", "of the speech", 0.01),
     "offset_s": Quantity("A source starts so long after the one before it", "s", 0.05),
     "level_difference_db": Quantity("Loudest source over softest, RMS", "dB", 0.25),
     "loudness_lufs": Quantity("Loudness of the sources, of a sample", "LUFS", 0.25),
     "common_gain_db": Quantity("Gain that prevents clipping", "dB", 0.1),
-    "silence_ratio": Quantity("Share of a mixture that is silent", "", 0.01),
+    "silence_ratio": Quantity("Time in which nobody is heard", "of the mixture", 0.01),
     "speech_s": Quantity("Speech in a conversation, of all its speakers", "s", 1),
-    "num_turns": Quantity("Turns in a conversation", "", 1),
+    "num_turns": Quantity("Turns in a conversation", "turns", 1),
     "pause_s": Quantity("Pause before a speaker goes on", "s", 0.02),
     "gap_s": Quantity("Gap before another speaker begins", "s", 0.02),
     "turn_overlap_s": Quantity("Overlap with which another speaker begins", "s", 0.02),

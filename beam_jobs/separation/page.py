@@ -12,7 +12,12 @@ import numpy as np
 import soxr
 
 from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
-from beam_jobs.pages.listening import (
+from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.separation.ledger import read_record
+from beam_jobs.separation.summary import Doubtful, list_remarks
+from beam_jobs.separation.turns import Turn, TurnFinder
+from beam_jobs.storage import files
+from pages.listening import (
     SOURCE_COLOURS,
     ExampleView,
     Picture,
@@ -21,14 +26,10 @@ from beam_jobs.pages.listening import (
     mp3_uri,
     view_all,
 )
-from beam_jobs.pages.page import render_page
-from beam_jobs.pages.spectrogram import draw_spectrogram, max_frequency_hz
-from beam_jobs.runtime.dead_letters import Rejected
-from beam_jobs.separation.ledger import read_record
-from beam_jobs.separation.summary import Doubtful, list_remarks
-from beam_jobs.separation.turns import Turn, TurnFinder
-from beam_jobs.storage import files
-from schemas.pcm import Pcm, to_pcm
+from pages.numbers import format_fixed
+from pages.page import data_uri, render_page
+from pages.spectrogram import draw_spectrograms, max_frequency_hz
+from schemas.pcm import Pcm, to_pcm, to_samples
 
 # The length of an excerpt, and how much of a recording is searched for it.
 _SHOWN_S = 30
@@ -80,9 +81,11 @@ class Excerpt:
             parts.append(f"order {self.confidence:.1%} certain")
         return ", ".join(parts)
 
-    def speech_s(self, speaker: str) -> float:
-        """The time that a speaker speaks in the part that was searched, in seconds."""
-        return sum(turn.duration_s for turn in self.turns if turn.speaker == speaker)
+    def describe_output(self, speaker: str, output: Pcm) -> str:
+        """Says how long a speaker speaks in the part that was searched, and how loud it is here."""
+        speech_s = sum(turn.duration_s for turn in self.turns if turn.speaker == speaker)
+        share = speech_s / min(self.total_s, _SEARCHED_S)
+        return f"speaks {share:.0%} of the time, {_format_level(output)}"
 
 
 def render_report(
@@ -183,6 +186,10 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
     duration_s = len(excerpt.recording) / rate
     outputs = list(zip(source_names, excerpt.outputs, itertools.cycle(SOURCE_COLOURS)))
     parts = [(output, colour) for _, output, colour in outputs]
+    whole, *single = draw_spectrograms(
+        [(excerpt.recording, parts), *((output, [(output, colour)]) for output, colour in parts)],
+        rate,
+    )
     return ExampleView(
         title=excerpt.name,
         detail=excerpt.detail,
@@ -190,10 +197,10 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
         duration_s=duration_s,
         max_khz=max_frequency_hz(rate) / 1000,
         pictures=[
-            Picture("recording", "", draw_spectrogram(excerpt.recording, parts, rate)),
+            Picture("recording", "", data_uri("image/png", whole)),
             *(
-                Picture(name, colour, draw_spectrogram(output, [(output, colour)], rate))
-                for name, output, colour in outputs
+                Picture(name, colour, data_uri("image/png", picture))
+                for (name, _, colour), picture in zip(outputs, single, strict=True)
             ),
         ],
         lanes=[
@@ -201,16 +208,20 @@ def _view(excerpt: Excerpt, source_names: Sequence[str]) -> ExampleView:
             for name, _, colour in outputs
         ],
         tracks=[
-            Track("Recording", "as it came in", "", mp3_uri(excerpt.recording, rate)),
-            *(
+            [
                 Track(
-                    name,
-                    f"speaks for {_format_time(excerpt.speech_s(name))}",
-                    colour,
-                    mp3_uri(output, rate),
-                )
-                for name, output, colour in outputs
-            ),
+                    "Recording",
+                    f"as it came in, {_format_level(excerpt.recording)}",
+                    "",
+                    mp3_uri(excerpt.recording, rate),
+                ),
+                *(
+                    Track(
+                        name, excerpt.describe_output(name, output), colour, mp3_uri(output, rate)
+                    )
+                    for name, output, colour in outputs
+                ),
+            ]
         ],
     )
 
@@ -224,6 +235,12 @@ def _find_stretches(
         stop_s = min(turn.onset_s + turn.duration_s - excerpt.start_s, duration_s)
         if turn.speaker == name and start_s < stop_s:
             yield start_s, stop_s
+
+
+def _format_level(signal: Pcm) -> str:
+    """Returns the level of int16 samples over all of them, in words."""
+    power = float(np.mean(np.square(to_samples(signal))))
+    return f"level {format_fixed(10 * np.log10(power), 0)} dBFS" if power else "silent"
 
 
 def _format_time(time_s: float) -> str:

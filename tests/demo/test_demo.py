@@ -1,9 +1,11 @@
 import subprocess
 import sys
+from importlib import resources
 
 import soundfile
 
 from demo.speak_corpus import ACCENTS, TIMBRES, choose_voices
+from schemas.configuration import parse_configuration
 
 
 def speak(folder, *options):
@@ -33,3 +35,12 @@ def test_the_same_command_speaks_the_same_bytes(tmp_path):
 def test_no_two_voices_are_the_same_person():
     voices = choose_voices(len(ACCENTS) * len(TIMBRES))
     assert len({voice.name for voice in voices}) == len(voices)
+
+
+def test_the_network_of_the_demo_suits_its_dataset():
+    path = resources.files("demo") / "joint_tcn_small.json"
+    configuration = parse_configuration(path.read_text("utf-8"), str(path))
+    assert (configuration.sample_rate, configuration.num_sources) == (8000, 2)
+    # Validations depend on the steps alone, so that everybody sees the same numbers.
+    assert configuration.throttle_secs == 0
+    assert configuration.train_max_steps % configuration.save_checkpoints_steps == 0

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from beam_jobs.pages.listening import active_stretches
+from beam_jobs.audio.activity import active_stretches
 from beam_jobs.quality.examples import Example
 from beam_jobs.quality.page import render_report
 from schemas.quality import parse_quality

@@ -21,7 +21,13 @@ from beam_jobs.recipes.plan import NoUtteranceLeftError
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
 from schemas.recipe import parse_recipe
-from schemas.recipe_config import Conversation, LogNormal, Uniform, parse_recipe_config
+from schemas.recipe_config import (
+    Conversation,
+    LogNormal,
+    NoiseConfig,
+    Uniform,
+    parse_recipe_config,
+)
 from schemas.validation import InvalidDocumentError
 
 PRESET = load_recipe_config("conversation")
@@ -54,6 +60,12 @@ def spans_of(lengths, offsets):
         [(start, start + length) for start, length in zip(starts, own, strict=True)]
         for starts, own in zip(offsets, lengths, strict=True)
     ]
+
+
+def test_the_noisy_preset_is_the_conversation_with_noise():
+    noisy = load_recipe_config("conversation_noisy")
+    assert noisy.noise == NoiseConfig("snr_db", Uniform(5, 20))
+    assert dataclasses.replace(noisy, noise=None, description=PRESET.description) == PRESET
 
 
 @settings(max_examples=150)

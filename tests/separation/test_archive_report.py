@@ -1,8 +1,10 @@
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from tones import write_tones
@@ -18,6 +20,7 @@ from beam_jobs.separation.summary import (
     parse_counts,
     summarise,
 )
+from pages.spectrogram import draw_spectrograms
 from schemas.ledger import InputVersion, LedgerRecord, Output, Parameters, Voices
 
 SOURCES = ("speaker1", "speaker2")
@@ -82,6 +85,19 @@ def test_the_half_minute_of_a_long_recording_with_the_most_speech_is_shown(calls
     }
 
 
+def test_the_spectrograms_of_a_recording_share_one_scale():
+    def brightness(picture):
+        return np.asarray(Image.open(io.BytesIO(picture)).convert("L")).max()
+
+    loud = (1000 * np.sin(np.arange(16000)))[:, None].astype(np.int16)
+    soft = loud // 100
+    signals = [(signal, [(signal, "#ffffff")]) for signal in (loud, soft)]
+    of_loud, of_soft = map(brightness, draw_spectrograms(signals, 8000))
+    (of_soft_alone,) = map(brightness, draw_spectrograms(signals[1:], 8000))
+    assert of_loud == of_soft_alone
+    assert of_soft < 0.7 * of_loud
+
+
 def test_a_run_that_separates_nothing_keeps_the_page_that_is_there(calls, bundle, capsys):
     write_tones(calls / "a.wav", 1.0)
     page = calls.parent / "out/report.html"
@@ -92,17 +108,22 @@ def test_a_run_that_separates_nothing_keeps_the_page_that_is_there(calls, bundle
     assert separate(calls.parent, bundle, "--report") == 0
     assert page.read_text() == before
     assert f"the page of an earlier run is still there: {page}" in capsys.readouterr().out
+    (calls / "text.wav").write_text("not audio")
+    assert separate(calls.parent, bundle, "--report") == 3
+    assert page.read_text() == before
+    (calls / "text.wav").unlink()
     page.unlink()
     assert separate(calls.parent, bundle, "--report") == 0
     assert "<audio" not in page.read_text()
 
 
-def test_the_page_says_how_long_each_speaker_speaks(calls, bundle):
+def test_the_page_says_how_much_each_speaker_speaks_and_how_loud_the_output_is(calls, bundle):
     write_call(calls / "a.wav", duration_s=20, low_s=(2, 5), high_s=(8, 19))
     assert separate(calls.parent, bundle, "--report") == 0
     page = (calls.parent / "out/report.html").read_text()
-    assert "speaks for 0:00:03" in page
-    assert "speaks for 0:00:11" in page
+    # Tones of 0.3 and 0.1, heard for 3 and for 11 of 20 seconds.
+    assert "speaks 15% of the time, level \N{MINUS SIGN}22 dBFS" in page
+    assert "speaks 55% of the time, level \N{MINUS SIGN}26 dBFS" in page
     # The outputs of this model never swap.
     assert "certain" not in page
     assert "Listen to these first" not in page

@@ -207,6 +207,7 @@ def test_the_model_that_ships_separates_speakers(tmp_path, capsys):
     (tmp_path / "calls").mkdir()
     for number, pair in enumerate(pairs):
         soundfile.write(tmp_path / f"calls/{number}.wav", sum(pair), 8000)
+    soundfile.write(tmp_path / "calls/alone.wav", voices[1], 8000)
     arguments = [f"--input={tmp_path}/calls/*.wav", f"--output={tmp_path}/out"]
     assert main([*arguments, "--direct_num_workers=1"]) == 0
     assert "two_speakers_8k separates at 8000 Hz" in capsys.readouterr().out
@@ -225,6 +226,9 @@ def test_the_model_that_ships_separates_speakers(tmp_path, capsys):
             for order in itertools.permutations(separated)
         )
         assert snr_db > 5
+    # Who is alone is in the first output.
+    first, _ = soundfile.read(min((tmp_path / "out").glob("alone_*.wav")))
+    assert np.sum((first - voices[1]) ** 2) < 0.01 * np.sum(voices[1] ** 2)
 
 
 @pytest.mark.parametrize(

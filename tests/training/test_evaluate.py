@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from PIL import Image
 
 from schemas.configuration import Configuration
 from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
@@ -47,10 +48,15 @@ def test_models_and_bounds_are_in_one_table(
     assert text == (tmp_path / "report/report.txt").read_text() + "\n"
     assert IDEAL_RATIO_MASK in text
     page = (tmp_path / "report/report.html").read_text()
-    players = {part.split('"')[0] for part in page.split('src="')[1:]}
+    files = {part.split('"')[0] for part in page.split('src="')[1:]}
+    players = {file for file in files if file.endswith(".flac")}
     assert len(players) == 4 * (1 + 4 * 2)
     for player in players:
         assert soundfile.info(tmp_path / "report" / player).samplerate == 8000
+    pictures = files - players
+    assert len(pictures) == 4 * 4
+    for picture in pictures:
+        Image.open(tmp_path / "report" / picture).verify()
 
 
 def test_a_damaged_test_shard_is_named(

@@ -14,8 +14,7 @@ import soundfile
 import soxr
 from matplotlib.ticker import MaxNLocator
 
-from beam_jobs.audio.activity import FRAME_S, find_active, find_stretches, frame_levels_db
-from beam_jobs.pages.page import data_uri
+from pages.page import data_uri
 from schemas.pcm import Pcm, to_samples
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ class Track:
         name: of the signal.
         detail: a second line about it.
         colour: of its dot; empty for all sources together.
-        audio: an MP3 file, as a data URI.
+        audio: the address of a file: that of one beside the page, or a data URI.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Picture:
     Attributes:
         title: the name of the signal.
         colour: of the title; empty for the first picture, of all sources, which shows no title.
-        image: a PNG file, as a data URI.
+        image: the address of a file: that of one beside the page, or a data URI.
     """
 
     title: str
@@ -98,7 +97,7 @@ class ExampleView:
         max_khz: the highest frequency of the pictures.
         pictures: from top to bottom.
         lanes: of the time line; their times are relative to `start_s`.
-        tracks: in the order of their players.
+        tracks: in rows of players.
     """
 
     title: str
@@ -108,7 +107,7 @@ class ExampleView:
     max_khz: float
     pictures: Sequence[Picture]
     lanes: Sequence[TimelineLane]
-    tracks: Sequence[Track]
+    tracks: Sequence[Sequence[Track]]
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
@@ -132,23 +131,6 @@ def view_all(view: Callable[[T], ExampleView], examples: Iterable[T]) -> list[Ex
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         # Most of the time goes into encoding for the players, which releases the interpreter lock.
         return list(pool.map(view, examples))
-
-
-def active_stretches(source: Pcm, sample_rate: int) -> list[tuple[float, float]]:
-    """Finds where a source is heard.
-
-    Args:
-        source: int16 [samples, channels]; it is as loud as its loudest channel.
-        sample_rate: in Hz.
-
-    Returns:
-        Start and end of each stretch in seconds, ascending.
-    """
-    frame_length = max(1, round(FRAME_S * sample_rate))
-    levels_db = frame_levels_db(to_samples(source.T), frame_length).max(axis=0, keepdims=True)
-    frame_s = frame_length / sample_rate
-    (active,) = find_active(levels_db)
-    return [(start * frame_s, stop * frame_s) for start, stop in find_stretches(active)]
 
 
 def mp3_uri(audio: Pcm, sample_rate: int) -> str:

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import scipy.signal
 from PIL import Image
 
-from beam_jobs.pages.page import data_uri
 from schemas.pcm import Pcm
 
 # Silence has the colour of the panel around the picture.
@@ -25,22 +24,37 @@ def max_frequency_hz(sample_rate: int) -> float:
     return min(sample_rate / 2, _MAX_HZ)
 
 
-def draw_spectrogram(mixture: Pcm, parts: Sequence[tuple[Pcm, str]], sample_rate: int) -> str:
-    """Draws a mixture: its level as brightness, and the loudest part at each point as colour.
+Parts = Sequence[tuple[Pcm, str]]
+"""The samples of each part of a signal, like the signal's own, and its colour as `#rrggbb`."""
+
+
+def draw_spectrograms(signals: Sequence[tuple[Pcm, Parts]], sample_rate: int) -> list[bytes]:
+    """Draws signals: the level as brightness, and the loudest part at each point as colour.
+
+    All of them share one scale, from the loudest point of any down to 66 dB below it, so that what
+    is softer looks softer.
 
     Args:
-        mixture: int16 [samples, channels].
-        parts: the samples of each part, like the mixture's, and its colour as `#rrggbb`.
+        signals: int16 [samples, channels], each with its parts; one part is the signal itself.
         sample_rate: in Hz.
 
     Returns:
-        A PNG file, as a data URI.
+        A PNG file for each.
     """
     max_hz = max_frequency_hz(sample_rate)
+    powers = [_spectral_power(signal, sample_rate, max_hz) for signal, _ in signals]
+    loudest = max(1.0, *(float(power.max()) for power in powers))
+    return [
+        _draw(power / loudest, parts, sample_rate)
+        for power, (_, parts) in zip(powers, signals, strict=True)
+    ]
+
+
+def _draw(power: npt.NDArray[np.float64], parts: Parts, sample_rate: int) -> bytes:
+    """Draws a spectrogram whose power is given relative to the top of the scale."""
+    max_hz = max_frequency_hz(sample_rate)
     dominant = np.argmax([_spectral_power(part, sample_rate, max_hz) for part, _ in parts], axis=0)
-    power = _spectral_power(mixture, sample_rate, max_hz)
-    floor = 10 ** (-_RANGE_DB / 10)
-    level = 1 + 10 * np.log10(np.maximum(power / max(power.max(), 1.0), floor)) / _RANGE_DB
+    level = 1 + 10 * np.log10(np.maximum(power, 10 ** (-_RANGE_DB / 10))) / _RANGE_DB
     # A palette takes one byte a pixel: each part has an equal share of the 256 colours.
     num_shades = 256 // len(parts)
     pixels = dominant * num_shades + np.round(level * (num_shades - 1)).astype(int)
@@ -48,7 +62,7 @@ def draw_spectrogram(mixture: Pcm, parts: Sequence[tuple[Pcm, str]], sample_rate
     image.putpalette(np.concatenate([_shades(colour, num_shades) for _, colour in parts]).tobytes())
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    return data_uri("image/png", file.getvalue())
+    return file.getvalue()
 
 
 def _spectral_power(audio: Pcm, sample_rate: int, max_hz: float) -> npt.NDArray[np.float64]:

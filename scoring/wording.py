@@ -1,0 +1,78 @@
+"""What an evaluation says to people: the names of measures and their units, and what came out."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wording:
+    """A measure in words.
+
+    Attributes:
+        title: a name for people.
+        unit: of the values, or their range.
+        explanation: a sentence.
+    """
+
+    title: str
+    unit: str
+    explanation: str
+
+
+MEASURES = {
+    "si_sdri_db": Wording(
+        "SI-SDR improvement",
+        "dB",
+        "SI-SDR is a speaker's power in an output over that of everything else in it, whatever the"
+        " level; its improvement is that over the mixture.",
+    ),
+    "si_sdr_db": Wording("SI-SDR", "dB", ""),
+    "sdr_db": Wording(
+        "SDR", "dB", "SDR, of BSS Eval, does not count a change of the speaker's tone as an error."
+    ),
+    "stoi": Wording("STOI", "0 to 1", "STOI estimates how much of the speech is understood."),
+    "pesq": Wording("PESQ", "1 to 4.6", "PESQ estimates how good it sounds."),
+}
+"""All measures by their names in `report.json`, in the order in which people see them."""
+
+
+def separating_models(models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the summaries of the models, without those of the bounds, the best one first."""
+    own = [one for one in models if one["model"] not in (UNPROCESSED, IDEAL_RATIO_MASK)]
+    return sorted(own, key=lambda one: -float(one["si_sdri_db"]["mean"]))
+
+
+def improvement_db(models: Sequence[Mapping[str, Any]], model: str) -> float:
+    """Returns the mean improvement of SI-SDR that a model reaches."""
+    (found,) = (one for one in models if one["model"] == model)
+    return float(found["si_sdri_db"]["mean"])
+
+
+def describe_outcome(models: Sequence[Mapping[str, Any]]) -> str:
+    """Says in a sentence what came out.
+
+    Args:
+        models: the summaries of all models and bounds.
+    """
+    best, *others = separating_models(models)
+    count = max(one["mixtures"] for one in models)
+    mixtures = "the mixture" if count == 1 else f"the {count} mixtures"
+    gain_db = best["si_sdri_db"]["mean"]
+    if gain_db < 0:
+        sentence = f"{best['model']} makes {mixtures} worse by {_format_db(-gain_db)}"
+    else:
+        sentence = f"{best['model']} improves {mixtures} by {_format_db(gain_db)}"
+    if others:
+        rest = ", ".join(
+            f"{one['model']} by {_format_db(one['si_sdri_db']['mean'])}" for one in others
+        )
+        sentence += f", {rest}"
+    bound_db = improvement_db(models, IDEAL_RATIO_MASK)
+    return f"{sentence}; an ideal mask could by {_format_db(bound_db)}."
+
+
+def _format_db(value: float) -> str:
+    return f"{round(value, 1) + 0.0:.1f} dB"
