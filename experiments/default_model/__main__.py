@@ -2,8 +2,8 @@
 
 It builds mixtures of every corpus by each of the recipes for training, trains the network on them,
 a batch of each in turn so that a small corpus counts as much as a large one, evaluates it on
-speakers of the first corpus whom it has not heard, and exports a bundle. Run again, each step goes
-on where it stopped.
+speakers of the first corpus whom it has not heard, and exports a bundle with a card. Run again,
+each step goes on where it stopped.
 """
 
 import argparse
@@ -104,6 +104,8 @@ def commands(options: argparse.Namespace) -> Iterator[list[str]]:
         yield [*evaluate, "--output", str(work / "evaluations" / recipe)]
     export = ["training.export", "--model_dir", model_dir, "--output", options.output]
     yield [*export, "--window_s", f"{WINDOW_S:g}"]
+    card = ["experiments.default_model.card", "--evaluations", str(work / "evaluations")]
+    yield [*card, "--bundle", options.output]
 
 
 def _build(

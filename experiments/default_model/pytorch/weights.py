@@ -17,8 +17,8 @@ from experiments.default_model import CONFIGURATION
 from schemas.bundle import parse_training
 from schemas.configuration import parse_configuration
 from schemas.errors import UserError
-from training.errors import FILE_ERRORS
 from training.bundle_export import read_weights
+from training.errors import FILE_ERRORS
 from training.model_dir import Metrics, ModelDir, TrainingState
 
 _MAX_DIFFERENCE = 1e-4

@@ -1,0 +1,138 @@
+"""Writes the scores of a model into its card: `python -m experiments.default_model.card --help`.
+
+They stand in `README.md` of the bundle between two comments, `<!-- scores -->` and
+`<!-- end of scores -->`; a card without them gets them at its end.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_BEGIN, _END = "<!-- scores -->\n", "<!-- end of scores -->\n"
+
+MIXTURES = {
+    "librimix": "fully overlapped (`librimix`)",
+    "sparse": "overlapped from none to all of the time (`sparse`)",
+    "conversation": "conversations (`conversation`)",
+    "test_noise_10_db": "fully overlapped, noise 10 dB below",
+    "test_rooms": "fully overlapped, in recorded rooms",
+    "test_level_0_db": "fully overlapped, equally loud",
+    "test_level_5_db": "one speaker 5 dB above the other",
+    "test_level_10_db": "one speaker 10 dB above the other",
+}
+"""What each evaluation is made with, by the name of its recipe."""
+
+_COLUMNS = (
+    "mixtures",
+    "number",
+    "SI-SDRi, dB",
+    "median",
+    "same gender",
+    "different",
+    "SDR, dB",
+    "STOI",
+    "ideal ratio mask, SI-SDRi",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit code is 0, or 1 after an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.default_model.card", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--evaluations",
+        required=True,
+        type=Path,
+        help="a folder with an output of training.evaluate for each recipe",
+    )
+    parser.add_argument("--bundle", required=True, type=Path, help="the folder of the bundle")
+    options = parser.parse_args(arguments)
+    try:
+        reports = {
+            name: json.loads((options.evaluations / name / "report.json").read_text("utf-8"))
+            for name in MIXTURES
+        }
+        write_scores(options.bundle / "README.md", describe_scores(reports))
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe_scores(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns a table of scores and sentences about those of `librimix`, in Markdown.
+
+    Args:
+        reports: what `training.evaluate` wrote for one model, by the name of the recipe.
+    """
+    lines = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    for name, report in reports.items():
+        unprocessed, model, mask = report["models"]
+        si_sdri_db, genders = model["si_sdri_db"], model["groups"]["gender"]
+        lines.append(
+            _row(
+                [
+                    MIXTURES[name],
+                    str(model["mixtures"]),
+                    f"{si_sdri_db['mean']:.2f}",
+                    f"{si_sdri_db['median']:.2f}",
+                    *(
+                        f"{genders[which]['mean']:.2f}" if which in genders else ""
+                        for which in ("same", "different")
+                    ),
+                    _from_to(unprocessed, model, "sdr_db"),
+                    _from_to(unprocessed, model, "stoi"),
+                    f"{mask['si_sdri_db']['mean']:.2f}",
+                ]
+            )
+        )
+    librimix = reports["librimix"]
+    name = librimix["models"][1]["model"]
+    improvements_db = [
+        result["measures"]["si_sdri_db"]
+        for result in librimix["results"]
+        if result["model"] == name
+    ]
+    tenth, quarter, three_quarters = np.quantile(improvements_db, [0.1, 0.25, 0.75])
+    not_improved = np.mean(np.less_equal(improvements_db, 0))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"In the first row, a tenth of the mixtures improve by less than {tenth:.1f} dB, a"
+            f" quarter by less than {quarter:.1f}, and a quarter by more than {three_quarters:.1f};"
+            f" {not_improved:.0%} do not improve.",
+            "",
+        ]
+    )
+
+
+def write_scores(path: Path, scores: str) -> None:
+    """Puts scores into a card in place of those that it has.
+
+    Args:
+        path: the card; it need not exist.
+        scores: in Markdown.
+    """
+    card = path.read_text("utf-8") if path.exists() else ""
+    before, found, rest = card.partition(_BEGIN)
+    after = rest.partition(_END)[2] if found else ""
+    path.write_text(before + _BEGIN + scores + _END + after, encoding="utf-8")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _from_to(unprocessed: Mapping[str, Any], model: Mapping[str, Any], measure: str) -> str:
+    return f"{unprocessed[measure]['mean']:.2f} to {model[measure]['mean']:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
