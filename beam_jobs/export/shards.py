@@ -11,7 +11,7 @@ from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.export import find_layout
 from beam_jobs.export.layout import Export, Table, TableEntry, file_name
 from beam_jobs.storage import files
-from schemas.dataset import ShardInfo
+from schemas.dataset import Shard, ShardInfo
 
 
 def export_shard(info: ShardInfo, export: Export, count_mixture: Callable[[float], None]) -> None:
@@ -53,7 +53,12 @@ def write_table(export: Export, split: str, table: Table, *, without: Container[
 def table_entries(export: Export, split: str) -> Iterator[TableEntry]:
     """Yields the mixtures of a split that are exported, in order."""
     for info in export.described.split_shards(split):
-        path = export.progress_path(info.shard)
-        if files.exists(path):
-            for line in files.read_text(path).splitlines():
-                yield TableEntry(**json.loads(line))
+        yield from shard_entries(export, info.shard)
+
+
+def shard_entries(export: Export, shard: Shard) -> Iterator[TableEntry]:
+    """Yields the mixtures of a shard, if it is exported, in order."""
+    path = export.progress_path(shard)
+    if files.exists(path):
+        for line in files.read_text(path).splitlines():
+            yield TableEntry(**json.loads(line))
