@@ -19,24 +19,24 @@ class Progress:
         text: the numbers to show beside the percentage and the time left.
         done: what is done, in any unit that takes about the same time each.
         total: all there is to do, in the same unit; 0 where nobody knows yet.
+        before: the part of `done` that an earlier run did, and that took no time in this one.
     """
 
     text: str
     done: float = 0.0
     total: float = 0.0
+    before: float = 0.0
 
 
 class ProgressBar:
     """A context that shows how far a job is, on standard error."""
 
-    def __init__(self, *, initial: float = 0.0, leave: bool = True) -> None:
+    def __init__(self, *, leave: bool = True) -> None:
         """Starts to measure the time.
 
         Args:
-            initial: what was done before, which took no time.
             leave: whether the bar stays on the terminal in the end.
         """
-        self._initial = initial
         self._started_s = time.monotonic()
         self._shown_s = self._started_s
         self._shown: tuple[float, float] | None = None
@@ -100,7 +100,7 @@ class ProgressBar:
     def _time_left(self, progress: Progress) -> str:
         if not progress.total:
             return ""
-        done = progress.done - self._initial
+        done = progress.done - progress.before
         if done <= 0:
             return ", ? left"
         left_s = (progress.total - progress.done) * self.elapsed_s / done

@@ -86,7 +86,7 @@ def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
     done = _Done(spec)
     done.look()
     initial = done.num_mixtures
-    with ProgressBar(initial=initial) as bar:
+    with ProgressBar() as bar:
 
         def look() -> Progress:
             done.look()
@@ -96,7 +96,7 @@ def _watch_shards(spec: DatasetSpec, stopped: threading.Event) -> None:
                 f" {done.num_rejected:,} rejected,"
                 f" {(done.num_mixtures - initial) / bar.elapsed_s:.1f} mixtures/s"
             )
-            return Progress(text, done.num_mixtures, num_mixtures)
+            return Progress(text, done.num_mixtures, num_mixtures, initial)
 
         follow(look, bar, stopped, folder=spec.folder)
 

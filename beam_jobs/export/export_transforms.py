@@ -9,7 +9,7 @@ from apache_beam.transforms.combiners import ToList
 
 from beam_jobs.export import find_layout
 from beam_jobs.export.layout import Export
-from beam_jobs.export.shards import export_shard, table_entries, write_table
+from beam_jobs.export.shards import export_shard, shard_entries, table_entries, write_table
 from beam_jobs.runtime.dead_letters import Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.runtime.work_counts import CountingDoFn
@@ -62,7 +62,9 @@ class _ExportShard(CountingDoFn):
     def process(self, info: ShardInfo) -> Iterator[Rejected]:  # type: ignore[override]
         export = self._export
         if files.exists(export.progress_path(info.shard)):
-            self.recorder.add(skipped=info.num_mixtures)
+            num_samples = sum(one.num_samples for one in shard_entries(export, info.shard))
+            done_s = num_samples / export.described.sample_rate
+            self.recorder.add(skipped=info.num_mixtures, done_s=done_s)
             return
         path = files.join(export.dataset_folder, info.shard.tfrecord(export.described.name))
         problem = ""

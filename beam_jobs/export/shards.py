@@ -12,7 +12,7 @@ from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.export import find_layout
 from beam_jobs.export.layout import Export, Stretch, Table, TableEntry, describe_mixture
 from beam_jobs.storage import files
-from schemas.dataset import ShardInfo
+from schemas.dataset import Shard, ShardInfo
 
 
 def export_shard(info: ShardInfo, export: Export, count_mixture: Callable[[float], None]) -> None:
@@ -53,12 +53,17 @@ def write_table(export: Export, split: str, table: Table, *, without: Container[
 def table_entries(export: Export, split: str) -> Iterator[TableEntry]:
     """Yields the mixtures of a split that are exported, in order."""
     for info in export.described.split_shards(split):
-        path = export.progress_path(info.shard)
-        if files.exists(path):
-            for line in files.read_text(path).splitlines():
-                fields = json.loads(line)
-                speech = tuple(Stretch(**one) for one in fields.pop("speech"))
-                yield TableEntry(**fields, speech=speech)
+        yield from shard_entries(export, info.shard)
+
+
+def shard_entries(export: Export, shard: Shard) -> Iterator[TableEntry]:
+    """Yields the mixtures of a shard, if it is exported, in order."""
+    path = export.progress_path(shard)
+    if files.exists(path):
+        for line in files.read_text(path).splitlines():
+            fields = json.loads(line)
+            speech = tuple(Stretch(**one) for one in fields.pop("speech"))
+            yield TableEntry(**fields, speech=speech)
 
 
 @contextlib.contextmanager

@@ -96,4 +96,4 @@ def describe_work(
         f"{done:,}/{total:,} {unit}, {counts.done_s / 3600:.2f} h of audio,"
         f" {counts.num_rejected:,} {rejected}, {counts.num_done / elapsed_s:.1f} {unit}/s"
     )
-    return Progress(text, done, total)
+    return Progress(text, done, total, counts.num_skipped)

@@ -22,14 +22,14 @@ def clock(monkeypatch):
 
 
 def test_the_time_left_follows_from_what_this_run_has_done(clock, capsys):
-    with ProgressBar(initial=50) as bar:
-        bar.show(Progress("50/100 files", 50, 100))
+    with ProgressBar() as bar:
+        bar.show(Progress("50/100 files", 50, 100, before=50))
         clock(60)
-        bar.show(Progress("60/100 files", 60, 100))
+        bar.show(Progress("60/100 files", 60, 100, before=50))
         clock(240)
-        bar.show(Progress("100/100 files", 100, 100))
+        bar.show(Progress("100/100 files", 100, 100, before=50))
         clock(30)
-        bar.show(Progress("100/100 files, and the report", 100, 100))
+        bar.show(Progress("100/100 files, and the report", 100, 100, before=50))
     assert capsys.readouterr().err.splitlines() == [
         " 50% 50/100 files, ? left",
         " 60% 60/100 files, 04:00 left",
