@@ -48,7 +48,7 @@ def _timing(measurements: Measurements, config: RecipeConfig) -> Iterator[Expect
         note = ""
         if measurements.histograms["overlap_ratio"].low < config.overlap_ratio.low - _TOLERANCE:
             note = "; as near as the lengths of the utterances allow"
-        title = "Share in which sources overlap"
+        title = "Time in which sources overlap"
         yield from _compare(measurements, title, config.overlap_ratio, "overlap_ratio", note)
 
 

@@ -121,9 +121,9 @@ def test_rendered_sources_overlap_as_asked(tmp_path):
         assert (num_heard > 1).mean() == pytest.approx(0.3, abs=0.03)
     (asked,) = built.quality["asked"]
     assert asked == {
-        "title": "Share in which sources overlap",
-        "asked": "0.3",
-        "achieved": "0.30 to 0.30, mean 0.30",
+        "title": "Time in which sources overlap",
+        "asked": "0.3 of the speech",
+        "achieved": "0.30 to 0.30 of the speech, mean 0.30",
     }
 
 
