@@ -36,6 +36,12 @@ _CSS_COLOURS = {
     _RULE_COLOUR: "var(--rule)",
 }
 
+# What is counted in `SplitUses`, and what the page calls it.
+_USES = (
+    ("utterances", "Utterances"),
+    ("in_shards", "Utterances in a shard"),
+    ("speakers", "Speakers"),
+)
 _MAX_USE_BARS = 30
 
 
@@ -54,10 +60,12 @@ def render_report(quality: Quality, examples: Sequence[Example]) -> str:
             for name, histogram in quality.histograms.items()
             if histogram.num
         },
+        uses=_USES,
         use_charts={
             split: {
-                "utterances": _draw_uses(uses.utterances.histogram),
-                "speakers": _draw_uses(uses.speakers.histogram),
+                kind: _draw_uses(counted.histogram)
+                for kind, _ in _USES
+                if (counted := getattr(uses, kind)) is not None
             }
             for split, uses in quality.use.items()
         },

@@ -11,7 +11,6 @@ from beam_jobs.recipes.plan import (
     NothingToDoError,
     NoUtteranceLeftError,
     choose_num_shards,
-    shard_range,
 )
 from beam_jobs.recipes.recipe_format import BadRecipeError
 from beam_jobs.runtime.dead_letters import Rejected
@@ -77,7 +76,10 @@ class GivenPlan:
 
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard whose files are all there, in order."""
-        for given in self._given.read_range(shard.split, *shard_range(shard, self.counts)):
+        num_mixtures = self.counts[shard.split]
+        start = num_mixtures * shard.index // shard.count
+        stop = num_mixtures * (shard.index + 1) // shard.count
+        for given in self._given.read_range(shard.split, start, stop):
             try:
                 named = self._given.named_files(given)
                 entries = tuple(self._entries[candidate.utterance] for _, candidate in named)
