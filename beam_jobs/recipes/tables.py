@@ -76,7 +76,7 @@ class Tables:
             self.max_uses = 1
             self._members: Indices = np.arange(len(speakers), dtype=np.int32)
             self._pairing = self._pair(self._members)
-            self._num_groups = self._num_used_most = num_mixtures
+            self._num_shared = self._num_used_most = num_mixtures
 
     def shard_range(self, index: int) -> tuple[int, int]:
         """Returns the numbers of a shard's first mixture and of the one after its last."""
@@ -86,8 +86,7 @@ class Tables:
         """Yields the groups of a shard, each int32 [group_size], indices."""
         first_table = index * self._tables_per_shard
         for table in range(first_table, first_table + self._tables_per_shard):
-            first = self._num_groups * table // self._num_tables
-            stop = self._num_groups * (table + 1) // self._num_tables
+            first, stop = self._first_group(table), self._first_group(table + 1)
             groups = (self._members[group] for group in self._pairing.groups(first, stop))
             if self.max_uses == 1:
                 yield from groups
@@ -121,13 +120,13 @@ class Tables:
             -(-uses * len(self._left_over) // group_size),
             num_mixtures - (uses + 1) * round_size,
         )
-        num_shared = num_mixtures - num_left_over
+        self._num_shared = num_mixtures - num_left_over
         most = self._most_uses(num_mixtures / self._num_tables, max_uses)
-        self._num_groups = round_size * -(-num_shared // (round_size * most))
-        self.max_uses = -(-num_shared // self._num_groups)
+        num_groups = round_size * -(-self._num_shared // (round_size * most))
+        self.max_uses = -(-self._num_shared // num_groups)
         if self.max_uses == 1:
             return False
-        self._num_used_most = num_shared - (self.max_uses - 1) * self._num_groups
+        self._num_used_most = self._num_shared - (self.max_uses - 1) * num_groups
         self._num_left_over = num_left_over
         if num_left_over:
             self._pairing_left_over = self._pair(self._left_over, "left over")
@@ -148,8 +147,17 @@ class Tables:
             genders=genders and GenderShare(genders.women[members], genders.same),
         )
 
+    def _first_group(self, table: int) -> int:
+        """Returns the first group of a table, so that all tables have about as many mixtures."""
+        mixtures = self._num_shared * table // self._num_tables
+        used_most = min(mixtures // self.max_uses, self._num_used_most)
+        mixtures -= used_most * self.max_uses
+        if used_most < self._num_used_most:
+            return used_most
+        return used_most + mixtures // max(self.max_uses - 1, 1)
+
     def _mixtures_before(self, index: int) -> int:
-        groups = self._num_groups * index // self._num_shards
+        groups = self._first_group(index * self._tables_per_shard)
         shared = (self.max_uses - 1) * groups + min(groups, self._num_used_most)
         return shared + self._num_left_over * index // self._num_shards
 

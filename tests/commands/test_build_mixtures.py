@@ -319,6 +319,17 @@ def test_a_folder_that_was_asked_for_otherwise_is_refused_and_the_differences_ar
     assert shard_digests(copied) == before == built.digests
 
 
+def test_its_recipes_give_the_same_bytes(built, speech, tmp_path):
+    corpus, _ = speech
+    again = build(
+        f"--recipes={built.folder}/recipes/*.jsonl",
+        "--num_shards=3",
+        corpus=corpus,
+        output=tmp_path / "mixtures",
+    )
+    assert again.digests == built.digests
+
+
 def test_a_folder_whose_mixtures_were_planned_otherwise_is_refused(build_again, copied):
     job = json.loads((copied / "job.json").read_text())
     del job["plan"]

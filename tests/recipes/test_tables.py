@@ -87,11 +87,13 @@ def test_utterances_of_a_speaker_who_has_too_many_take_turns(plan):
 
 
 @given(plans())
-def test_shards_follow_each_other_and_none_is_empty(plan):
+def test_shards_follow_each_other_and_are_of_about_the_same_size(plan):
     speakers, group_size, asked = plan
     tables = lay(speakers, group_size, **asked)
     position = 0
+    even = asked["num_mixtures"] / asked["num_shards"]
     for index, mixtures in enumerate(shards_of(tables, asked["num_shards"])):
+        assert abs(len(mixtures) - even) < tables.max_uses + 1
         assert len(mixtures) > 0
         assert tables.shard_range(index) == (position, position + len(mixtures))
         position += len(mixtures)
