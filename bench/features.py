@@ -20,6 +20,7 @@ from beam_jobs.corpora.catalogue import SCHEMA, Catalogue
 from beam_jobs.quality.measurements import Measurements
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.plan import PlanOptions
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import encode_mixture, render
 from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime.workarounds import keep_freed_memory
@@ -70,11 +71,11 @@ def write_sounds(root: Path, corpus: str, count: int, durations_s: tuple[float, 
 
 def time_mixture(plan: DrawnPlan, roots: dict[str, str], count: int) -> float:
     """Returns the processor time of a mixture, in seconds."""
-    scratch, measurements = Scratch(), Measurements()
+    reader, scratch, measurements = PartReader(roots), Scratch(), Measurements()
     drafts = [draft for shard in plan.shards for draft in plan.drafts(shard)][:count]
     start = time.process_time()
     for draft in drafts:
-        mixture = render(draft.recipe, roots, scratch)
+        mixture = render(draft.recipe, reader, scratch)
         encode_mixture(mixture)
         measurements.measure(mixture)
     return (time.process_time() - start) / count

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from beam_jobs.build_mixtures import build_parser
 from beam_jobs.corpora.catalogue import SCHEMA, Catalogue, write_table
+from beam_jobs.dataset import folder as dataset_folder
+from beam_jobs.dataset.mixture_options import specify_dataset
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.plan import PlanOptions
 from beam_jobs.recipes.presets import load_recipe_config
@@ -43,6 +46,7 @@ def utterances() -> Iterator[pa.Table]:
             "stop": [16_000 * 10] * len(names),
             "sample_rate": [16_000] * len(names),
             "num_channels": [1] * len(names),
+            "channel": [None] * len(names),
         }
         yield pa.table(columns, schema=SCHEMA)
 
@@ -79,12 +83,16 @@ def main() -> None:
         corpus.mkdir()
         for count in counts:
             output = Path(name, str(count))
-            output.mkdir()
+            options = ["--recipes_only", "--corpus_format=speaker_folders", f"--corpus={corpus}"]
+            options += [f"--output={output}", f"--num_mixtures={count}"]
+            # The job finds its folder as if it had been killed once it had the catalogue.
+            parser = build_parser()
+            dataset_folder.claim(
+                str(output), specify_dataset(parser.parse_args(options), parser)[1]
+            )
             write_table(str(output / "catalogue.arrow"), utterances())
-            command = [sys.executable, "-m", "beam_jobs.build_mixtures", "--recipes_only"]
-            command += [f"--corpus={corpus}", f"--output={output}", f"--num_mixtures={count}"]
             start = time.perf_counter()
-            subprocess.run(command, check=True)
+            subprocess.run([sys.executable, "-m", "beam_jobs.build_mixtures", *options], check=True)
             elapsed_s = time.perf_counter() - start
             megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
             print(

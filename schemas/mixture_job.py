@@ -24,6 +24,8 @@ class MixtureJob:
         compression: of the TFRecord files, as TensorFlow calls it.
         versions: of the software that the bytes depend on.
         recipes: the names and checksums of the files of given recipes.
+        plan: the version of the way in which utterances are chosen for mixtures; 1 where recipes
+            are given, and in documents without it.
     """
 
     corpora: tuple[str, ...]
@@ -35,6 +37,7 @@ class MixtureJob:
     compression: str
     versions: tuple[str, ...]
     recipes: tuple[str, ...] = ()
+    plan: int = 1
 
     def to_json(self) -> str:
         """Returns the content of `job.json`."""
@@ -42,6 +45,11 @@ class MixtureJob:
 
     def differences(self, other: "MixtureJob") -> list[str]:
         """Lists the settings in which another job differs: name, this job's value, the other's."""
+        if self.plan != other.plan:
+            return [
+                f"planned by another version of this program, plan {self.plan} there and"
+                f" {other.plan} here, so that its mixtures are of other utterances"
+            ]
         return list_differences(self._document(), other._document())
 
     def _document(self) -> dict[str, Any]:

@@ -59,10 +59,17 @@ class Uses:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SplitUses:
-    """The use of the utterances and of the speakers of one split."""
+    """The use of the utterances and of the speakers of one split.
+
+    Attributes:
+        utterances: of each utterance.
+        speakers: of each speaker.
+        in_shards: of each utterance in each shard that it is in; None in older documents.
+    """
 
     utterances: Uses
     speakers: Uses
+    in_shards: Uses | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -250,8 +257,12 @@ class Quality:
         document = {"version": VERSION} | {key: fields[key] for key in keys}
         for total in ("num_mixtures", "num_shards", "mixture_hours"):
             document[total] = getattr(self, total)
-        # Older documents say nothing of their corpora.
+        # Older documents say nothing of their corpora and of the uses in their shards.
         fields["corpora"] = fields["corpora"] or None
+        fields["use"] = {
+            split: {kind: uses for kind, uses in kinds.items() if uses is not None}
+            for split, kinds in fields["use"].items()
+        }
         for key in _DETAILS:
             if fields[key] is not None:
                 document[key] = fields[key]

@@ -117,6 +117,8 @@ class RecipeConfig:
             it to chance.
         max_utterances_per_speaker: the utterances of a speaker beyond this number are left out;
             None takes all.
+        max_uses_per_shard: how often the mixtures of a shard use an utterance at most; None leaves
+            it to the sizes of the shard and of the dataset.
         noise: the noise of each mixture, or None.
         rooms: `recorded` for those of a corpus, the ranges of simulated ones, or None.
         speed: the speed of each source relative to its recording, or None.
@@ -137,6 +139,7 @@ class RecipeConfig:
     conversation: Conversation | None = None
     same_gender_share: float | None = None
     max_utterances_per_speaker: int | None = None
+    max_uses_per_shard: int | None = None
     noise: NoiseConfig | None = None
     rooms: Literal["recorded"] | SimulatedRooms | None = None
     speed: Distribution | None = None
@@ -180,7 +183,7 @@ class RecipeConfig:
                 for name in Conversation.__slots__
                 for value in [getattr(self.conversation, name)]
             }
-        for name in ("same_gender_share", "max_utterances_per_speaker"):
+        for name in ("same_gender_share", "max_utterances_per_speaker", "max_uses_per_shard"):
             if getattr(self, name) is not None:
                 document[name] = getattr(self, name)
         if self.noise is not None:

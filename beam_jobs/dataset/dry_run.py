@@ -16,6 +16,7 @@ from beam_jobs.dataset.folder import check_writable, remove_dataset
 from beam_jobs.dataset.shards import render_usable
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import Draft, NothingToDoError, NoUtteranceLeftError, Plan
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import encode_mixture
 from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected, read_rejected
@@ -106,13 +107,15 @@ def _render(
     drafts: Sequence[Draft], plan: Plan, spec: DatasetSpec, rejected: set[Rejected]
 ) -> list[tuple[int, float]]:
     """Returns the bytes and the seconds of each mixture that can be rendered."""
-    scratch = Scratch()
+    reader, scratch = PartReader(spec.corpus_roots), Scratch()
     unusable: dict[int, Rejected] = {}
     rendered: list[tuple[int, float]] = []
     for draft in drafts:
         start_s = time.perf_counter()
         try:
-            mixture, _ = render_usable(draft, plan, spec, scratch, unusable, is_first=not rendered)
+            mixture, _ = render_usable(
+                draft, plan, spec, reader, scratch, unusable, is_first=not rendered
+            )
         except NoUtteranceLeftError:
             continue
         rendered.append((len(encode_mixture(mixture)), time.perf_counter() - start_s))

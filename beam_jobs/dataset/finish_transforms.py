@@ -10,7 +10,7 @@ from apache_beam.pvalue import PCollection
 from beam_jobs.dataset.finishing import finish_dataset
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements
-from beam_jobs.quality.uses import UseCounts, add_uses, count_uses
+from beam_jobs.quality.uses import UseCounts, add_uses, count_uses, count_uses_in_shard
 from beam_jobs.runtime.job_folder import reason_to_stop
 from schemas.quality import Quality
 
@@ -38,40 +38,40 @@ class FinishDataset(beam.PTransform[PCollection[Measurements], PCollection[Quali
         return quality
 
 
+_Merged = tuple[Measurements, UseCounts, UseCounts]
+"""Measurements without uses; the uses of each utterance; those in its shard."""
+
+
 class _MergeMeasurements(beam.CombineFn):
     """Adds up the measurements of shards, and apart from them the uses of utterances."""
 
-    def create_accumulator(self) -> tuple[Measurements, UseCounts]:
-        return Measurements(), {}
+    def create_accumulator(self) -> _Merged:
+        return Measurements(), {}, {}
 
-    def add_input(
-        self, mutable_accumulator: tuple[Measurements, UseCounts], element: Measurements
-    ) -> tuple[Measurements, UseCounts]:
+    def add_input(self, mutable_accumulator: _Merged, element: Measurements) -> _Merged:
         without_uses = dataclasses.replace(element, uses={})
+        uses = count_uses(element.uses)
         return self.merge_accumulators(
-            [mutable_accumulator, (without_uses, count_uses(element.uses))]
+            [mutable_accumulator, (without_uses, uses, count_uses_in_shard(uses))]
         )
 
-    def merge_accumulators(
-        self, accumulators: Sequence[tuple[Measurements, UseCounts]]
-    ) -> tuple[Measurements, UseCounts]:
+    def merge_accumulators(self, accumulators: Sequence[_Merged]) -> _Merged:
         merged = Measurements()
-        for measurements, _ in accumulators:
+        for measurements, *_ in accumulators:
             merged.merge(measurements)
-        return merged, add_uses(uses for _, uses in accumulators)
+        return (
+            merged,
+            add_uses(uses for _, uses, _ in accumulators),
+            add_uses(in_shards for *_, in_shards in accumulators),
+        )
 
-    def extract_output(
-        self, accumulator: tuple[Measurements, UseCounts]
-    ) -> tuple[Measurements, UseCounts]:
+    def extract_output(self, accumulator: _Merged) -> _Merged:
         return accumulator
 
 
-def _finish(
-    merged: tuple[Measurements, UseCounts], spec: DatasetSpec, command: str
-) -> Iterator[Quality]:
+def _finish(merged: _Merged, spec: DatasetSpec, command: str) -> Iterator[Quality]:
     if reason_to_stop(spec.folder):
         return
-    measurements, uses = merged
-    quality = finish_dataset(spec, measurements, uses, command=command)
+    quality = finish_dataset(spec, *merged, command=command)
     if quality is not None:
         yield quality

@@ -30,7 +30,12 @@ _MAX_EXAMPLES_S = 600.0
 
 
 def finish_dataset(
-    spec: DatasetSpec, measurements: Measurements, uses: UseCounts, *, command: str
+    spec: DatasetSpec,
+    measurements: Measurements,
+    uses: UseCounts,
+    uses_in_shards: UseCounts,
+    *,
+    command: str,
 ) -> Quality | None:
     """Writes everything that is not a shard.
 
@@ -38,6 +43,7 @@ def finish_dataset(
         spec: the dataset, whose shards are all written.
         measurements: of all shards.
         uses: by split, the uses of each entry of the catalogue.
+        uses_in_shards: by split, the number of entries by the number of uses in a shard.
         command: the command line, for the report.
 
     Returns:
@@ -52,7 +58,7 @@ def finish_dataset(
     described = _describe(
         spec, [info for info in measurements.infos if info.shard.split in splits_made]
     )
-    quality = _summarise(spec, described, measurements, uses, rejected, command)
+    quality = _summarise(spec, described, measurements, uses, uses_in_shards, rejected, command)
     _write_documents(spec, described, quality)
     checksums = {
         name: files.checksum(files.join(spec.folder, name))[1] for name in dataset.CHECKSUMMED
@@ -87,6 +93,7 @@ def _summarise(
     described: Dataset,
     measurements: Measurements,
     uses: UseCounts,
+    uses_in_shards: UseCounts,
     rejected: Sequence[Rejected],
     command: str,
 ) -> Quality:
@@ -98,6 +105,7 @@ def _summarise(
     return summarise_quality(
         measurements,
         uses,
+        uses_in_shards,
         catalogue,
         described,
         description=config.description,

@@ -15,6 +15,7 @@ from beam_jobs.dataset.shards import render_shard, write_shard_recipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements, parse_measurements
 from beam_jobs.recipes.plan import Plan
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.runtime import job_folder
 from beam_jobs.runtime.workarounds import keep_freed_memory
@@ -78,6 +79,7 @@ class _RenderShard(_PlannedDoFn):
 
     def setup(self) -> None:
         keep_freed_memory()
+        self._reader = PartReader(self._spec.corpus_roots)
 
     def process(self, element: Shard) -> Iterator[Measurements]:
         path = self._spec.measurements_path(element)
@@ -88,7 +90,9 @@ class _RenderShard(_PlannedDoFn):
         if job_folder.reason_to_stop(self._spec.folder):
             return
         try:
-            measurements = render_shard(element, self._plan(), self._spec, self._scratch)
+            measurements = render_shard(
+                element, self._plan(), self._spec, self._reader, self._scratch
+            )
         except UserError as error:
             job_folder.stop(self._spec.folder, str(error))
             return

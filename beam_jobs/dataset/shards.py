@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -10,6 +11,7 @@ import google_crc32c
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements
 from beam_jobs.recipes.plan import Draft, NoUtteranceLeftError, Plan
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import (
     RenderedMixture,
     UnusablePartError,
@@ -28,6 +30,9 @@ from schemas.tfrecord import write_record
 _GZIP_LEVEL = 6
 
 
+# At least the mixtures that a table of the plan has.
+_ANNOUNCED_AT_ONCE = 256
+
 # Drawn mixtures are of files from everywhere: not one in a hundred is no coincidence.
 _MAX_UNUSABLE_AT_FIRST = 100
 
@@ -36,8 +41,17 @@ class NothingUsableError(UserError):
     """Not one of many files can be used; the message has the most frequent reason."""
 
 
-def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) -> Measurements:
+def render_shard(
+    shard: Shard, plan: Plan, spec: DatasetSpec, reader: PartReader, scratch: Scratch
+) -> Measurements:
     """Writes the records and the recipes of a shard, and after them its measurements.
+
+    Args:
+        shard: of the plan.
+        plan: of the dataset.
+        spec: the dataset.
+        reader: of the files that its recipes name.
+        scratch: memory that the next shard uses again.
 
     Raises:
         NothingUsableError: the first files of a shard can't be used.
@@ -52,10 +66,10 @@ def render_shard(shard: Shard, plan: Plan, spec: DatasetSpec, scratch: Scratch) 
         num_mixtures = 0
         unusable: dict[int, Rejected] = {}
         with _compressed(file, spec.compression) as records:
-            for draft in plan.drafts(shard):
+            for draft in _announced(plan.drafts(shard), reader):
                 try:
                     mixture, entries = render_usable(
-                        draft, plan, spec, scratch, unusable, is_first=not num_mixtures
+                        draft, plan, spec, reader, scratch, unusable, is_first=not num_mixtures
                     )
                 except NoUtteranceLeftError:
                     # The report counts the missing mixtures.
@@ -75,6 +89,7 @@ def render_usable(
     draft: Draft,
     plan: Plan,
     spec: DatasetSpec,
+    reader: PartReader,
     scratch: Scratch,
     unusable: dict[int, Rejected],
     *,
@@ -86,6 +101,7 @@ def render_usable(
         draft: the planned mixture.
         plan: finds the replacements.
         spec: has the folders of the corpora.
+        reader: of the files.
         scratch: gets the audio.
         unusable: the entries of the catalogue that can't be used, which are not tried again; those
             that this mixture tries are added.
@@ -103,7 +119,7 @@ def render_usable(
             draft if unusable.keys().isdisjoint(draft.entries) else plan.redraft(draft, unusable)
         )
         try:
-            return render(usable.recipe, spec.corpus_roots, scratch), usable.entries
+            return render(usable.recipe, reader, scratch), usable.entries
         except UnusablePartError as error:
             path = files.join(spec.corpus_roots[error.part.corpus], error.part.path)
             unusable[usable.entries[error.index]] = Rejected(path, error.reason)
@@ -113,6 +129,13 @@ def render_usable(
                 f"not one of the first {len(unusable)} files could be used:"
                 f" {ReasonCounts(unusable.values()).describe()}: mend these files or leave them out"
             )
+
+
+def _announced(drafts: Iterator[Draft], reader: PartReader) -> Iterator[Draft]:
+    """Yields drafts, and tells the reader beforehand which utterances some of them share."""
+    while announced := list(itertools.islice(drafts, _ANNOUNCED_AT_ONCE)):
+        reader.announce([draft.recipe for draft in announced])
+        yield from announced
 
 
 def write_shard_recipes(shard: Shard, plan: Plan, spec: DatasetSpec) -> None:

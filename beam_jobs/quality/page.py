@@ -22,6 +22,12 @@ from pages.page import data_uri, render_page
 from pages.spectrogram import draw_spectrograms, max_frequency_hz
 from schemas.quality import Histogram, Quality
 
+# What is counted in `SplitUses`, and what the page calls it.
+_USES = (
+    ("utterances", "Utterances"),
+    ("in_shards", "Utterances in a shard"),
+    ("speakers", "Speakers"),
+)
 _MAX_USE_BARS = 30
 
 
@@ -40,10 +46,12 @@ def render_report(quality: Quality, examples: Sequence[Example]) -> str:
             for name, histogram in quality.histograms.items()
             if histogram.num
         },
+        uses=_USES,
         use_charts={
             split: {
-                "utterances": _draw_uses(uses.utterances.histogram),
-                "speakers": _draw_uses(uses.speakers.histogram),
+                kind: _draw_uses(counted.histogram)
+                for kind, _ in _USES
+                if (counted := getattr(uses, kind)) is not None
             }
             for split, uses in quality.use.items()
         },

@@ -8,6 +8,7 @@ from beam_jobs.quality.uses import (
     UseCounts,
     count_in_two_splits,
     count_speaker_uses,
+    summarise_counts,
     summarise_uses,
 )
 from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected
@@ -29,6 +30,7 @@ from schemas.quality import (
 def summarise_quality(
     measurements: Measurements,
     uses: UseCounts,
+    uses_in_shards: UseCounts,
     catalogue: Catalogue,
     dataset: Dataset,
     *,
@@ -44,6 +46,7 @@ def summarise_quality(
     Args:
         measurements: of all shards.
         uses: by split, the uses of each entry of the catalogue.
+        uses_in_shards: by split, the number of entries by the number of uses in a shard.
         catalogue: the utterances.
         dataset: the dataset.
         description: of its recipes.
@@ -84,7 +87,11 @@ def summarise_quality(
             for split in splits
         },
         use={
-            split: SplitUses(summarise_uses(uses[split]), summarise_uses(speaker_uses[split]))
+            split: SplitUses(
+                summarise_uses(uses[split]),
+                summarise_uses(speaker_uses[split]),
+                summarise_counts(uses_in_shards[split]),
+            )
             for split in splits
         },
         histograms=measurements.summarise_histograms(),

@@ -1,6 +1,5 @@
 """Counts of how often the utterances and the speakers of a catalogue are used."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -20,8 +19,20 @@ def count_uses(entries: Mapping[str, Sequence[int]]) -> UseCounts:
     return {split: np.bincount(of_split) for split, of_split in entries.items()}
 
 
+def count_uses_in_shard(uses: UseCounts) -> UseCounts:
+    """Counts how many utterances a shard uses how often.
+
+    Args:
+        uses: in the shard.
+
+    Returns:
+        By split, the number of utterances by the number of their uses.
+    """
+    return {split: np.bincount(of_split[of_split > 0]) for split, of_split in uses.items()}
+
+
 def add_uses(several: Iterable[UseCounts]) -> UseCounts:
-    """Adds up counts of the uses of the same things."""
+    """Adds up counts of the same things."""
     totals: dict[str, npt.NDArray[np.int64]] = {}
     for counts in several:
         for split, of_split in counts.items():
@@ -53,9 +64,14 @@ def count_in_two_splits(uses: UseCounts) -> int:
 
 def summarise_uses(of_split: npt.NDArray[np.int64]) -> Uses:
     """Summarises how evenly the things that are used at all are used."""
-    histogram = Counter(of_split[of_split > 0].tolist())
+    return summarise_counts(np.bincount(of_split[of_split > 0]))
+
+
+def summarise_counts(counts: npt.NDArray[np.int64]) -> Uses:
+    """Summarises how many things are used how often, from their numbers by the number of uses."""
+    numbers = np.flatnonzero(counts).tolist()
     return Uses(
-        min=min(histogram, default=0),
-        max=max(histogram, default=0),
-        histogram={uses: histogram[uses] for uses in sorted(histogram)},
+        min=min(numbers, default=0),
+        max=max(numbers, default=0),
+        histogram={uses: int(counts[uses]) for uses in numbers},
     )

@@ -15,7 +15,7 @@ from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.recipes.conversation import Runs, divide_into_runs
 from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.gender_share import GenderShare
-from beam_jobs.recipes.pairing import Indices, Pairing
+from beam_jobs.recipes.pairing import Indices, uses_per_round
 from beam_jobs.recipes.plan import (
     MIXTURE_S,
     Draft,
@@ -23,13 +23,16 @@ from beam_jobs.recipes.plan import (
     NoUtteranceLeftError,
     PlanOptions,
     choose_num_shards,
-    shard_range,
 )
 from beam_jobs.recipes.random_numbers import keyed_generator
 from beam_jobs.recipes.scene import NO_FILES, SceneFiles, SceneFilesPlan
 from beam_jobs.recipes.splits import apportion, split_by_corpus, split_by_shares
+from beam_jobs.recipes.tables import Tables
 from schemas.dataset import SPLITS, Shard, Split
 from schemas.recipe import Utterance
+
+PLAN_VERSION = 2
+"""Changes whenever the same catalogue, configuration and seed give other recipes than before."""
 
 # Looked up in the catalogue together, these cost little each, and they take little memory.
 _DRAFTS_AT_ONCE = 512
@@ -41,14 +44,14 @@ class _SplitPlan:
 
     Attributes:
         entries: int32 [utterances], where the catalogue has the utterances of the split.
-        pairing: of the utterances; of the runs, if there are any.
+        tables: of the utterances; of the runs, if there are any.
         runs: of utterances, for conversations.
         num_mixtures: in the split.
         num_shards: of the split.
     """
 
     entries: Indices
-    pairing: Pairing
+    tables: Tables
     runs: Runs | None
     num_mixtures: int
     num_shards: int
@@ -92,23 +95,24 @@ class DrawnPlan:
                 " lower num_speakers in the recipe"
             )
         runs = {split: self._divide_into_runs(of_split) for split, of_split in entries.items()}
-        pairings = {split: self._pair(split, entries[split], runs[split]) for split in entries}
-        counts: Mapping[Split, int] = {
-            split: pairing.groups_per_round for split, pairing in pairings.items()
+        # Of conversations, a run is what other mixtures have an utterance for.
+        units = {
+            split: of_split if (own := runs[split]) is None else of_split[own.firsts]
+            for split, of_split in entries.items()
         }
+        counts: Mapping[Split, int]
         if options.num_mixtures:
             weights = options.shares or {split: len(entries[split]) for split in entries}
             placed = {split: weights[split] if split in entries else 0.0 for split in SPLITS}
             counts = apportion(options.num_mixtures, placed)
+        else:
+            counts = {
+                split: uses_per_round(catalogue.speakers[units[split]], group_size) // group_size
+                for split in entries
+            }
         self._splits: dict[str, _SplitPlan] = {
-            split: _SplitPlan(
-                entries[split],
-                pairings[split],
-                runs[split],
-                counts[split],
-                choose_num_shards(counts[split], options.num_shards, self._mixture_s),
-            )
-            for split in pairings
+            split: self._plan_split(split, entries[split], units[split], runs[split], counts[split])
+            for split in entries
             if counts[split]
         }
         if missing := self._scenes.missing(self._splits):
@@ -138,9 +142,10 @@ class DrawnPlan:
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard, in order."""
         plan = self._splits[shard.split]
-        start, stop = shard_range(shard, self.counts)
+        start, stop = plan.tables.shard_range(shard.index)
+        in_order = plan.tables.groups(shard.index)
         for first in range(start, stop, _DRAFTS_AT_ONCE):
-            groups = list(plan.pairing.groups(first, min(first + _DRAFTS_AT_ONCE, stop)))
+            groups = list(itertools.islice(in_order, _DRAFTS_AT_ONCE))
             if runs := plan.runs:
                 groups = [np.concatenate([runs[run] for run in group]) for group in groups]
             entries = plan.entries[np.concatenate(groups)]
@@ -248,15 +253,21 @@ class DrawnPlan:
         own_splits = catalogue.speaker_splits()
         return split_by_corpus({name: own_splits[name] for name in names})
 
-    def _pair(self, split: Split, entries: Indices, runs: Runs | None) -> Pairing:
-        """Returns the pairing of the utterances in a split; of their runs, if there are any."""
-        units = entries if runs is None else entries[runs.firsts]
-        return Pairing(
+    def _plan_split(
+        self, split: Split, entries: Indices, units: Indices, runs: Runs | None, num_mixtures: int
+    ) -> _SplitPlan:
+        options = self._options
+        num_shards = choose_num_shards(num_mixtures, options.num_shards, self._mixture_s)
+        tables = Tables(
             self._catalogue.speakers[units],
-            group_size=self._options.config.num_speakers,
-            key=(self._options.seed, split),
+            group_size=options.config.num_speakers,
+            key=(options.seed, split),
+            num_mixtures=num_mixtures,
+            num_shards=num_shards,
+            max_uses=options.config.max_uses_per_shard,
             genders=self._gender_share(units),
         )
+        return _SplitPlan(entries, tables, runs, num_mixtures, num_shards)
 
     def _divide_into_runs(self, entries: Indices) -> Runs | None:
         config = self._options.config

@@ -23,6 +23,11 @@ class GenderShare:
     women: Flags
     same: float
 
+    def kinds(self, group_size: int) -> list[float]:
+        """Returns the share of the groups with each number of women, about."""
+        mixed = [(1 - self.same) / (group_size - 1)] * (group_size - 1)
+        return [self.same / 2, *mixed, self.same / 2]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Places:

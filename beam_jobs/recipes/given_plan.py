@@ -1,5 +1,6 @@
 """The plan of a dataset whose recipes the user gives."""
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,6 @@ from beam_jobs.recipes.plan import (
     NothingToDoError,
     NoUtteranceLeftError,
     choose_num_shards,
-    shard_range,
 )
 from beam_jobs.recipes.recipe_format import BadRecipeError
 from beam_jobs.runtime.dead_letters import Rejected
@@ -58,17 +58,18 @@ class GivenPlan:
         self._entries = catalogue.entries_by_id()
         counts = {split: sum(file.counts.get(split, 0) for file in given.files) for split in SPLITS}
         self.counts: Mapping[str, int] = {split: count for split, count in counts.items() if count}
-        self._num_shards = {
-            split: choose_num_shards(count, num_shards) for split, count in self.counts.items()
+        self._bounds = {
+            split: self._divide(split, choose_num_shards(count, num_shards))
+            for split, count in self.counts.items()
         }
 
     @property
     def shards(self) -> tuple[Shard, ...]:
         """All shards of all splits."""
         return tuple(
-            Shard(split, index, count)
-            for split, count in self._num_shards.items()
-            for index in range(count)
+            Shard(split, index, len(bounds) - 1)
+            for split, bounds in self._bounds.items()
+            for index in range(len(bounds) - 1)
         )
 
     def left_out(self) -> Mapping[str, int]:
@@ -77,7 +78,8 @@ class GivenPlan:
 
     def drafts(self, shard: Shard) -> Iterator[Draft]:
         """Yields the mixtures of a shard whose files are all there, in order."""
-        for given in self._given.read_range(shard.split, *shard_range(shard, self.counts)):
+        start, stop = self._bounds[shard.split][shard.index :][:2]
+        for given in self._given.read_range(shard.split, start, stop):
             try:
                 named = self._given.named_files(given)
                 entries = tuple(self._entries[candidate.utterance] for _, candidate in named)
@@ -108,6 +110,14 @@ class GivenPlan:
         ]
         self._check_skipped(f"{draft.recipe.id}: can't be decoded: {', '.join(paths)}")
         raise NoUtteranceLeftError(draft.recipe.id)
+
+    def _divide(self, split: str, num_shards: int) -> list[int]:
+        """Returns the numbers of the mixtures with which shards begin, and that of all mixtures."""
+        # The shards of a dataset that is rendered again are those that it had.
+        in_files = [count for file in self._given.files if (count := file.counts.get(split, 0))]
+        if len(in_files) == num_shards:
+            return [0, *itertools.accumulate(in_files)]
+        return [self.counts[split] * index // num_shards for index in range(num_shards + 1)]
 
     def _check_skipped(self, reason: str) -> None:
         if not self._given.skip_missing:

@@ -85,9 +85,7 @@ class Pairing:
         self._buckets = []
         for number in range(num_buckets):
             members = order[bounds[number] : bounds[number + 1]]
-            limit = _speaker_limit(speakers[members], group_size)
-            counts = np.unique(speakers[members], return_counts=True)[1]
-            uses = int(np.minimum(counts, limit).sum())
+            uses = uses_per_round(speakers[members], group_size)
             self._buckets.append(_Bucket(number, members, speakers[members], uses))
         self._cycle = functools.lru_cache(maxsize=4)(self._make_cycle)
 
@@ -191,6 +189,20 @@ class Pairing:
             for begin, count in zip(starts, counts, strict=True)
         ]
         return generator.permutation(np.concatenate(chosen))
+
+
+def uses_per_round(speakers: Indices, group_size: int) -> int:
+    """Returns the number of utterances that can meet others in a round of groups.
+
+    Args:
+        speakers: int32 [utterances], the speaker of each utterance.
+        group_size: the number of utterances in a group, 1 to 5.
+
+    Raises:
+        ValueError: there are fewer speakers than a group needs.
+    """
+    counts = np.unique(speakers, return_counts=True)[1]
+    return int(np.minimum(counts, _speaker_limit(speakers, group_size)).sum())
 
 
 def _spread(speakers: Indices, generator: np.random.Generator) -> Indices:

@@ -99,15 +99,3 @@ def choose_num_shards(num_mixtures: int, num_shards: int, mixture_s: float = MIX
     """
     wanted = math.ceil(num_mixtures * mixture_s / (_MIXTURES_PER_SHARD * MIXTURE_S))
     return min(num_shards or min(max(wanted, _MIN_SHARDS), _MAX_SHARDS), num_mixtures)
-
-
-def shard_range(shard: Shard, counts: Mapping[str, int]) -> tuple[int, int]:
-    """Returns the numbers of a shard's first mixture and of the one after its last, in its split.
-
-    Args:
-        shard: of a plan.
-        counts: the number of mixtures of each split.
-    """
-    num_mixtures = counts[shard.split]
-    start = num_mixtures * shard.index // shard.count
-    return start, num_mixtures * (shard.index + 1) // shard.count

@@ -3,19 +3,13 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from beam_jobs.audio.types import UnusableAudioError
-from beam_jobs.rendering.levels import (
-    check_level,
-    noise_gain_db,
-    peak,
-    rms_level_dbfs,
-    source_gain_db,
-)
-from beam_jobs.rendering.part_files import read_noise, read_part
+from beam_jobs.rendering.levels import check_level, noise_gain_db, source_gain_db
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.placing import Stretch, join, join_in_time, place
 from beam_jobs.rendering.quantising import (
     common_gain,
@@ -31,6 +25,7 @@ from beam_jobs.rendering.rooms import (
     simulate_response,
 )
 from beam_jobs.rendering.scratch import Scratch
+from beam_jobs.rendering.signals import Signal, peak
 from schemas.pcm import Pcm, Samples
 from schemas.recipe import Part, Recipe, Room, SimulatedRoom, Source
 from schemas.tfrecord import encode_example
@@ -85,12 +80,12 @@ class RenderedMixture:
     rooms: tuple[Reverberated | None, ...]
 
 
-def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) -> RenderedMixture:
+def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixture:
     """Renders a recipe.
 
     Args:
         recipe: what to render.
-        corpus_roots: the folder of each corpus, by its name.
+        reader: of the files.
         scratch: has the audio of the result, until the next call with it.
 
     Raises:
@@ -105,20 +100,20 @@ def render(recipe: Recipe, corpus_roots: Mapping[str, str], scratch: Scratch) ->
     if recipe.has_rooms:
         dry = scratch.array("dry", (num_rows, recipe.num_samples), np.float32)
     gains_db, levels_dbfs, peaks, rooms = [], [], [], []
-    for row, voice in enumerate(_read_voices(recipe, corpus_roots)):
+    for row, voice in enumerate(_read_voices(recipe, reader)):
         peaks.append(place(parts[row], voice.heard, voice.gain_db))
         if dry is not None:
             peaks.append(place(dry[row], voice.direct, voice.gain_db))
         gains_db.append(voice.gain_db)
         levels_dbfs.append(voice.level_dbfs)
         rooms.append(voice.room)
-    given = None if recipe.mixture is None else _place_given_mixture(recipe, corpus_roots)
+    given = None if recipe.mixture is None else _place_given_mixture(recipe, reader)
 
     # Sums are rounded rather than parts, so that the rounded parts add up to the rounded mixture.
     for index in range(1, num_rows):
         np.add(parts[index], parts[index - 1], out=parts[index])
     if recipe.noise is not None:
-        peaks.append(_place_noise(parts[-1], parts[-2], recipe, corpus_roots))
+        peaks.append(_place_noise(parts[-1], parts[-2], recipe, reader))
         np.add(parts[-1], parts[-2], out=parts[-1])
     peaks.append(peak(parts[-1] if given is None else given))
 
@@ -185,7 +180,7 @@ def _check_length(recipe: Recipe) -> None:
             raise UnusablePartError(index, source, reason)
 
 
-def _read_voices(recipe: Recipe, corpus_roots: Mapping[str, str]) -> Iterator[_Voice]:
+def _read_voices(recipe: Recipe, reader: PartReader) -> Iterator[_Voice]:
     """Yields the voice of each row of sources.
 
     Raises:
@@ -193,77 +188,74 @@ def _read_voices(recipe: Recipe, corpus_roots: Mapping[str, str]) -> Iterator[_V
     """
     first_index = 0
     for sources in recipe.rows:
-        yield _read_voice(sources, first_index, recipe, corpus_roots)
+        yield _read_voice(sources, first_index, recipe, reader)
         first_index += len(sources)
 
 
 def _read_voice(
-    sources: Sequence[Source], first_index: int, recipe: Recipe, corpus_roots: Mapping[str, str]
+    sources: Sequence[Source], first_index: int, recipe: Recipe, reader: PartReader
 ) -> _Voice:
-    heard = direct = _read_utterances(sources, first_index, recipe, corpus_roots)
+    heard = direct = _read_utterances(sources, first_index, recipe, reader)
     # All utterances are scaled together: what a speaker says keeps its own ups and downs.
-    speech = join([samples for _, samples in heard])
+    speech = join([signal for _, signal in heard])
     room = None
     if sources[0].room is not None and len(speech):
         start, dry_speech = join_in_time(heard)
-        room = reverberate(dry_speech, _read_room(sources[0].room, recipe, corpus_roots))
+        room = reverberate(dry_speech, _read_room(sources[0].room, recipe, reader))
         # The level is that of the utterances; the tails after them do not count.
         speech = join(
-            [room.heard[at - start :][: len(samples)] for at, samples in heard if len(samples)]
+            [
+                Signal(room.heard[at - start :][: len(signal)], recipe.sample_rate)
+                for at, signal in heard
+                if len(signal)
+            ]
         )
-        heard, direct = [(start, room.heard)], [(start, room.direct)]
-    level_dbfs = rms_level_dbfs(speech)
+        heard = [(start, Signal(room.heard, recipe.sample_rate))]
+        direct = [(start, Signal(room.direct, recipe.sample_rate))]
     with _blamed_on(sources[0], recipe, first_index):
         # A stem of a given mixture may be silent: a song has bars without drums.
-        gain_db = source_gain_db(
-            sources[0],
-            speech,
-            level_dbfs,
-            recipe.sample_rate,
-            may_be_silent=recipe.mixture is not None,
-        )
-    return _Voice(heard, direct, gain_db, level_dbfs + gain_db, room)
+        may_be_silent = recipe.mixture is not None
+        gain_db = source_gain_db(sources[0], speech, may_be_silent=may_be_silent)
+    return _Voice(heard, direct, gain_db, speech.level_dbfs + gain_db, room)
 
 
 def _read_utterances(
-    sources: Sequence[Source], first_index: int, recipe: Recipe, corpus_roots: Mapping[str, str]
+    sources: Sequence[Source], first_index: int, recipe: Recipe, reader: PartReader
 ) -> list[Stretch]:
     stretches = []
     for index, source in enumerate(sources, first_index):
         with _blamed_on(source, recipe, index):
-            samples = read_part(source, recipe, corpus_roots)
+            signal = reader.read(source, recipe)
             # Measuring takes time, and the level of a lone utterance is checked with its gain.
-            if len(sources) > 1 and len(samples):
-                check_level(rms_level_dbfs(samples))
-        stretches.append((round(source.offset_s * recipe.sample_rate), samples))
+            if len(sources) > 1 and len(signal):
+                check_level(signal.level_dbfs)
+        stretches.append((round(source.offset_s * recipe.sample_rate), signal))
     return stretches
 
 
-def _read_room(room: Room, recipe: Recipe, corpus_roots: Mapping[str, str]) -> Response:
+def _read_room(room: Room, recipe: Recipe, reader: PartReader) -> Response:
     if isinstance(room, SimulatedRoom):
         return simulate_response(room, recipe.sample_rate)
     with _blamed_on(room, recipe):
-        return read_response(room, corpus_roots, recipe.sample_rate, recipe.channels)
+        return read_response(room, reader.corpus_roots, recipe.sample_rate, recipe.channels)
 
 
-def _place_given_mixture(recipe: Recipe, corpus_roots: Mapping[str, str]) -> Samples:
+def _place_given_mixture(recipe: Recipe, reader: PartReader) -> Samples:
     assert recipe.mixture is not None
     with _blamed_on(recipe.mixture, recipe):
-        samples = read_part(recipe.mixture, recipe, corpus_roots)
+        signal = reader.read(recipe.mixture, recipe)
     given = np.empty(recipe.audio_shape, np.float32)
-    place(given, [(0, samples)], 0.0)
+    place(given, [(0, signal)], 0.0)
     return given
 
 
-def _place_noise(
-    part: Samples, speech: Samples, recipe: Recipe, corpus_roots: Mapping[str, str]
-) -> float:
+def _place_noise(part: Samples, speech: Samples, recipe: Recipe, reader: PartReader) -> float:
     """Writes the noise into its part, at its level under the speech, and returns its peak."""
     assert recipe.noise is not None
     with _blamed_on(recipe.noise, recipe):
-        samples = read_noise(recipe.noise, recipe, corpus_roots)
-        gain_db = noise_gain_db(recipe.noise, samples, speech, recipe.sample_rate)
-    return place(part, [(0, samples)], gain_db)
+        signal = reader.read_noise(recipe.noise, recipe)
+        gain_db = noise_gain_db(recipe.noise, signal, speech)
+    return place(part, [(0, signal)], gain_db)
 
 
 @contextlib.contextmanager

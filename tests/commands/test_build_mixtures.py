@@ -134,6 +134,22 @@ def test_every_utterance_is_used_equally_often_give_or_take_one(built):
         assert uses["utterances"]["max"] == max(used.values())
 
 
+def test_the_report_shows_how_often_an_utterance_is_used_in_its_shard(built):
+    for split, uses in built.quality["use"].items():
+        counts = Counter()
+        for path in (built.folder / "recipes").glob(f"{split}-*.jsonl"):
+            used = Counter(
+                source["utterance"]
+                for line in path.read_text().splitlines()
+                for source in json.loads(line)["sources"]
+            )
+            counts.update(used.values())
+        assert uses["in_shards"]["histogram"] == {
+            str(number): counts[number] for number in sorted(counts)
+        }
+        assert uses["in_shards"]["max"] > 1
+
+
 def test_the_description_of_the_dataset_has_the_size_of_every_shard(built):
     described = parse_dataset((built.folder / "dataset.json").read_text(), "dataset.json")
     assert (built.folder / "COMPLETED").read_text() == described.completed
@@ -311,6 +327,28 @@ def test_a_folder_that_was_asked_for_otherwise_is_refused_and_the_differences_ar
     assert '"length": "max"' in line
     assert "--overwrite" in line
     assert shard_digests(copied) == before == built.digests
+
+
+def test_its_recipes_give_the_same_bytes(built, speech, tmp_path):
+    corpus, _ = speech
+    again = build(
+        f"--recipes={built.folder}/recipes/*.jsonl",
+        "--num_shards=3",
+        corpus=corpus,
+        output=tmp_path / "mixtures",
+    )
+    assert again.digests == built.digests
+
+
+def test_a_folder_whose_mixtures_were_planned_otherwise_is_refused(build_again, copied):
+    job = json.loads((copied / "job.json").read_text())
+    del job["plan"]
+    (copied / "job.json").write_text(json.dumps(job))
+    refused = build_again(output=copied)
+    assert refused.status == 1
+    (line,) = refused.complaints.splitlines()
+    assert "planned by another version of this program, plan 1 there and 2 here" in line
+    assert "--overwrite" in line
 
 
 def test_overwrite_removes_the_dataset_and_nothing_else(built, build_again, copied):

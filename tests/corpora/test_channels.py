@@ -12,7 +12,7 @@ from spoken_corpora import RATE, catalogue, speak, write_lines
 from beam_jobs import build_mixtures
 from beam_jobs.corpora.catalogue import SCHEMA, open_catalogue, take_catalogue, write_table
 from beam_jobs.corpora.layout import parse_corpora
-from beam_jobs.rendering.part_files import read_part
+from beam_jobs.rendering.part_reader import PartReader
 from schemas.errors import UserError
 from schemas.recipe import Recipe, Source, Utterance, parse_recipe
 from schemas.tfrecord import decode_example, read_records
@@ -186,7 +186,7 @@ def test_the_channel_of_an_utterance_goes_before_that_of_the_recipe(
     samples, _ = soundfile.read(speak(tmp_path / "a.wav", channels=2), dtype="float32")
     one = source("a.wav", 1)
     recipe = Recipe("m", "train", RATE, 1.0, channels, (one,))
-    heard = read_part(one, recipe, {"c": str(tmp_path)})
+    heard = PartReader({"c": str(tmp_path)}).read(one, recipe).samples
     expected = samples[:, [1, 1]] if channels == "stereo" else samples[:, 1]
     np.testing.assert_array_equal(heard, expected)
 

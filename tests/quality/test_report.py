@@ -103,6 +103,7 @@ QUALITY = {
                 "max": 400,
                 "histogram": {str(num): 1 for num in range(10, 401, 10)},
             },
+            "in_shards": {"min": 1, "max": 2, "histogram": {"1": 100, "2": 1300}},
         }
         for split in ("train", "test")
     },
@@ -176,6 +177,7 @@ def test_every_histogram_and_every_split_has_its_chart():
         "histogram-overlap_ratio",
         "histogram-level_difference_db",
         "use-train-utterances",
+        "use-train-in_shards",
         "use-train-speakers",
         "use-test-utterances",
         "use-test-speakers",

@@ -12,7 +12,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from beam_jobs import build_mixtures, verify_dataset
-from beam_jobs.rendering.part_files import extend_noise
+from beam_jobs.rendering.part_reader import extend_noise
 from schemas.tfrecord import decode_example, read_records
 
 RATE = 16_000

@@ -24,6 +24,7 @@ from beam_jobs.recipes.plan import NothingToDoError, NoUtteranceLeftError, PlanO
 from beam_jobs.recipes.scene import WALL_M, draw_simulated_rooms
 from beam_jobs.recipes.splits import parse_shares
 from beam_jobs.rendering.loudness import integrated_loudness_lufs
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import UnusablePartError, render
 from beam_jobs.rendering.rooms import check_simulation, simulate_response
 from beam_jobs.rendering.scratch import Scratch
@@ -267,7 +268,7 @@ def rendered(tmp_path):
         recipe = Recipe(
             "train-000000000", "train", SAMPLE_RATE, duration_s, channels, sources, noise=noise
         )
-        return render(recipe, {"corpus": str(tmp_path)}, Scratch())
+        return render(recipe, PartReader({"corpus": str(tmp_path)}), Scratch())
 
     return render_sources
 

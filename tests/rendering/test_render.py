@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from small_datasets import SAMPLE_RATE, voice
 
 from beam_jobs.rendering.loudness import integrated_loudness_lufs
+from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import UnusablePartError, encode_mixture, render
 from beam_jobs.rendering.scratch import Scratch
 from schemas.recipe import Recipe, Source, parse_recipe
@@ -47,7 +48,7 @@ def add_source(tmp_path):
 def rendered(tmp_path):
     def render_sources(*sources, duration_s=1.0, sample_rate=SAMPLE_RATE, channels="average"):
         recipe = Recipe("train-000000000", "train", sample_rate, duration_s, channels, sources)
-        return render(recipe, {"corpus": str(tmp_path)}, Scratch())
+        return render(recipe, PartReader({"corpus": str(tmp_path)}), Scratch())
 
     return render_sources
 
@@ -87,7 +88,7 @@ def test_a_mixture_is_the_sum_of_its_sources_and_never_clips(
         "train-000000000", "train", SAMPLE_RATE, num_samples / SAMPLE_RATE, "average",
         tuple(sources),
     )  # fmt: skip
-    mixture = render(recipe, {"corpus": str(folder)}, Scratch())
+    mixture = render(recipe, PartReader({"corpus": str(folder)}), Scratch())
     total = mixture.sources.sum(axis=0, dtype=np.int64)
     np.testing.assert_array_equal(mixture.mixture, total)
     assert mixture.mixture.shape == (num_samples,)
@@ -129,7 +130,7 @@ def test_a_source_starts_at_its_offset_to_the_sample(tmp_path_factory, offset):
         "u", "corpus", "click.wav", "s", "", 0, 10, SAMPLE_RATE, offset / SAMPLE_RATE, "gain_db", 0
     )
     recipe = Recipe("train-000000000", "train", SAMPLE_RATE, 1.0, "average", (source,))
-    mixture = render(recipe, {"corpus": str(folder)}, Scratch()).mixture
+    mixture = render(recipe, PartReader({"corpus": str(folder)}), Scratch()).mixture
     assert np.flatnonzero(mixture).tolist() == list(range(offset, min(offset + 10, 8000)))
 
 
@@ -235,7 +236,7 @@ def test_memory_that_is_used_again_leaves_nothing_behind(add_source, tmp_path):
 
     def once(scratch, *sources, duration_s):
         recipe = Recipe("train-000000000", "train", 8000, duration_s, "average", sources)
-        return encode_mixture(render(recipe, {"corpus": str(tmp_path)}, scratch))
+        return encode_mixture(render(recipe, PartReader({"corpus": str(tmp_path)}), scratch))
 
     once(scratch, loud, loud, duration_s=1.0)
     again = once(scratch, short, short, duration_s=0.5)

@@ -96,6 +96,20 @@ def test_killed_and_started_again_it_leaves_whole_objects_only(
     assert there.keys() == local_files(here.folder).keys()
 
 
+def test_an_utterance_is_read_once_for_all_its_mixtures_in_a_shard(cloud_storage, recipe, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", num_speakers=32, num_utterances=1)
+    remote_corpus = cloud_storage.put(corpus, "once/corpus")
+    asked = (f"--recipe={recipe}", "--splits=train=1", "--num_shards=1", "--num_mixtures=128")
+    cloud_storage.forget()
+    status, said = run(
+        f"--corpus={remote_corpus}", f"--output={cloud_storage.root}/once/dataset", *asked
+    )
+    assert status == 0, said
+    # Each of the 32 is in 8 of the 128 mixtures, and its header is read before. The dataset's own
+    # files take some thirty more.
+    assert cloud_storage.requests.count("read") < 2 * 32 + 40
+
+
 def test_a_bucket_can_be_a_corpus(cloud_storage, tmp_path):
     (tmp_path / "speaker0").mkdir()
     (tmp_path / "speaker0" / "0.wav").touch()
