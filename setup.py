@@ -12,7 +12,7 @@ EXTRAS = {
         "spleeter==2.4.2; python_version < '3.12'",
         "tensorflow==2.12.*; python_version < '3.12'",
     ],
-    # Files, runners and clusters on Google Cloud. Beam packs this project for Dataflow's workers with
+    # Files, runners and clusters on Google Cloud. Beam packs this project for Dataflow with
     # setuptools, which a virtual environment of Python 3.12 or later lacks.
     "gcp": ["apache-beam[gcp]", "google-cloud-storage", "setuptools"],
     # The corpus that `make demo` speaks.
