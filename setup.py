@@ -12,8 +12,9 @@ EXTRAS = {
         "spleeter==2.4.2; python_version < '3.12'",
         "tensorflow==2.12.*; python_version < '3.12'",
     ],
-    # Files, runners and clusters on Google Cloud.
-    "gcp": ["apache-beam[gcp]", "google-cloud-storage"],
+    # Files, runners and clusters on Google Cloud. Beam packs this project for Dataflow with
+    # setuptools, which a virtual environment of Python 3.12 or later lacks.
+    "gcp": ["apache-beam[gcp]", "google-cloud-storage", "setuptools"],
     # The corpus that `make demo` speaks.
     "demo": ["espeakng-loader"],
     # M4A, AAC, WMA, AMR and whatever else libsndfile does not decode. PyAV 19 insists on tags in
