@@ -7,7 +7,8 @@ import argparse
 import dataclasses
 
 # Measured: README.md and `make bench`, two cores, LibriSpeech at 16 kHz, two speakers.
-RENDERED_PER_CORE_S = 85.0
+# By the uses of each utterance in its shard.
+RENDERED_PER_CORE_S = {1: 85.0, 8: 220.0}
 MIXTURE_S = 16.0
 RECIPES_PLANNED_PER_CORE_S = 1 / 65e-6
 START_UP_S = 1.6
@@ -18,12 +19,15 @@ SIGNALS = 3
 MIXTURES_PER_SHARD = 128
 CHUNK_BYTES = 1 << 24
 
+# A table finds another partner for an utterance this often at most.
+MAX_USES_PER_SHARD = 11
+
 # Requests to Cloud Storage, counted at the emulator. Each utterance is looked up and its header
-# read; so is each source of a mixture. Each shard is looked up to see whether it is done, and its
-# measurements are read twice. Its chunks, recipes and measurements are written, each with one
-# request to begin and one to send.
+# read; so is each utterance of a shard, however often it is used there. Each shard is looked up to
+# see whether it is done, and its measurements are read twice. Its chunks, recipes and measurements
+# are written, each with one request to begin and one to send.
 READS_PER_UTTERANCE = 2
-READS_PER_SOURCE = 2
+READS_PER_UTTERANCE_OF_A_SHARD = 2
 READS_PER_SHARD = 3
 SMALL_OBJECTS_PER_SHARD = 2
 
@@ -69,10 +73,15 @@ class Dataset:
         return max(8, -(-self.num_mixtures // MIXTURES_PER_SHARD))
 
     @property
+    def uses_per_shard(self) -> float:
+        """How often an utterance is used in its shard."""
+        return min(max(self.num_mixtures * 2 / self.num_utterances, 1), MAX_USES_PER_SHARD)
+
+    @property
     def reads(self) -> float:
         return (
             self.num_utterances * READS_PER_UTTERANCE
-            + self.num_mixtures * 2 * READS_PER_SOURCE
+            + self.num_mixtures * 2 / self.uses_per_shard * READS_PER_UTTERANCE_OF_A_SHARD
             + self.num_shards * READS_PER_SHARD
         )
 
@@ -83,8 +92,10 @@ class Dataset:
 
     @property
     def core_s(self) -> float:
-        rendering_s = self.num_mixtures / RENDERED_PER_CORE_S
-        return rendering_s + self.num_mixtures / RECIPES_PLANNED_PER_CORE_S
+        (_, once), (uses, several) = RENDERED_PER_CORE_S.items()
+        decoding_s = (1 / once - 1 / several) / (1 - 1 / uses)
+        rendering_s = 1 / once - decoding_s * (1 - 1 / self.uses_per_shard)
+        return self.num_mixtures * (rendering_s + 1 / RECIPES_PLANNED_PER_CORE_S)
 
     @property
     def limits_s(self) -> dict[str, float]:
@@ -125,11 +136,11 @@ def main() -> None:
         return f"{price:,.2f}" if price else "-"
 
     print(
-        "| mixtures | hours of audio | utterances | shards | GB | cores | core hours | hours"
-        " | limited by | thousand reads | thousand writes | USD cores | USD requests"
-        " | USD a month |"
+        "| mixtures | hours of audio | utterances | uses in a shard | shards | GB | cores"
+        " | core hours | hours | limited by | thousand reads | thousand writes | USD cores"
+        " | USD requests | USD a month |"
     )
-    print("| --- " * 14 + "|")
+    print("| --- " * 15 + "|")
     for num_mixtures, num_utterances, cores in (
         (10_000, 20_000, 4),
         (1_000_000, 300_000, 64),
@@ -140,9 +151,9 @@ def main() -> None:
         requests, month = storage_price(job.num_bytes, job.reads, job.writes)
         print(
             f"| {num_mixtures:,} | {num_mixtures * MIXTURE_S / 3600:,.0f} | {num_utterances:,}"
-            f" | {job.num_shards:,} | {job.num_bytes / 1e9:,.0f} | {cores:,}"
-            f" | {job.core_s / 3600:,.2f} | {(seconds + START_UP_S) / 3600:,.2f} | {limit}"
-            f" | {job.reads / 1e3:,.0f} | {job.writes / 1e3:,.1f}"
+            f" | {job.uses_per_shard:.1f} | {job.num_shards:,} | {job.num_bytes / 1e9:,.0f}"
+            f" | {cores:,} | {job.core_s / 3600:,.2f} | {(seconds + START_UP_S) / 3600:,.2f}"
+            f" | {limit} | {job.reads / 1e3:,.0f} | {job.writes / 1e3:,.1f}"
             f" | {price_of(job.core_s / 3600)} | {requests:,.2f} | {month:,.2f} |"
         )
 
