@@ -39,6 +39,9 @@ _INTERRUPTED = """
 import signal, sys, threading
 from command_line.exit_status import run_command
 
+# What starts tests in the background may have them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def run(_):
     threading.Thread(target=threading.Event().wait).start()
     signal.raise_signal(signal.SIGINT)
