@@ -8,7 +8,7 @@ from typing import Any
 from scoring.diarisation import DiarisationErrors, add_up
 from scoring.page import render_report
 from scoring.results import Result, summarise
-from scoring.wording import MEASURES, describe_outcome
+from scoring.wording import MEASURES, describe_outcome, format_plain
 
 TEXT, DOCUMENT, PAGE = "report.txt", "report.json", "report.html"
 
@@ -61,7 +61,7 @@ def _render_text(
         lines.append(_row("", [MEASURES[name].unit for name in names]))
         for one in models:
             cells = [
-                f"{_fixed(one[name]['mean'])} ({_fixed(one[name]['median'])})"
+                f"{format_plain(one[name]['mean'], 2)} ({format_plain(one[name]['median'], 2)})"
                 if name in one
                 else "-"
                 for name in names
@@ -74,7 +74,7 @@ def _render_text(
                 lines.append(_row("", heads))
                 for one in models:
                     found = [one["groups"][kind].get(group) for group in groups]
-                    cells = [_fixed(cell["mean"]) if cell else "-" for cell in found]
+                    cells = [format_plain(cell["mean"], 2) if cell else "-" for cell in found]
                     lines.append(_row(one["model"], cells))
     if diarisation:
         lines += [
@@ -87,8 +87,3 @@ def _render_text(
 
 def _row(name: str, cells: Sequence[str]) -> str:
     return f"{name:{_WIDTH}}" + "".join(f"{cell:>20}" for cell in cells)
-
-
-def _fixed(value: float) -> str:
-    # Adding 0 turns the -0.0 that rounding leaves into 0.0.
-    return f"{round(value, 2) + 0.0:.2f}"

@@ -74,5 +74,11 @@ def describe_outcome(models: Sequence[Mapping[str, Any]]) -> str:
     return f"{sentence}; an ideal mask could by {_format_db(bound_db)}."
 
 
+def format_plain(value: float, decimals: int) -> str:
+    """Formats a number in ASCII, for text that programs read, too."""
+    # Adding 0 turns the -0.0 that rounding leaves into 0.0.
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
 def _format_db(value: float) -> str:
-    return f"{round(value, 1) + 0.0:.1f} dB"
+    return f"{format_plain(value, 1)} dB"

@@ -38,11 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from scoring.report import TEXT, render_reports  # noqa: PLC0415
     from training.evaluation import evaluate  # noqa: PLC0415
 
-    results = evaluate(options.model_dir, options.dataset, options.output)
-    print(render_reports(results)[TEXT])
+    print(evaluate(options.model_dir, options.dataset, options.output))
 
 
 if __name__ == "__main__":

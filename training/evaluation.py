@@ -13,7 +13,7 @@ from schemas.pcm import Samples
 from scoring.evaluation import NUM_PLAYERS, Players, score_with_bounds
 from scoring.metrics import Block, source_levels_db
 from scoring.page import AUDIO
-from scoring.report import render_reports
+from scoring.report import TEXT, render_reports
 from scoring.results import Result, find_groups
 from training.input import MixtureDataset, open_dataset, read_examples
 from training.model_dir import ModelDir
@@ -22,8 +22,8 @@ Separate = Callable[[Samples], Samples]
 """Separates a mixture, float32 [samples], into float32 [sources, samples]."""
 
 
-def evaluate(model_dirs: list[str], dataset: str, output: str) -> list[Result]:
-    """Scores models on the split `test` and writes the report.
+def evaluate(model_dirs: list[str], dataset: str, output: str) -> str:
+    """Scores models on the split `test`, writes the report, and returns it as text.
 
     Args:
         model_dirs: the models' folders, whose names are the models'.
@@ -49,9 +49,10 @@ def evaluate(model_dirs: list[str], dataset: str, output: str) -> list[Result]:
     audio.mkdir(parents=True, exist_ok=True)
     with ProgressBar() as bar:
         results = _score_mixtures(opened, separators, audio, bar)
-    for name, content in render_reports(results).items():
+    reports = render_reports(results)
+    for name, content in reports.items():
         (Path(output) / name).write_text(content, encoding="utf-8")
-    return results
+    return reports[TEXT]
 
 
 def _score_mixtures(

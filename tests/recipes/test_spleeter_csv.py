@@ -6,27 +6,18 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from exports import stored
 from optional import needs_tensorflow
 from small_datasets import build
 from stems import RATE, noise, write_csv, write_song
 
 from beam_jobs import verify_dataset
-from beam_jobs.dataset.reading import open_dataset, read_mixtures
+from beam_jobs.dataset.reading import open_dataset
 
 
 @pytest.fixture
 def corpus(tmp_path):
     return tmp_path / "stems"
-
-
-def read_all(folder):
-    """Reads the mixtures of a dataset, by their ids."""
-    described = open_dataset(str(folder))
-    return {
-        mixture.recipe.id: mixture
-        for info in described.shards
-        for mixture in read_mixtures(str(folder), described, info)
-    }
 
 
 def build_stems(corpus, output, *arguments, pattern="*.csv"):
@@ -63,7 +54,7 @@ class TestStereo:
 
     def test_every_sample_of_every_file_is_as_it_was(self, songs, built):
         assert built.status == 0
-        mixtures = read_all(built.folder)
+        mixtures = stored(built.folder)
         for path, tracks in songs[1].items():
             mixture = mixtures[f"{path}/mix".replace("/", "_")]
             np.testing.assert_array_equal(mixture.mixture, tracks["mix"])
@@ -145,7 +136,7 @@ def test_absolute_paths_and_another_sample_rate(corpus, tmp_path):
     path = write_csv(corpus / "stems.csv", ["one"])
     path.write_text("\ufeff" + path.read_text().replace("one/", f"{corpus}/one/"))
     built = build_stems(corpus, tmp_path / "dataset", "--sample_rate=16000")
-    ((name, mixture),) = read_all(built.folder).items()
+    ((name, mixture),) = stored(built.folder).items()
     assert name == "one_mix"
     assert mixture.mixture.shape == (2 * RATE, 2)
     # Each file is resampled and rounded on its own.
@@ -159,7 +150,7 @@ def test_a_length_cuts_songs_into_pieces_and_loses_nothing(corpus, tmp_path):
     tracks = write_song(corpus / "song", stems)
     write_csv(corpus / "train.csv", ["song"], duration=num_frames / RATE)
     built = build_stems(corpus, tmp_path / "dataset", "--length=0.8")
-    mixtures = read_all(built.folder)
+    mixtures = stored(built.folder)
     assert list(mixtures) == ["song_mix_000", "song_mix_001", "song_mix_002", "song_mix_003"]
     assert {len(mixture.mixture) for mixture in mixtures.values()} <= {6308, 6309}
     joined = np.concatenate([mixture.sources for mixture in mixtures.values()], axis=1)
