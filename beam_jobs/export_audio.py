@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layout",
         required=True,
-        choices=[layout.NAME for layout in LAYOUTS],
+        choices=[layout.name for layout in LAYOUTS],
         help="spleeter: what stock 'spleeter train' reads; librimix: what asteroid and SpeechBrain"
         " read; webdataset: tars that webdataset and Hugging Face datasets read; lhotse: manifests"
         " that Lhotse reads; folders: a folder for each mixture",
@@ -79,8 +79,8 @@ def run(argv: Sequence[str]) -> int:
         described=open_dataset(dataset_folder),
         has_noise=has_noise(dataset_folder),
         output=files.absolute(arguments.output),
-        layout_name=layout.NAME,
-        audio_format=arguments.audio_format or layout.AUDIO_FORMAT,
+        layout_name=layout.name,
+        audio_format=arguments.audio_format or layout.audio_format,
     )
     layout.check(export.described)
     output_folder.claim(export)

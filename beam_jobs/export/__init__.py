@@ -3,9 +3,11 @@
 from beam_jobs.export import folders, lhotse, librimix, spleeter, webdataset
 from beam_jobs.export.layout import ExportLayout
 
-LAYOUTS: tuple[ExportLayout, ...] = (spleeter, librimix, webdataset, lhotse, folders)
+LAYOUTS: tuple[ExportLayout, ...] = tuple(
+    module.LAYOUT for module in (spleeter, librimix, webdataset, lhotse, folders)
+)
 
 
 def find_layout(name: str) -> ExportLayout:
     """Returns the layout with a name, which one of `LAYOUTS` has."""
-    return next(layout for layout in LAYOUTS if name == layout.NAME)
+    return next(layout for layout in LAYOUTS if name == layout.name)

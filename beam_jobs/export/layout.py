@@ -6,7 +6,6 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.storage import files
@@ -128,38 +127,38 @@ class Table:
     header: str = ""
 
 
-class ExportLayout(Protocol):
-    """A layout of exported audio: a module of this package. Paths are relative to the output."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExportLayout:
+    """A layout of exported audio, which has a module of this package. Paths are relative.
 
-    @property
-    def NAME(self) -> str:  # noqa: N802
-        """The name of the layout, for `--layout`."""
+    Attributes:
+        name: for `--layout`.
+        audio_format: of its audio files, unless `--audio_format` names another.
+        audio: yields the audio files of a mixture, int16, by their path without its suffix.
+        check: raises a `UserError`, which says what to do, on a dataset that can't be exported so.
+        texts: returns the other files of a mixture, by their path.
+        archive: returns the path of the tar with the files of a shard; None leaves them in folders.
+        tables: returns the tables of a split.
+        documents: returns the files that describe the whole export, by their path.
+    """
 
-    @property
-    def AUDIO_FORMAT(self) -> AudioFormat:  # noqa: N802
-        """The format of its audio files, unless `--audio_format` names another."""
+    name: str
+    audio_format: AudioFormat
+    audio: Callable[[StoredMixture, Dataset], Iterator[tuple[str, Pcm]]]
+    check: Callable[[Dataset], None] = lambda _: None
+    texts: Callable[[StoredMixture], Mapping[str, str]] = lambda _: {}
+    archive: Callable[[Shard], str | None] = lambda _: None
+    tables: Callable[[Export, str], Sequence[Table]] = lambda _, __: ()
+    documents: Callable[[Export], Mapping[str, str]] = lambda _: {}
 
-    def check(self, described: Dataset) -> None:
-        """Fails on a dataset that can't be exported in this layout.
 
-        Raises:
-            UserError: it can't; the message says what to do.
-        """
-
-    def audio(self, mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-        """Yields the audio files of a mixture, int16, by their path without its suffix."""
-
-    def texts(self, mixture: StoredMixture) -> Mapping[str, str]:
-        """Returns the other files of a mixture, by their path."""
-
-    def archive(self, shard: Shard) -> str | None:
-        """Returns the path of the tar with the files of a shard; None leaves them in folders."""
-
-    def tables(self, export: Export, split: str) -> Sequence[Table]:
-        """Returns the tables of a split."""
-
-    def documents(self, export: Export) -> Mapping[str, str]:
-        """Returns the files that describe the whole export, by their path."""
+def all_audio(prefix: str, mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
+    """Yields the mixture, its sources, and its noise, each by its name behind a prefix."""
+    yield f"{prefix}mixture", mixture.mixture
+    for name, source in zip(source_names(described), mixture.sources, strict=True):
+        yield f"{prefix}{name}", source
+    if mixture.noise is not None:
+        yield f"{prefix}noise", mixture.noise
 
 
 def file_name(name: str) -> str:

@@ -7,42 +7,14 @@ Source: https://lhotse.readthedocs.io, "Representing a corpus" and "Cuts".
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beam_jobs.export import folders
-from beam_jobs.export.layout import Export, Table, TableEntry, source_names
+from beam_jobs.export.layout import Export, ExportLayout, Table, TableEntry, source_names
 from beam_jobs.storage import files
-from schemas.dataset import Dataset, Shard
-from schemas.ledger import AudioFormat
-from schemas.mixture import StoredMixture
-from schemas.pcm import Pcm
-
-NAME = "lhotse"
-AUDIO_FORMAT: AudioFormat = "flac"
 
 _GENDERS = {"f": "female", "m": "male", "unknown": None}
-
-
-def check(described: Dataset) -> None:
-    """Accepts every dataset."""
-    del described
-
-
-def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the mixture, its sources, and its noise."""
-    return folders.audio(mixture, described)
-
-
-def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """Returns no files."""
-    del mixture
-    return {}
-
-
-def archive(shard: Shard) -> None:
-    """Leaves the files in folders."""
-    del shard
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
@@ -60,12 +32,6 @@ def tables(export: Export, split: str) -> Sequence[Table]:
     kinds = {"recordings": recordings, "supervisions": supervisions, "cuts": cuts}
     name = export.described.name
     return [Table(f"{name}_{kind}_{split}.jsonl", lines) for kind, lines in kinds.items()]
-
-
-def documents(export: Export) -> Mapping[str, str]:
-    """Returns no files."""
-    del export
-    return {}
 
 
 def _cut(export: Export, split: str, entry: TableEntry) -> dict[str, Any]:
@@ -124,3 +90,6 @@ def _duration_s(export: Export, entry: TableEntry) -> float:
 
 def _line(document: Mapping[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+LAYOUT = ExportLayout("lhotse", "flac", folders.audio, tables=tables)

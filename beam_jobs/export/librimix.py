@@ -8,20 +8,16 @@ al., 2020).
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from beam_jobs.export.layout import Export, Table, TableEntry, csv_table, file_name
+from beam_jobs.export.layout import Export, ExportLayout, Table, TableEntry, csv_table, file_name
 from beam_jobs.storage import files
-from schemas.dataset import Dataset, Shard
+from schemas.dataset import Dataset
 from schemas.errors import UserError
-from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import MAX_PCM, MIN_PCM, Pcm
-
-NAME = "librimix"
-AUDIO_FORMAT: AudioFormat = "wav"
 
 _SUBSETS = {"train": "train-360", "validation": "dev", "test": "test"}
 
@@ -55,17 +51,6 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
         yield f"{folder}/mix_single/{name}", _sum(np.stack([mixture.sources[0], mixture.noise]))
 
 
-def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """Returns no files."""
-    del mixture
-    return {}
-
-
-def archive(shard: Shard) -> None:
-    """Leaves the files in folders."""
-    del shard
-
-
 def tables(export: Export, split: str) -> Sequence[Table]:
     """Returns a table for each of LibriMix's tasks."""
     described = export.described
@@ -75,12 +60,6 @@ def tables(export: Export, split: str) -> Sequence[Table]:
         tasks["mix_both"] = [*sources, "noise_path"]
         tasks["mix_single"] = ["source_1_path", "noise_path"]
     return [_table(export, split, task, parts) for task, parts in tasks.items()]
-
-
-def documents(export: Export) -> Mapping[str, str]:
-    """Returns no files."""
-    del export
-    return {}
 
 
 def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table:
@@ -122,3 +101,6 @@ def _sum(parts: Pcm) -> Pcm:
     # The sum of all parts never clips, but that of some of them may.
     total: Pcm = np.clip(parts.sum(axis=0, dtype=np.int32), MIN_PCM, MAX_PCM).astype(np.int16)
     return total
+
+
+LAYOUT = ExportLayout("librimix", "wav", audio, check=check, tables=tables)

@@ -8,24 +8,23 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_jobs.export.layout import Export, Table, TableEntry, csv_table, file_name, source_names
+from beam_jobs.export.layout import (
+    Export,
+    ExportLayout,
+    Table,
+    TableEntry,
+    csv_table,
+    file_name,
+    source_names,
+)
 from beam_jobs.storage import files
-from schemas.dataset import Dataset, Shard
-from schemas.ledger import AudioFormat
+from schemas.dataset import Dataset
 from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
-
-NAME = "spleeter"
-AUDIO_FORMAT: AudioFormat = "wav"
 
 CONFIGURATION = "configuration.json"
 
 _MIX = "mix"
-
-
-def check(described: Dataset) -> None:
-    """Accepts every dataset."""
-    del described
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
@@ -35,17 +34,6 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
     yield f"{folder}/{_MIX}", mixture.mixture
     for name, source in zip(source_names(described), mixture.sources, strict=True):
         yield f"{folder}/{name}", source
-
-
-def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """Returns no files."""
-    del mixture
-    return {}
-
-
-def archive(shard: Shard) -> None:
-    """Leaves the files in folders."""
-    del shard
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
@@ -114,3 +102,6 @@ def documents(export: Export) -> Mapping[str, str]:
         },
     }
     return {CONFIGURATION: json.dumps(configuration, indent=1) + "\n"}
+
+
+LAYOUT = ExportLayout("spleeter", "wav", audio, tables=tables, documents=documents)

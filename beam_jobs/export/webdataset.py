@@ -8,31 +8,22 @@ Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from beam_jobs.export.layout import Export, Table, describe_mixture, file_name, source_names
+from beam_jobs.export.layout import (
+    ExportLayout,
+    all_audio,
+    describe_mixture,
+    file_name,
+)
 from schemas.dataset import Dataset, Shard
-from schemas.ledger import AudioFormat
 from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
-
-NAME = "webdataset"
-AUDIO_FORMAT: AudioFormat = "flac"
-
-
-def check(described: Dataset) -> None:
-    """Accepts every dataset."""
-    del described
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
     """Yields the mixture, its sources, and its noise."""
-    key = _key(mixture)
-    yield f"{key}.mixture", mixture.mixture
-    for name, source in zip(source_names(described), mixture.sources, strict=True):
-        yield f"{key}.{name}", source
-    if mixture.noise is not None:
-        yield f"{key}.noise", mixture.noise
+    return all_audio(f"{_key(mixture)}.", mixture, described)
 
 
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
@@ -63,17 +54,8 @@ def archive(shard: Shard) -> str:
     return f"{shard}.tar"
 
 
-def tables(export: Export, split: str) -> Sequence[Table]:
-    """Returns no tables."""
-    del export, split
-    return ()
-
-
-def documents(export: Export) -> Mapping[str, str]:
-    """Returns no files."""
-    del export
-    return {}
-
-
 def _key(mixture: StoredMixture) -> str:
     return file_name(mixture.recipe.id).replace(".", "%2E")
+
+
+LAYOUT = ExportLayout("webdataset", "flac", audio, texts=texts, archive=archive)
