@@ -335,7 +335,7 @@ class Recipe:
         return _ENCODER.encode(document)
 
 
-def overlap_ratio(intervals_s: Iterable[tuple[float, float]]) -> float:
+def overlap_ratio(intervals_s: Iterable[tuple[float, float]], at_once: int = 2) -> float:
     """Returns the time in which two or more speak over the time in which anyone does.
 
     As the statistics of SparseLibriMix count it (Cosentino et al., 2020); 0 where nobody speaks.
@@ -343,6 +343,7 @@ def overlap_ratio(intervals_s: Iterable[tuple[float, float]]) -> float:
     Args:
         intervals_s: where each stretch of speech starts and where it stops, in seconds or in any
             other unit of time.
+        at_once: how many speak, or more.
     """
     changes = sorted(change for start, stop in intervals_s for change in ((start, 1), (stop, -1)))
     spoken = overlapped = 0.0
@@ -351,7 +352,7 @@ def overlap_ratio(intervals_s: Iterable[tuple[float, float]]) -> float:
         num_active += change
         if num_active:
             spoken += stop - start
-        if num_active > 1:
+        if num_active >= at_once:
             overlapped += stop - start
     return overlapped / spoken if spoken else 0.0
 

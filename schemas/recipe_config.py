@@ -11,6 +11,9 @@ VERSION = 1
 
 _TIMING = ("offset_s", "overlap_ratio", "conversation")
 
+# How many speakers it takes until a key of `conversation` has a meaning.
+_LEAST_SPEAKERS = {"pause_probability": 2, "dominance": 2, "backchannels": 2, "three_at_once": 3}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Uniform:
@@ -40,7 +43,33 @@ class Choices:
     values: tuple[float, ...]
 
 
-Distribution = Uniform | LogNormal | Choices
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quantiles:
+    """A distribution as it was measured.
+
+    Attributes:
+        values: the quantiles, ascending, of which the first is the least number and the last the
+            greatest. Between two of them, numbers are equally likely, and so are the spans from
+            each to the next.
+    """
+
+    values: tuple[float, ...]
+
+
+Distribution = Uniform | LogNormal | Choices | Quantiles
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backchannels:
+    """Short turns that lie entirely inside another speaker's turn.
+
+    Attributes:
+        probability: the share of all turns that are backchannels.
+        max_s: the longest utterance that is used as one, in seconds.
+    """
+
+    probability: float
+    max_s: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +82,13 @@ class Conversation:
         gap_s: the silence before another speaker begins.
         overlap_s: the time by which another speaker begins before the end of the present one.
         overlap_probability: the share of changes of speaker that have an overlap rather than a gap.
+        pause_probability: how often the same speaker goes on rather than another one begins; None
+            takes the utterances of all speakers in random order.
+        dominance: how unevenly speakers share the floor: 0 if all speak equally long, 1 if one says
+            everything; None leaves it to the lengths of the utterances.
+        backchannels: None leaves them to chance.
+        three_at_once: the time in which three speak over the time in which anyone does; None lets
+            two speak at once at most.
     """
 
     speech_s: float
@@ -60,6 +96,10 @@ class Conversation:
     gap_s: Distribution
     overlap_s: Distribution
     overlap_probability: float
+    pause_probability: float | None = None
+    dominance: float | None = None
+    backchannels: Backchannels | None = None
+    three_at_once: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -157,8 +197,18 @@ class RecipeConfig:
             raise InvalidDocumentError(
                 "conversation and length min do not go together: give max, or seconds"
             )
+        self._check_conversation()
         if self.rooms is not None and self.channels == "stereo":
             raise InvalidDocumentError("rooms and channels stereo do not go together")
+
+    def _check_conversation(self) -> None:
+        for name, least in _LEAST_SPEAKERS.items():
+            given = self.conversation and getattr(self.conversation, name) is not None
+            if given and self.num_speakers < least:
+                raise InvalidDocumentError(
+                    f"conversation.{name} and num_speakers {self.num_speakers} do not go together:"
+                    f" it takes {least} speakers"
+                )
 
     def to_document(self) -> dict[str, Any]:
         """Returns the JSON document that `parse_recipe_config` reads."""
@@ -177,11 +227,9 @@ class RecipeConfig:
             document["overlap_ratio"] = _range_document(self.overlap_ratio)
         if self.conversation is not None:
             document["conversation"] = {
-                name: _range_document(value)
-                if isinstance(value, Uniform | LogNormal | Choices)
-                else value
+                name: _conversation_document(value)
                 for name in Conversation.__slots__
-                for value in [getattr(self.conversation, name)]
+                if (value := getattr(self.conversation, name)) is not None
             }
         for name in ("same_gender_share", "max_utterances_per_speaker", "max_uses_per_shard"):
             if getattr(self, name) is not None:
@@ -221,6 +269,8 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
         for name in ("pause_s", "gap_s", "overlap_s"):
             place = f"{origin}: conversation.{name}"
             conversation[name] = _parse_distribution(conversation[name], place)
+        if "backchannels" in conversation:
+            conversation["backchannels"] = Backchannels(**conversation["backchannels"])
         document["conversation"] = Conversation(**conversation)
     if "noise" in document:
         ((noise_kind, noise_level),) = document["noise"].items()
@@ -248,6 +298,13 @@ def _parse_distribution(value: Any, place: str) -> Distribution:
         return LogNormal(**value["lognormal"])
     if isinstance(value, dict) and "choices" in value:
         return Choices(tuple(value["choices"]))
+    if isinstance(value, dict) and "quantiles" in value:
+        values = tuple(value["quantiles"])
+        if values != tuple(sorted(values)):
+            raise InvalidDocumentError(
+                f"{place}: the quantiles are not in ascending order: {json.dumps(value)}"
+            )
+        return Quantiles(values)
     return _parse_range(value, place)
 
 
@@ -258,9 +315,17 @@ def _parse_range(value: float | dict[str, list[float]], place: str) -> Uniform:
     return Uniform(low, high)
 
 
+def _conversation_document(value: Distribution | Backchannels | float) -> float | dict[str, Any]:
+    if isinstance(value, Backchannels):
+        return dataclasses.asdict(value)
+    return value if isinstance(value, int | float) else _range_document(value)
+
+
 def _range_document(value: Distribution) -> float | dict[str, Any]:
     if isinstance(value, LogNormal):
         return {"lognormal": {"median": value.median, "sigma": value.sigma}}
     if isinstance(value, Choices):
         return {"choices": list(value.values)}
+    if isinstance(value, Quantiles):
+        return {"quantiles": list(value.values)}
     return value.low if value.low == value.high else {"uniform": [value.low, value.high]}

@@ -12,8 +12,10 @@ from schemas.recipe_config import (
     Conversation,
     Distribution,
     LogNormal,
+    Quantiles,
     RecipeConfig,
     SimulatedRooms,
+    Uniform,
 )
 
 # A share that is off by more than this is not off by rounding.
@@ -69,14 +71,29 @@ def _turns(
     yield from _compare(
         measurements, "Overlap of speakers", conversation.overlap_s, "turn_overlap_s"
     )
-    overlaps, gaps = (
-        measurements.histograms[name].counts.total() for name in ("turn_overlap_s", "gap_s")
+    pauses, gaps, overlaps, backchannels = (
+        measurements.histograms[name].counts.total()
+        for name in ("pause_s", "gap_s", "turn_overlap_s", "backchannel_s")
     )
-    if overlaps + gaps:
+    changes = gaps + overlaps
+    asked = conversation.overlap_probability
+    yield from _share("Changes of speaker that overlap", asked, overlaps, changes)
+    if conversation.pause_probability is not None:
+        asked = conversation.pause_probability
+        yield from _share("Turns after which the speaker goes on", asked, pauses, pauses + changes)
+    if conversation.backchannels is not None:
+        # Each mixture has a first turn, which comes after nothing.
+        turns = measurements.histograms["num_turns"].counts.total()
+        turns += pauses + changes + backchannels
+        asked = conversation.backchannels.probability
+        yield from _share("Turns inside another one", asked, backchannels, turns)
+        longest = Uniform(0.0, conversation.backchannels.max_s)
+        yield from _compare(measurements, "Length of such a turn", longest, "backchannel_s")
+    if conversation.three_at_once is not None:
         yield Expectation(
-            "Changes of speaker that overlap",
-            asked=f"{conversation.overlap_probability:.1%}",
-            achieved=f"{overlaps / (overlaps + gaps):.1%}",
+            "Time in which three speak at once",
+            asked=f"{conversation.three_at_once:.1%} of the speech",
+            achieved=f"{measurements.histograms['three_at_once'].mean:.1%}",
         )
     if config.length != "max":
         return
@@ -88,6 +105,17 @@ def _turns(
         asked=f"about {conversation.speech_s:g} s",
         achieved=_achieved(measurements, "speech_s") + note,
     )
+    if conversation.dominance is not None:
+        yield Expectation(
+            "Dominance",
+            asked=f"mean {conversation.dominance:g}",
+            achieved=_achieved(measurements, "dominance"),
+        )
+
+
+def _share(title: str, asked: float, count: int, total: int) -> Iterator[Expectation]:
+    if total:
+        yield Expectation(title, asked=f"{asked:.1%}", achieved=f"{count / total:.1%}")
 
 
 def _scene(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
@@ -129,6 +157,10 @@ def _compare(
     achieved = _achieved(measurements, name)
     if isinstance(distribution, LogNormal):
         asked = f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
+        achieved = _achieved(measurements, name, "median")
+    elif isinstance(distribution, Quantiles):
+        middle = float(np.median(distribution.values))
+        asked = f"median {middle:g} {unit}, by quantiles"
         achieved = _achieved(measurements, name, "median")
     elif isinstance(distribution, Choices):
         asked = f"{', '.join(f'{value:g}' for value in distribution.values)} {unit}"

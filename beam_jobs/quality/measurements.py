@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from beam_jobs.quality.histogram import Quantity, RunningHistogram
-from beam_jobs.recipes.conversation import turn_changes
+from beam_jobs.recipes.turn_taking import (
+    find_dominance,
+    recipe_turns,
+    share_of_three,
+    turn_changes,
+)
 from beam_jobs.rendering.loudness import integrated_loudness_lufs
 from beam_jobs.rendering.render import RenderedMixture
 from beam_jobs.runtime.dead_letters import Rejected
@@ -35,6 +40,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "pause_s": Quantity("Pause before a speaker goes on", "s", 0.02),
     "gap_s": Quantity("Gap before another speaker begins", "s", 0.02),
     "turn_overlap_s": Quantity("Overlap with which another speaker begins", "s", 0.02),
+    "backchannel_s": Quantity("Turn inside that of another speaker", "s", 0.02),
+    "dominance": Quantity("Dominance: 0 if all speak equally long, 1 if one alone does", "", 0.01),
+    "three_at_once": Quantity("Time in which three or more speak", "of the speech", 0.002),
     "residual_db": Quantity(
         "What sources leave over of a given mixture, relative to it", "dB", 0.5
     ),
@@ -49,7 +57,10 @@ QUANTITIES: Mapping[str, Quantity] = {
 # Left out of the quality of a dataset without conversations.
 _OF_TURNS = ("speech_s", "num_turns", "pause_s", "gap_s", "turn_overlap_s")
 # Left out where nothing was measured.
-_OF_SCENES = (
+_OF_SOME = (
+    "backchannel_s",
+    "dominance",
+    "three_at_once",
     "residual_db",
     "snr_db",
     "noise_lufs",
@@ -168,17 +179,22 @@ class Measurements:
             name: self.histograms[name].summarise(quantity)
             for name, quantity in QUANTITIES.items()
             if (name not in _OF_TURNS or self.histograms["num_turns"].counts)
-            and (name not in _OF_SCENES or self.histograms[name].counts)
+            and (name not in _OF_SOME or self.histograms[name].counts)
         }
 
     def _measure_turns(self, recipe: Recipe) -> None:
         if recipe.sources[0].row is None:
             return
-        changes = turn_changes(recipe)
+        turns = recipe_turns(recipe)
+        changes = turn_changes(turns)
         for kind, duration_s in changes:
             self._count(kind, duration_s)
         self._count("num_turns", 1 + sum(kind != "pause_s" for kind, _ in changes))
-        self._count("speech_s", sum(source.duration_s for source in recipe.sources))
+        self._count("speech_s", sum(turn.duration_s for turn in turns))
+        if len(recipe.rows) > 1:
+            self._count("dominance", find_dominance(turns))
+        if len(recipe.rows) > 2:
+            self._count("three_at_once", share_of_three(turns))
 
     def _measure_scene(self, mixture: RenderedMixture, is_in_sample: bool) -> None:
         for source in mixture.recipe.sources:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from beam_jobs.corpora.catalogue import Catalogue
-from beam_jobs.recipes.conversation import Runs, divide_into_runs
+from beam_jobs.recipes.conversation import Runs, divide_into_runs, gamma_shape
 from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.gender_share import GenderShare
 from beam_jobs.recipes.pairing import Indices, uses_per_round
@@ -94,7 +94,9 @@ class DrawnPlan:
                 f" {len(self.speaker_splits)}: add speakers to the corpus, change --splits, or"
                 " lower num_speakers in the recipe"
             )
-        runs = {split: self._divide_into_runs(of_split) for split, of_split in entries.items()}
+        runs = {
+            split: self._divide_into_runs(split, of_split) for split, of_split in entries.items()
+        }
         # Of conversations, a run is what other mixtures have an utterance for.
         units = {
             split: of_split if (own := runs[split]) is None else of_split[own.firsts]
@@ -269,7 +271,7 @@ class DrawnPlan:
         )
         return _SplitPlan(entries, tables, runs, num_mixtures, num_shards)
 
-    def _divide_into_runs(self, entries: Indices) -> Runs | None:
+    def _divide_into_runs(self, split: Split, entries: Indices) -> Runs | None:
         config = self._options.config
         if config.conversation is None:
             return None
@@ -277,6 +279,8 @@ class DrawnPlan:
             self._catalogue.speakers[entries],
             self._catalogue.durations_s(entries),
             config.conversation.speech_s / config.num_speakers,
+            shape=gamma_shape(config.conversation.dominance, config.num_speakers),
+            generator=keyed_generator(self._options.seed, split, "runs"),
         )
 
     def _gender_share(self, entries: Indices) -> GenderShare | None:

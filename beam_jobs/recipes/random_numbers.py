@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from schemas.recipe_config import Choices, Distribution, LogNormal
+from schemas.recipe_config import Choices, Distribution, LogNormal, Quantiles
 
 
 def keyed_bytes(*key: object) -> bytes:
@@ -45,4 +45,8 @@ def draw(distribution: Distribution, uniforms: Iterator[float]) -> float:
         return distribution.median * math.exp(distribution.sigma * normal)
     if isinstance(distribution, Choices):
         return distribution.values[int(next(uniforms) * len(distribution.values))]
+    if isinstance(distribution, Quantiles):
+        whole, part = divmod(next(uniforms) * (len(distribution.values) - 1), 1)
+        low, high = distribution.values[int(whole) : int(whole) + 2]
+        return low + (high - low) * part
     return distribution.low + (distribution.high - distribution.low) * next(uniforms)

@@ -1,6 +1,7 @@
 """Conversations: the turns of their speakers, and the datasets made from them."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 from collections import Counter
@@ -15,16 +16,29 @@ from test_planning import a_recipe, options, table, utterance
 
 from beam_jobs import verify_dataset
 from beam_jobs.corpora.catalogue import Catalogue
-from beam_jobs.recipes.conversation import conversation_offsets, divide_into_runs, turn_changes
+from beam_jobs.recipes.conversation import (
+    conversation_offsets,
+    divide_into_runs,
+    gamma_shape,
+)
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.plan import NoUtteranceLeftError
 from beam_jobs.recipes.presets import load_recipe_config
-from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
+from beam_jobs.recipes.random_numbers import draw, keyed_generator, keyed_uniforms
+from beam_jobs.recipes.turn_taking import (
+    find_dominance,
+    recipe_turns,
+    share_of_three,
+    turn_changes,
+)
+from beam_jobs.separation.turns import Turn
 from schemas.recipe import parse_recipe
 from schemas.recipe_config import (
+    Backchannels,
     Conversation,
     LogNormal,
     NoiseConfig,
+    Quantiles,
     Uniform,
     parse_recipe_config,
 )
@@ -41,6 +55,7 @@ TURNS = {
 DURATIONS = st.one_of(
     st.builds(LogNormal, median=st.floats(0.01, 3), sigma=st.floats(0, 2)),
     st.tuples(st.floats(0, 1), st.floats(1, 3)).map(lambda ends: Uniform(*ends)),
+    st.lists(st.floats(0, 3), min_size=2).map(lambda ones: Quantiles(tuple(sorted(ones)))),
 )
 CONVERSATIONS = st.builds(
     Conversation,
@@ -49,6 +64,9 @@ CONVERSATIONS = st.builds(
     gap_s=DURATIONS,
     overlap_s=DURATIONS,
     overlap_probability=st.floats(0, 1),
+    pause_probability=st.none() | st.floats(0, 1),
+    backchannels=st.none() | st.builds(Backchannels, st.floats(0, 0.9), st.floats(0.1, 10)),
+    three_at_once=st.none() | st.floats(0, 0.5),
 )
 SPOKEN = st.lists(
     st.lists(st.integers(100, 100_000), min_size=1, max_size=12), min_size=1, max_size=5
@@ -70,14 +88,15 @@ def test_the_noisy_preset_is_the_conversation_with_noise():
 
 @settings(max_examples=150)
 @given(SPOKEN, CONVERSATIONS, st.integers())
-def test_nobody_overlaps_himself_and_never_do_three_speak(lengths, conversation, seed):
+def test_nobody_overlaps_himself_and_three_speak_only_if_asked_for(lengths, conversation, seed):
     offsets = conversation_offsets(lengths, conversation, 8000, keyed_uniforms(seed))
     spans = spans_of(lengths, offsets)
     for own in spans:
         assert all(later[0] >= earlier[1] for earlier, later in itertools.pairwise(own))
     changes = sorted((place, change) for own in spans for span in own
                      for place, change in zip(span, (1, -1), strict=True))  # fmt: skip
-    assert max(itertools.accumulate(change for _, change in changes)) <= 2
+    most = 2 if conversation.three_at_once is None else 3
+    assert max(itertools.accumulate(change for _, change in changes)) <= most
     firsts = [own[0][0] for own in spans]
     assert firsts == sorted(firsts)
     assert firsts[0] == 0
@@ -92,7 +111,7 @@ def test_the_same_key_gives_the_same_conversation(lengths, conversation, seed):
 
 
 def test_pauses_gaps_and_overlaps_have_the_distribution_that_was_asked_for():
-    found = {"pause_s": [], "gap_s": [], "turn_overlap_s": []}
+    found = {"pause_s": [], "gap_s": [], "turn_overlap_s": [], "backchannel_s": []}
     for seed in range(300):
         utterances = [
             utterance(speaker, number, duration_s=4 + number / 7, sample_rate=16000)
@@ -100,7 +119,7 @@ def test_pauses_gaps_and_overlaps_have_the_distribution_that_was_asked_for():
             for number in range(10)
         ]
         recipe = a_recipe(PRESET, seed, utterances)
-        for kind, duration_s in turn_changes(recipe):
+        for kind, duration_s in turn_changes(recipe_turns(recipe)):
             found[kind].append(duration_s)
     asked = PRESET.conversation
     pairs = {"pause_s": asked.pause_s, "gap_s": asked.gap_s, "turn_overlap_s": asked.overlap_s}
@@ -122,20 +141,157 @@ def test_log_normal_numbers_have_their_median_and_spread():
 @given(
     st.lists(st.lists(st.floats(0.1, 30), min_size=1, max_size=30), min_size=1, max_size=8),
     st.floats(0.5, 60),
+    st.none() | st.floats(0.01, 0.9),
 )
-def test_runs_have_every_utterance_once_and_are_of_one_speaker(durations_s, run_s):
+def test_runs_have_every_utterance_once_and_are_of_one_speaker(durations_s, run_s, dominance):
     speakers = np.repeat(np.arange(len(durations_s)), [len(own) for own in durations_s])
     shuffled = np.random.default_rng(0).permutation(len(speakers))
     speakers = speakers[shuffled].astype(np.int32)
     flat = np.concatenate(durations_s)[shuffled]
-    runs = divide_into_runs(speakers, flat, run_s)
+    runs = divide_into_runs(
+        speakers, flat, run_s, shape=gamma_shape(dominance, 4), generator=keyed_generator(run_s)
+    )
     members = [runs[number] for number in range(len(runs.firsts))]
     assert sorted(np.concatenate(members)) == list(range(len(speakers)))
     for own in members:
         assert len(own) >= 1
         assert len(set(speakers[own])) == 1
-        # As long as asked for, give or take an utterance, which can't be divided.
-        assert flat[own].sum() <= 2 * run_s + 2 * flat[own].max()
+        if dominance is None:
+            # As long as asked for, give or take an utterance, which can't be divided.
+            assert flat[own].sum() <= 2 * run_s + 2 * flat[own].max()
+
+
+def talks(*, num_speakers=4, utterance_s=(0.3, 4.0), count=60, **asked):
+    """Draws the turns of conversations from utterances that are evenly as long as given."""
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(8, dtype=np.int32), 400)
+    durations_s = rng.uniform(*utterance_s, len(speakers))
+    conversation = dataclasses.replace(PRESET.conversation, speech_s=240.0, **asked)
+    runs = divide_into_runs(
+        speakers,
+        durations_s,
+        conversation.speech_s / num_speakers,
+        shape=gamma_shape(conversation.dominance, num_speakers),
+        generator=keyed_generator("talks"),
+    )
+    by_speaker = [np.flatnonzero(speakers[runs.firsts] == speaker) for speaker in range(8)]
+    found = []
+    for seed in range(count):
+        lengths = [
+            (durations_s[runs[rng.choice(by_speaker[speaker])]] * 8000).round().astype(int).tolist()
+            for speaker in rng.permutation(8)[:num_speakers]
+        ]
+        offsets = conversation_offsets(lengths, conversation, 8000, keyed_uniforms(seed))
+        found.append(
+            [
+                Turn(str(row), start / 8000, (stop - start) / 8000)
+                for row, spans in enumerate(spans_of(lengths, offsets))
+                for start, stop in spans
+            ]
+        )
+    return found
+
+
+def shares(conversations):
+    """Returns the share of all turns of each kind, over several conversations."""
+    kinds = Counter(kind for turns in conversations for kind, _ in turn_changes(turns))
+    return {kind: count / sum(map(len, conversations)) for kind, count in kinds.items()}
+
+
+@pytest.mark.parametrize("dominance", [0, 0.05, 0.2])
+def test_speakers_share_the_floor_as_unevenly_as_asked(dominance):
+    found = talks(dominance=dominance, count=150)
+    assert np.mean([find_dominance(turns) for turns in found]) == pytest.approx(dominance, abs=0.03)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.6])
+def test_a_speaker_goes_on_as_often_as_asked(probability):
+    kinds = shares(talks(pause_probability=probability))
+    changes = kinds["gap_s"] + kinds["turn_overlap_s"]
+    assert kinds["pause_s"] / (kinds["pause_s"] + changes) == pytest.approx(probability, abs=0.06)
+
+
+@pytest.mark.parametrize("probability", [0, 0.15])
+def test_as_many_short_turns_as_asked_are_inside_that_of_another(probability):
+    found = talks(backchannels=Backchannels(probability, max_s=1.0))
+    assert shares(found).get("backchannel_s", 0) == pytest.approx(probability, abs=0.02)
+    inside = [length_s for turns in found for kind, length_s in turn_changes(turns)
+              if kind == "backchannel_s"]  # fmt: skip
+    assert max(inside, default=0) <= 1
+
+
+def test_all_short_turns_are_inside_others_if_there_are_too_few():
+    found = talks(backchannels=Backchannels(0.5, max_s=0.5))
+    short = sum(turn.duration_s <= 0.5 for turns in found for turn in turns)
+    assert shares(found)["backchannel_s"] * sum(map(len, found)) > 0.9 * short
+
+
+@pytest.mark.parametrize("utterance_s", [(0.3, 4.0), (4.0, 16.0)])
+@pytest.mark.parametrize("share", [0, 0.02, 0.1])
+def test_three_speak_at_once_as_often_as_asked_however_long_utterances_are(utterance_s, share):
+    found = talks(three_at_once=share, utterance_s=utterance_s)
+    assert np.mean([share_of_three(turns) for turns in found]) == pytest.approx(share, rel=0.3)
+
+
+def test_all_together_are_as_asked():
+    found = talks(
+        dominance=0.1,
+        pause_probability=0.4,
+        backchannels=Backchannels(0.15, max_s=1.0),
+        three_at_once=0.02,
+    )
+    kinds = shares(found)
+    changes = kinds["gap_s"] + kinds["turn_overlap_s"]
+    assert kinds["backchannel_s"] == pytest.approx(0.15, abs=0.03)
+    assert kinds["pause_s"] / (kinds["pause_s"] + changes) == pytest.approx(0.4, abs=0.08)
+    assert kinds["turn_overlap_s"] / changes == pytest.approx(0.5, abs=0.05)
+    assert np.mean([share_of_three(turns) for turns in found]) == pytest.approx(0.02, abs=0.008)
+    assert np.mean([find_dominance(turns) for turns in found]) == pytest.approx(0.1, abs=0.03)
+
+
+def test_without_their_keys_recipes_are_what_they_always_were():
+    plan = DrawnPlan(a_catalogue([9] * 6), conversation_options(splits="train=1", num_speakers=3))
+    lines = [draft.recipe.to_json() for shard in plan.shards for draft in plan.drafts(shard)]
+    assert hashlib.sha256("".join(lines).encode()).hexdigest()[:16] == "c26344f6819f4cd0"
+
+
+@pytest.mark.parametrize(
+    ("num_speakers", "changes", "complaint"),
+    [
+        (2, {"three_at_once": 0.1}, "conversation.three_at_once and num_speakers 2 do not go"),
+        (1, {"dominance": 0.1}, "conversation.dominance and num_speakers 1 do not go together"),
+        (2, {"gap_s": {"quantiles": [1, 0]}}, r"conversation.gap_s: the quantiles are not in asc"),
+        (2, {"gap_s": {"quantiles": [1]}}, r"\$.conversation.gap_s"),
+        (2, {"backchannels": {"probability": 0.2}}, r"\$.conversation.backchannels.*max_s"),
+        (2, {"dominance": 1}, r"\$.conversation.dominance"),
+    ],
+)
+def test_what_no_conversation_can_be_is_refused_with_its_key(num_speakers, changes, complaint):
+    document = {name: value for name, value in RECIPE.items() if name != "offset_s"}
+    document |= {"conversation": TURNS | changes, "num_speakers": num_speakers}
+    with pytest.raises(InvalidDocumentError, match=rf"^r\.json: {complaint}"):
+        parse_recipe_config(json.dumps(document), "r.json")
+
+
+def test_a_configuration_with_all_keys_is_written_as_it_is_read():
+    document = {name: value for name, value in RECIPE.items() if name != "offset_s"}
+    document["num_speakers"] = 3
+    document["conversation"] = TURNS | {
+        "gap_s": {"quantiles": [0, 0.2, 1]},
+        "pause_probability": 0.4,
+        "dominance": 0.1,
+        "backchannels": {"probability": 0.2, "max_s": 1},
+        "three_at_once": 0.02,
+    }
+    config = parse_recipe_config(json.dumps(document), "r.json")
+    assert config.to_document()["conversation"] == document["conversation"]
+
+
+def test_quantiles_are_drawn_evenly_between_their_neighbours():
+    uniforms = keyed_uniforms("numbers")
+    numbers = [draw(Quantiles((0, 1, 10)), uniforms) for _ in range(10_000)]
+    found = np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1])
+    assert found == pytest.approx([0, 0.5, 1, 5.5, 10], abs=0.2)
 
 
 def conversation_options(**changes):
