@@ -38,6 +38,7 @@ OVERLAY = {
     "level": {"gain_db": 0},
 }
 ROOM = {"length_m": 6, "width_m": 5, "height_m": 3, "distance_m": 1}
+EVENTS = {"number": 3, "snr_db": 5, "length_s": 2}
 FEATURES = {
     "plain overlay": {},
     "level in LUFS": {"level": {"loudness_lufs": -28}},
@@ -46,6 +47,7 @@ FEATURES = {
     "speed": {"speed": {"choices": [0.9, 1.1]}},
     "noise, SNR": {"noise": {"snr_db": 10}},
     "noise, LUFS": {"noise": {"loudness_lufs": -35}},
+    "noise and 3 events, SNR": {"noise": {"background": {"snr_db": 10}, "events": EVENTS}},
     "recorded room": {"rooms": "recorded"},
     "simulated room, 0.2 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.2}}},
     "simulated room, 0.4 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.4}}},

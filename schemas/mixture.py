@@ -53,7 +53,7 @@ def decode_mixture(record: bytes, origin: str) -> StoredMixture:
         recipe=recipe,
         mixture=audio("mixture").reshape(shape),
         sources=audio("sources").reshape(len(recipe.rows), *shape),
-        noise=None if recipe.noise is None else audio("noise").reshape(shape),
+        noise=audio("noise").reshape(shape) if recipe.has_noise else None,
         gains_db=tuple(features["gains_db"]),
     )
 

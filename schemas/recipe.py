@@ -19,7 +19,7 @@ MAX_ROWS = 5
 
 def _document(record: Any) -> dict[str, Any]:
     document = dataclasses.asdict(record)
-    if isinstance(record, Noise):
+    if isinstance(record, Noise | NoiseEvent):
         document[document.pop("level_kind")] = document.pop("level")
     return document
 
@@ -202,6 +202,38 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class NoiseEvent:
+    """A sound that begins and ends within a mixture, faded in and out over 10 ms.
+
+    Attributes:
+        corpus: the name of the noise corpus.
+        path: the audio file, relative to the corpus.
+        start: the first frame used, counted in the file's own frames.
+        stop: the frame after the last one used.
+        file_sample_rate: the file's own, in Hz.
+        offset_s: the start of the event in the mixture, in seconds.
+        level_kind: as in `Noise`, but over the time in which the event sounds. `snr_db` is the
+            power of the sum of the sources, over the whole mixture as for `Noise`, over that of the
+            event.
+        level: in the unit that `level_kind` names.
+    """
+
+    corpus: str
+    path: str
+    start: int
+    stop: int
+    file_sample_rate: int
+    offset_s: float
+    level_kind: NoiseLevelKind
+    level: float
+
+    @property
+    def duration_s(self) -> float:
+        """The length in seconds."""
+        return (self.stop - self.start) / self.file_sample_rate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class GivenMixture:
     """A recording that is the mixture itself, rather than the sum of its sources.
 
@@ -225,7 +257,7 @@ class GivenMixture:
         return self.file_sample_rate
 
 
-Part = Source | Noise | RecordedRoom | GivenMixture
+Part = Source | Noise | NoiseEvent | RecordedRoom | GivenMixture
 """A part of a mixture that has a file."""
 
 
@@ -245,6 +277,8 @@ class Recipe:
         noise: the noise under the sources, or None.
         resampler: `soxr`, or SciPy's `resample_poly` to match datasets of others.
         mixture: the recording that is the mixture, or None if it is the sum of its parts.
+        noise_events: in any order; empty in a dataset with events whose mixture happens to have
+            none, None in a dataset without.
     """
 
     id: str
@@ -257,6 +291,7 @@ class Recipe:
     noise: Noise | None = None
     resampler: Resampler = "soxr"
     mixture: GivenMixture | None = None
+    noise_events: tuple[NoiseEvent, ...] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -302,15 +337,24 @@ class Recipe:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All parts with a file: sources, noise, each recorded room once, and the given mixture."""
+        """All parts that have a file, each recorded room once.
+
+        Sources, noise, noise events, rooms and the given mixture, in this order.
+        """
         noise = () if self.noise is None else (self.noise,)
         rooms = dict.fromkeys(source.room for source in self.sources)
         return (
             *self.sources,
             *noise,
+            *(self.noise_events or ()),
             *(room for room in rooms if isinstance(room, RecordedRoom)),
             *(() if self.mixture is None else (self.mixture,)),
         )
+
+    @property
+    def has_noise(self) -> bool:
+        """True if the mixture has a noise, be it silent for want of events."""
+        return self.noise is not None or self.noise_events is not None
 
     @property
     def has_rooms(self) -> bool:
@@ -322,8 +366,9 @@ class Recipe:
         # Not dataclasses.asdict, which takes ten times as long: this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
-        if self.mixture is None:
-            del document["mixture"]
+        for name in ("mixture", "noise_events"):
+            if document[name] is None:
+                del document[name]
         document["sources"] = [
             {
                 name: value
@@ -394,7 +439,11 @@ def _make_recipe(document: Mapping[str, Any], origin: str) -> Recipe:
     fields = {name: value for name, value in document.items() if name != "version"}
     fields["sources"] = tuple(_parse_source(source) for source in fields["sources"])
     if fields.get("noise") is not None:
-        fields["noise"] = _parse_noise(fields["noise"])
+        fields["noise"] = Noise(**_with_level(fields["noise"]))
+    if "noise_events" in fields:
+        fields["noise_events"] = tuple(
+            NoiseEvent(**_with_level(event)) for event in fields["noise_events"]
+        )
     if "mixture" in fields:
         fields["mixture"] = GivenMixture(**fields["mixture"])
     recipe = Recipe(**fields)
@@ -421,10 +470,11 @@ def _parse_room(document: Mapping[str, Any]) -> Room:
     )
 
 
-def _parse_noise(document: Mapping[str, Any]) -> Noise:
+def _with_level(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a noise, whose level is under the name of its kind in JSON."""
     kind = next(kind for kind in get_args(NoiseLevelKind) if kind in document)
     fields = {name: value for name, value in document.items() if name != kind}
-    return Noise(**fields, level_kind=kind, level=document[kind])
+    return fields | {"level_kind": kind, "level": document[kind]}
 
 
 def _check_rows(recipe: Recipe, origin: str) -> None:

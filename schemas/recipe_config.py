@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from schemas.recipe import Channels, LevelKind
 from schemas.validation import InvalidDocumentError, load_document
@@ -102,17 +102,52 @@ class Conversation:
     three_at_once: float | None = None
 
 
+DrawnNoiseLevel = Literal["loudness_lufs", "snr_db"]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class NoiseConfig:
-    """The noise of mixtures.
+class BackgroundNoise:
+    """The noise under the whole of each mixture.
 
     Attributes:
         level_kind: as in `Noise`.
         level: the range of the level, in the unit that `level_kind` names.
+        folders: the folders of the noise corpus that it is from; empty for all of it.
     """
 
-    level_kind: Literal["loudness_lufs", "snr_db"]
+    level_kind: DrawnNoiseLevel
     level: Uniform
+    folders: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoiseEvents:
+    """The sounds that begin and end within each mixture.
+
+    Attributes:
+        number: of events in a mixture; whole numbers.
+        level_kind: as in `NoiseEvent`.
+        level: the range of the level of each, in the unit that `level_kind` names.
+        length_s: of each event in seconds, at most all of its file; None for all of it.
+        start_s: of each event in the mixture, in seconds, but early enough for the mixture to have
+            all of it; None for any time at which it has.
+        folders: as for `BackgroundNoise`.
+    """
+
+    number: Distribution
+    level_kind: DrawnNoiseLevel
+    level: Uniform
+    length_s: Distribution | None = None
+    start_s: Distribution | None = None
+    folders: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoiseConfig:
+    """The noise of mixtures: a background, events, or both."""
+
+    background: BackgroundNoise | None = None
+    events: NoiseEvents | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -235,7 +270,7 @@ class RecipeConfig:
             if getattr(self, name) is not None:
                 document[name] = getattr(self, name)
         if self.noise is not None:
-            document["noise"] = {self.noise.level_kind: _range_document(self.noise.level)}
+            document["noise"] = _noise_document(self.noise)
         if isinstance(self.rooms, SimulatedRooms):
             ranges = {name: getattr(self.rooms, name) for name in SimulatedRooms.__slots__}
             document["rooms"] = {
@@ -273,9 +308,7 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
             conversation["backchannels"] = Backchannels(**conversation["backchannels"])
         document["conversation"] = Conversation(**conversation)
     if "noise" in document:
-        ((noise_kind, noise_level),) = document["noise"].items()
-        noise_range = _parse_range(noise_level, f"{origin}: noise.{noise_kind}")
-        document["noise"] = NoiseConfig(noise_kind, noise_range)
+        document["noise"] = _parse_noise(document["noise"], f"{origin}: noise")
     if isinstance(document.get("rooms"), dict):
         document["rooms"] = SimulatedRooms(
             **{
@@ -291,6 +324,54 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
         return RecipeConfig(**document, level_kind=kind, level=level)
     except InvalidDocumentError as error:
         raise InvalidDocumentError(f"{origin}: {error}") from None
+
+
+def _parse_noise(document: dict[str, Any], place: str) -> NoiseConfig:
+    if not document.keys() & {"background", "events"}:
+        return NoiseConfig(BackgroundNoise(**_parse_noise_level(document, place)))
+    background, events = document.get("background"), document.get("events")
+    return NoiseConfig(
+        background and BackgroundNoise(**_parse_noise_level(background, f"{place}.background")),
+        events and NoiseEvents(**_parse_noise_level(events, f"{place}.events")),
+    )
+
+
+def _parse_noise_level(document: dict[str, Any], place: str) -> dict[str, Any]:
+    """Returns the fields of a kind of noise, whose level is under the name of its kind."""
+    fields: dict[str, Any] = {}
+    kinds = [name for name in get_args(DrawnNoiseLevel) if name in document]
+    if len(kinds) != 1:
+        named = " and ".join(get_args(DrawnNoiseLevel))
+        problem = "do not go together: give one" if kinds else "are missing: give one"
+        raise InvalidDocumentError(f"{place}: {named} {problem}")
+    for name, value in document.items():
+        if name in get_args(DrawnNoiseLevel):
+            fields |= {"level_kind": name, "level": _parse_range(value, f"{place}.{name}")}
+        elif name == "folders":
+            fields[name] = tuple(folder.strip("/") for folder in value)
+        else:
+            fields[name] = _parse_distribution(value, f"{place}.{name}")
+    return fields
+
+
+def _noise_document(noise: NoiseConfig) -> dict[str, Any]:
+    kinds = {"background": noise.background, "events": noise.events}
+    document = {name: _noise_kind_document(kind) for name, kind in kinds.items() if kind}
+    # A background alone has a short form.
+    if noise.background and not noise.events and not noise.background.folders:
+        return document["background"]
+    return document
+
+
+def _noise_kind_document(kind: BackgroundNoise | NoiseEvents) -> dict[str, Any]:
+    document: dict[str, Any] = {kind.level_kind: _range_document(kind.level)}
+    if kind.folders:
+        document["folders"] = list(kind.folders)
+    if isinstance(kind, NoiseEvents):
+        for name in ("number", "length_s", "start_s"):
+            if (value := getattr(kind, name)) is not None:
+                document[name] = _range_document(value)
+    return document
 
 
 def _parse_distribution(value: Any, place: str) -> Distribution:

@@ -105,7 +105,7 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
     mixture = np.frombuffer(features["mixture"][0], np.int16)
     parts = np.frombuffer(features["sources"][0], np.int16)
     num_sources = num_parts = len(recipe.rows)
-    if recipe.noise is not None:
+    if recipe.has_noise:
         parts = np.concatenate([parts, np.frombuffer(features["noise"][0], np.int16)])
         num_parts += 1
     if features["id"][0].decode() != recipe.id:

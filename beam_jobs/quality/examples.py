@@ -22,6 +22,7 @@ class Example:
         speakers: of each source.
         placed_s: of each source, start and end of each utterance in the mixture, in seconds.
         gains_db: all that was applied to the samples of each source's file.
+        noise_events_s: start and end of each noise event in the mixture, in seconds, ascending.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Example:
     speakers: tuple[str, ...]
     placed_s: tuple[tuple[tuple[float, float], ...], ...]
     gains_db: tuple[float, ...]
+    noise_events_s: tuple[tuple[float, float], ...] = ()
 
 
 def make_example(stored: StoredMixture) -> Example:
@@ -48,6 +50,12 @@ def make_example(stored: StoredMixture) -> Example:
         speakers=tuple(row[0].speaker for row in recipe.rows),
         placed_s=tuple(map(_placed_s, recipe.rows)),
         gains_db=stored.gains_db,
+        noise_events_s=tuple(
+            sorted(
+                (event.offset_s, event.offset_s + event.duration_s)
+                for event in recipe.noise_events or ()
+            )
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from schemas.recipe_config import (
     Conversation,
     Distribution,
     LogNormal,
+    NoiseConfig,
     Quantiles,
     RecipeConfig,
     SimulatedRooms,
@@ -120,16 +121,44 @@ def _share(title: str, asked: float, count: int, total: int) -> Iterator[Expecta
 
 def _scene(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
     if config.noise is not None:
-        names = {
-            "snr_db": ("Sources over noise", "snr_db"),
-            "loudness_lufs": ("Loudness of noise", "noise_lufs"),
-        }
-        title, name = names[config.noise.level_kind]
-        yield from _compare(measurements, title, config.noise.level, name)
+        yield from _noises(measurements, config.noise)
     if isinstance(config.rooms, SimulatedRooms):
         yield from _compare(measurements, "Reverberation time", config.rooms.rt60_s, "rt60_s")
     if config.speed is not None:
         yield from _compare(measurements, "Speed of an utterance", config.speed, "speed")
+
+
+def _noises(measurements: Measurements, noise: NoiseConfig) -> Iterator[Expectation]:
+    background, events = noise.background, noise.events
+    if background is not None:
+        names = {
+            "snr_db": ("Sources over noise", "snr_db"),
+            "loudness_lufs": ("Loudness of noise", "noise_lufs"),
+        }
+        if events is not None:
+            names = {
+                "snr_db": ("Sources over background noise", "background_snr_db"),
+                "loudness_lufs": ("Loudness of background noise", "background_lufs"),
+            }
+        title, name = names[background.level_kind]
+        yield from _compare(measurements, title, background.level, name)
+    if events is None:
+        return
+    yield from _compare(measurements, "Noise events in a mixture", events.number, "num_events")
+    names = {
+        "snr_db": ("Sources over a noise event", "event_snr_db"),
+        "loudness_lufs": ("Loudness of a noise event", "event_lufs"),
+    }
+    title, name = names[events.level_kind]
+    yield from _compare(measurements, title, events.level, name)
+    if events.length_s is not None:
+        note = "; no longer than its file and its mixture"
+        title = "Length of a noise event"
+        yield from _compare(measurements, title, events.length_s, "event_length_s", note)
+    if events.start_s is not None:
+        note = "; early enough to fit into the mixture"
+        title = "Start of a noise event"
+        yield from _compare(measurements, title, events.start_s, "event_start_s", note)
 
 
 def _genders(

@@ -23,7 +23,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from schemas.dataset import Shard, ShardInfo
 from schemas.pcm import MAX_PCM, Pcm, to_samples
 from schemas.quality import Histogram
-from schemas.recipe import Recipe
+from schemas.recipe import NoiseEvent, Recipe
 
 _VERSION = 1
 
@@ -48,6 +48,13 @@ QUANTITIES: Mapping[str, Quantity] = {
     ),
     "snr_db": Quantity("Sum of the sources over the noise, RMS", "dB", 0.25),
     "noise_lufs": Quantity("Loudness of the noise, of a sample", "LUFS", 0.25),
+    "background_snr_db": Quantity("Sum of the sources over the background noise, RMS", "dB", 0.25),
+    "background_lufs": Quantity("Loudness of the background noise", "LUFS", 0.25),
+    "num_events": Quantity("Noise events in a mixture", "events", 1),
+    "event_snr_db": Quantity("Sum of the sources over a noise event, RMS", "dB", 0.25),
+    "event_lufs": Quantity("Loudness of the noise events", "LUFS", 0.25),
+    "event_length_s": Quantity("Length of the noise events", "s", 0.1),
+    "event_start_s": Quantity("Start of the noise events in the mixture", "s", 0.1),
     "rt60_s": Quantity("Reverberation time of the rooms", "s", 0.01),
     "direct_to_reverberant_db": Quantity("Direct over reverberated sound", "dB", 0.25),
     "speed": Quantity("Speed of the utterances that are played faster or slower", "times", 0.01),
@@ -64,6 +71,13 @@ _OF_SOME = (
     "residual_db",
     "snr_db",
     "noise_lufs",
+    "background_snr_db",
+    "background_lufs",
+    "num_events",
+    "event_snr_db",
+    "event_lufs",
+    "event_length_s",
+    "event_start_s",
     "rt60_s",
     "direct_to_reverberant_db",
     "speed",
@@ -209,6 +223,21 @@ class Measurements:
             if is_in_sample:
                 noise_lufs = _lufs(mixture.noise, mixture.recipe.sample_rate)
                 self._count("noise_lufs", noise_lufs)
+        if mixture.recipe.noise_events is not None:
+            self._measure_noises(mixture)
+
+    def _measure_noises(self, mixture: RenderedMixture) -> None:
+        recipe = mixture.recipe
+        for heard in mixture.noises:
+            kind = "event" if isinstance(heard.part, NoiseEvent) else "background"
+            self._count(f"{kind}_snr_db", heard.snr_db)
+            self._count(f"{kind}_lufs", heard.loudness_lufs + recipe.common_gain_db)
+        events = recipe.noise_events or ()
+        self._count("num_events", len(events))
+        for event in events:
+            self._count("event_start_s", event.offset_s)
+            left_s = recipe.duration_s - event.offset_s
+            self._count("event_length_s", min(event.duration_s, left_s))
 
     def _count(self, name: str, value: float) -> None:
         # The level of silence, and what follows from it, has no place among the others.

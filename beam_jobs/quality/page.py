@@ -84,6 +84,8 @@ def _view_example(example: Example) -> ExampleView:
                 "Noise", "as it sounds in the mixture", NOISE_COLOUR, mp3_uri(example.noise, rate)
             )
         )
+    if example.noise_events_s:
+        lanes.append(TimelineLane("Noise events", NOISE_COLOUR, (), example.noise_events_s))
     (picture,) = draw_spectrograms([(example.mixture, parts)], rate)
     return ExampleView(
         title=example.id,

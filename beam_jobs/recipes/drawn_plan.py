@@ -77,6 +77,7 @@ class DrawnPlan:
         self._scenes = SceneFilesPlan(
             catalogue,
             options.sounds,
+            noise=options.config.noise,
             num_speakers=group_size,
             shares=options.shares,
             seed=options.seed,

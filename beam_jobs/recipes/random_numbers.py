@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from schemas.recipe_config import Choices, Distribution, LogNormal, Quantiles
+from schemas.recipe_config import Choices, Distribution, LogNormal, Quantiles, Uniform
 
 
 def keyed_bytes(*key: object) -> bytes:
@@ -50,3 +50,10 @@ def draw(distribution: Distribution, uniforms: Iterator[float]) -> float:
         low, high = distribution.values[int(whole) : int(whole) + 2]
         return low + (high - low) * part
     return distribution.low + (distribution.high - distribution.low) * next(uniforms)
+
+
+def draw_whole(distribution: Distribution, uniforms: Iterator[float]) -> int:
+    """Draws a whole number from a distribution of them; those in a range are equally likely."""
+    if isinstance(distribution, Uniform):
+        distribution = Uniform(distribution.low, distribution.high + 1)
+    return int(draw(distribution, uniforms))

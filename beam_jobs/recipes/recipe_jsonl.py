@@ -18,6 +18,8 @@ from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
 from schemas.recipe import (
     Channels,
+    Noise,
+    NoiseEvent,
     Recipe,
     Source,
     Utterance,
@@ -90,7 +92,7 @@ class _JsonRecipe:
 
     @property
     def has_noise(self) -> bool:
-        return self._recipe.noise is not None
+        return self._recipe.has_noise
 
     @property
     def has_rooms(self) -> bool:
@@ -163,11 +165,16 @@ def _check_ranges(recipe: Recipe) -> None:
     for length_s in (recipe.duration_s, noise_s):
         if length_s > _MAX_DURATION_S:
             raise BadRecipeError(f"a mixture of {length_s:g} s")
-    if noise and abs(noise.level) > _MAX_LEVEL_DB:
-        raise BadRecipeError(f"a {noise.level_kind} of {noise.level:g}")
+    for part in recipe.parts:
+        if isinstance(part, Source | Noise | NoiseEvent) and abs(part.level) > _MAX_LEVEL_DB:
+            raise BadRecipeError(f"a {part.level_kind} of {part.level:g}")
+    for event in recipe.noise_events or ():
+        if event.stop <= event.start or event.offset_s >= recipe.duration_s:
+            raise BadRecipeError(
+                f"a noise event of {event.duration_s:g} s that starts at {event.offset_s:g} s of"
+                f" {recipe.duration_s:g} s"
+            )
     for source in recipe.sources:
-        if abs(source.level) > _MAX_LEVEL_DB:
-            raise BadRecipeError(f"a {source.level_kind} of {source.level:g}")
         if source.stop > source.start and source.offset_s >= recipe.duration_s:
             raise BadRecipeError(
                 f"a source that starts at {source.offset_s:g} s of {recipe.duration_s:g} s"

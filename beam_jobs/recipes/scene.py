@@ -12,12 +12,28 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from beam_jobs.corpora.catalogue import Catalogue
+from beam_jobs.corpora.headers import MIN_DURATION_S
 from beam_jobs.recipes.pairing import Indices
-from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
+from beam_jobs.recipes.random_numbers import draw, draw_whole, keyed_uniforms
 from beam_jobs.recipes.splits import split_by_shares
 from schemas.dataset import SPLITS, Split
-from schemas.recipe import Noise, Recipe, RecordedRoom, Room, SimulatedRoom, Utterance
-from schemas.recipe_config import NoiseConfig, RecipeConfig, SimulatedRooms
+from schemas.recipe import (
+    Noise,
+    NoiseEvent,
+    Recipe,
+    RecordedRoom,
+    Room,
+    SimulatedRoom,
+    Utterance,
+)
+from schemas.recipe_config import (
+    BackgroundNoise,
+    NoiseConfig,
+    NoiseEvents,
+    RecipeConfig,
+    SimulatedRooms,
+    Uniform,
+)
 
 # For a folder of noise or of responses, when the speech keeps the splits of its corpus.
 _SHARES: Mapping[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -36,13 +52,16 @@ class SceneFiles:
     """The files that a mixture needs besides its utterances.
 
     Attributes:
-        entries: where the catalogue has the noise, if there is one, and then the room responses.
-        noise: the noise, or None.
+        entries: where the catalogue has the noise, if there is one, then the events, and then the
+            room responses.
+        noise: the noise under the whole mixture, or None.
+        events: one for each noise event.
         responses: one for each speaker, or none.
     """
 
     entries: tuple[int, ...] = ()
     noise: Utterance | None = None
+    events: tuple[Utterance, ...] = ()
     responses: tuple[Utterance, ...] = ()
 
 
@@ -61,6 +80,7 @@ class SceneFilesPlan:
         catalogue: Catalogue,
         sounds: Mapping[str, str],
         *,
+        noise: NoiseConfig | None,
         num_speakers: int,
         shares: Mapping[Split, float],
         seed: int,
@@ -70,6 +90,7 @@ class SceneFilesPlan:
         Args:
             catalogue: of speech, noise and room responses.
             sounds: the names of the corpora of `noise` and of `rooms`, if there are any.
+            noise: of each mixture, or None.
             num_speakers: in each mixture.
             shares: of the speakers in each split; empty for the corpus's own splits.
             seed: of the job.
@@ -82,20 +103,32 @@ class SceneFilesPlan:
             option: _divide(catalogue, catalogue.entries_of(corpus), shares)
             for option, corpus in sounds.items()
         }
-        self._noises, self._responses = divided.get("noise"), divided.get("rooms")
+        noise = noise or NoiseConfig()
+        self._backgrounds, self._event_sounds = (
+            None if kind is None else _in_folders(catalogue, divided["noise"], kind.folders)
+            for kind in (noise.background, noise.events)
+        )
+        self._noise = noise
+        self._responses = divided.get("rooms")
         self._rooms = _group_by_folder(catalogue, self._responses or {})
 
     def missing(self, splits: Iterable[str]) -> str:
         """Returns a complaint about a split that gets no noise or no room, or an empty text."""
-        for option, files in (("noise", self._noises), ("rooms", self._responses)):
+        background, events = self._noise.background, self._noise.events
+        for option, files, folders in (
+            ("noise", self._backgrounds, background.folders if background else ()),
+            ("noise", self._event_sounds, events.folders if events else ()),
+            ("rooms", self._responses, ()),
+        ):
             if files is None:
                 continue
             num_files = sum(map(len, files.values()))
+            where = f" in {' and '.join(folders)}" if folders else ""
             for split in splits:
                 if not len(files[split]):
                     return (
-                        f"--{option} has {num_files} usable files, and none is left for the split"
-                        f" {split}: see rejected.jsonl for what can't be used, or add files"
+                        f"--{option} has {num_files} usable files{where}, and none is left for the"
+                        f" split {split}: see rejected.jsonl for what can't be used, or add files"
                     )
         return ""
 
@@ -112,41 +145,48 @@ class SceneFilesPlan:
         Returns:
             The files of each mixture; None if no usable noise or response is left for it.
         """
-        if self._noises is None and self._responses is None:
+        if self._backgrounds is self._event_sounds is self._responses is None:
             return [NO_FILES] * len(mixture_ids)
         drawn = [self._draw_entries(mixture_id, split, unusable) for mixture_id in mixture_ids]
-        entries = [entry for one in drawn if one is not None for entry in one]
+        entries = [entry for one in drawn if one is not None for kind in one for entry in kind]
         files = iter(self._catalogue.utterances(np.array(entries, np.int32)))
         scenes: list[SceneFiles | None] = []
         for one in drawn:
             if one is None:
                 scenes.append(None)
                 continue
-            noise = None if self._noises is None else next(files)
-            responses = tuple(next(files) for _ in one[int(noise is not None) :])
-            scenes.append(SceneFiles(one, noise, responses))
+            backgrounds, events, responses = (tuple(next(files) for _ in kind) for kind in one)
+            noise = backgrounds[0] if backgrounds else None
+            scenes.append(SceneFiles(tuple(itertools.chain(*one)), noise, events, responses))
         return scenes
 
     def _draw_entries(
         self, mixture_id: str, split: str, unusable: Collection[int]
-    ) -> tuple[int, ...] | None:
-        entries: list[int] = []
-        if self._noises is not None:
+    ) -> tuple[list[int], list[int], list[int]] | None:
+        """Draws the background, the events and the room responses of a mixture."""
+        background: list[int] = []
+        if self._backgrounds is not None:
             uniforms = keyed_uniforms(self._seed, mixture_id, "noise")
-            entries += _draw_distinct(self._noises[split], 1, unusable, uniforms)
-            if not entries:
+            background = _draw_distinct(self._backgrounds[split], 1, unusable, uniforms)
+            if not background:
                 return None
+        events: list[int] = []
+        if self._event_sounds is not None and self._noise.events is not None:
+            uniforms = keyed_uniforms(self._seed, mixture_id, "noise events")
+            number = draw_whole(self._noise.events.number, uniforms)
+            events = _draw_distinct(self._event_sounds[split], number, unusable, uniforms)
+            if len(events) < number:
+                return None
+        in_room: list[int] = []
         if self._responses is not None:
             uniforms = keyed_uniforms(self._seed, mixture_id, "room")
             responses = self._responses[split]
             if not _count_usable(responses, unusable):
                 return None
-            in_room: list[int] = []
             while not in_room:
                 room = self._rooms[int(responses[int(next(uniforms) * len(responses))])]
                 in_room = _draw_distinct(room, self._num_speakers, unusable, uniforms)
-            entries += in_room
-        return tuple(entries)
+        return background, events, in_room
 
 
 def _divide(
@@ -158,6 +198,19 @@ def _divide(
     return {
         split: entries[np.array([splits[name] == split for name in names], bool)]
         for split in SPLITS
+    }
+
+
+def _in_folders(
+    catalogue: Catalogue, entries_by_split: Mapping[str, Indices], folders: Sequence[str]
+) -> Mapping[str, Indices]:
+    """Returns the files of each split that are in one of some folders; all without any."""
+    if not folders:
+        return entries_by_split
+    prefixes = tuple(f"{folder}/" for folder in folders)
+    return {
+        split: entries[[path.startswith(prefixes) for path in catalogue.paths(entries)]]
+        for split, entries in entries_by_split.items()
     }
 
 
@@ -233,15 +286,24 @@ def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: in
             dataclasses.replace(source, room=room_of[source.speaker]) for source in recipe.sources
         )
         recipe = dataclasses.replace(recipe, sources=tuple(sources))
-    if config.noise is not None and files.noise is not None:
+    noise = config.noise or NoiseConfig()
+    if noise.background is not None and files.noise is not None:
         uniforms = keyed_uniforms(seed, recipe.id, "noise level")
-        noise = _draw_noise(files.noise, config.noise, recipe.duration_s, uniforms)
-        recipe = dataclasses.replace(recipe, noise=noise)
+        background = _draw_background(files.noise, noise.background, recipe.duration_s, uniforms)
+        recipe = dataclasses.replace(recipe, noise=background)
+    if noise.events is not None:
+        events = tuple(
+            _draw_event(
+                file, noise.events, recipe, keyed_uniforms(seed, recipe.id, "noise event", number)
+            )
+            for number, file in enumerate(files.events)
+        )
+        recipe = dataclasses.replace(recipe, noise_events=events)
     return recipe
 
 
-def _draw_noise(
-    file: Utterance, config: NoiseConfig, duration_s: float, uniforms: Iterator[float]
+def _draw_background(
+    file: Utterance, config: BackgroundNoise, duration_s: float, uniforms: Iterator[float]
 ) -> Noise:
     """Draws a stretch as long as the mixture from a noise; all of a noise that is shorter."""
     num_frames = math.ceil(duration_s * file.sample_rate)
@@ -255,6 +317,31 @@ def _draw_noise(
         stop=min(start + num_frames, file.stop),
         num_frames=num_frames,
         file_sample_rate=file.sample_rate,
+        level_kind=config.level_kind,
+        level=level,
+    )
+
+
+def _draw_event(
+    file: Utterance, config: NoiseEvents, recipe: Recipe, uniforms: Iterator[float]
+) -> NoiseEvent:
+    """Draws a part of a noise, and a place for it where the mixture has all of it."""
+    level = round(draw(config.level, uniforms), 4)
+    num_frames = min(file.stop, math.ceil(recipe.duration_s * file.sample_rate))
+    if config.length_s is not None:
+        length_s = max(draw(config.length_s, uniforms), MIN_DURATION_S)
+        num_frames = min(num_frames, round(length_s * file.sample_rate))
+    start = int(next(uniforms) * (file.stop - num_frames + 1))
+    latest_s = max(recipe.duration_s - num_frames / file.sample_rate, 0.0)
+    offset_s = min(draw(config.start_s or Uniform(0.0, latest_s), uniforms), latest_s)
+    return NoiseEvent(
+        corpus=file.corpus,
+        path=file.path,
+        start=start,
+        stop=start + num_frames,
+        file_sample_rate=file.sample_rate,
+        # Whole samples, so that rendering need not round.
+        offset_s=math.floor(offset_s * recipe.sample_rate) / recipe.sample_rate,
         level_kind=config.level_kind,
         level=level,
     )

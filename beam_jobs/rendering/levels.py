@@ -5,7 +5,7 @@ import math
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.rendering.signals import Signal, rms_level_dbfs
 from schemas.pcm import FULL_SCALE, Samples
-from schemas.recipe import Noise, Source
+from schemas.recipe import Noise, NoiseEvent, Source
 
 # A 16-bit file can barely hold anything quieter, and no speech is that quiet.
 _SILENCE_DBFS = -90.0
@@ -50,15 +50,16 @@ def source_gain_db(source: Source, signal: Signal, *, may_be_silent: bool = Fals
     return source.level - _loudness_lufs(signal)
 
 
-def noise_gain_db(noise: Noise, signal: Signal, speech: Samples) -> float:
-    """Returns the gain that gives a noise its level.
+def noise_gain_db(noise: Noise | NoiseEvent, signal: Signal, speech: Samples) -> float:
+    """Returns the gain that gives a noise or a noise event its level.
 
     The signal-to-noise ratio is that of the power of the sum of the sources, pauses included, to
-    that of the noise, both over the whole mixture, as in torchaudio's `add_noise`.
+    that of the noise, both over the whole mixture, as in torchaudio's `add_noise`. The power of an
+    event is that over the time in which it sounds, as in Kaldi's `wav-reverberate`.
 
     Args:
         noise: has the level that is asked for.
-        signal: the noise.
+        signal: the noise, as far as the mixture has it.
         speech: float32 of the mixture's shape, the sum of the sources in steps of 16-bit PCM.
 
     Raises:

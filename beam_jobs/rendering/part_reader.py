@@ -14,13 +14,16 @@ from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.rendering.signals import Signal
 from beam_jobs.storage import files
 from schemas.pcm import Samples
-from schemas.recipe import GivenMixture, Noise, Recipe, Source
+from schemas.recipe import GivenMixture, Noise, NoiseEvent, Recipe, Source
 
 # A shard of 128 mixtures of two LibriSpeech utterances needs a quarter of it if each is used eight
 # times, and all of it if each is used twice.
 _MAX_KEPT_BYTES = 48 << 20
 # One that takes a larger part of it would put too many others out.
 _MAX_STRETCH_BYTES = _MAX_KEPT_BYTES // 8
+
+# As long as Scaper's (Salamon et al., 2017).
+_FADE_S = 0.01
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,6 +130,22 @@ class PartReader:
         extended = extend_noise(samples, noise.num_frames, noise.file_sample_rate)
         return _resample(Signal(extended, noise.file_sample_rate), recipe)
 
+    def read_event(self, event: NoiseEvent, recipe: Recipe) -> Signal:
+        """Reads a noise event, and fades it in and out.
+
+        Args:
+            event: the noise event.
+            recipe: has the sample rate, the channels and the resampler.
+
+        Raises:
+            UnusableAudioError: the file can't be decoded.
+        """
+        path = files.join(self.corpus_roots[event.corpus], event.path)
+        samples = read_segment(path, event.start, event.stop, recipe.channels)
+        return _resample(
+            Signal(fade_ends(samples, event.file_sample_rate), event.file_sample_rate), recipe
+        )
+
     def _decode(
         self, part: Source | GivenMixture, recipe: Recipe, start: int, stop: int
     ) -> Samples:
@@ -194,6 +213,23 @@ def extend_noise(samples: Samples, num_frames: int, sample_rate: int) -> Samples
         [samples[:-overlap], *[period] * num_periods, samples[-overlap:]]
     )
     return extended[:num_frames]
+
+
+def fade_ends(samples: Samples, sample_rate: int) -> Samples:
+    """Fades a sound in and out: where it is cut out of a longer one, it would begin with a click.
+
+    Args:
+        samples: float32 [samples] or [samples, channels].
+        sample_rate: in Hz.
+    """
+    length = min(round(_FADE_S * sample_rate), len(samples) // 2)
+    # The slopes of a raised cosine, without its zeros.
+    fade_in = np.hanning(2 * length + 2)[1 : length + 1].astype(np.float32)
+    fade_in = fade_in.reshape(-1, *[1] * (samples.ndim - 1))
+    faded = samples.copy()
+    faded[:length] *= fade_in
+    faded[len(samples) - length :] *= fade_in[::-1]
+    return faded
 
 
 def _resample(signal: Signal, recipe: Recipe) -> Signal:

@@ -25,9 +25,9 @@ from beam_jobs.rendering.rooms import (
     simulate_response,
 )
 from beam_jobs.rendering.scratch import Scratch
-from beam_jobs.rendering.signals import Signal, peak
-from schemas.pcm import Pcm, Samples
-from schemas.recipe import Part, Recipe, Room, SimulatedRoom, Source
+from beam_jobs.rendering.signals import Signal, peak, rms_level_dbfs
+from schemas.pcm import FULL_SCALE, Pcm, Samples
+from schemas.recipe import Noise, NoiseEvent, Part, Recipe, Room, SimulatedRoom, Source
 from schemas.tfrecord import encode_example
 
 # Half an hour of two sources at 16 kHz: a longer mixture would not fit into a worker's memory, and
@@ -36,7 +36,7 @@ MAX_SAMPLES = 1 << 26
 
 
 class UnusablePartError(Exception):
-    """The file of a source, of the noise, of a room or of the given mixture can't be used.
+    """The file of a source, of a noise, of a room or of the given mixture can't be used.
 
     Attributes:
         index: of the part in the recipe's `parts`.
@@ -49,6 +49,22 @@ class UnusablePartError(Exception):
         self.index = index
         self.part = part
         self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HeardNoise:
+    """One of the noises of a mixture, by its level there.
+
+    Attributes:
+        part: the noise in the recipe.
+        snr_db: the power of the sum of the sources over that of this noise, as `Noise` and
+            `NoiseEvent` define it; not finite where one of them is silent.
+        loudness_lufs: of this noise, before the common gain; NaN if the recipe does not ask for it.
+    """
+
+    part: Noise | NoiseEvent
+    snr_db: float
+    loudness_lufs: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +84,8 @@ class RenderedMixture:
         dry_sources: int16 [sources, samples], what of each source came straight to the microphone,
             or None without rooms.
         rooms: how each source sounded in its room; None for a source without one.
+        noises: the levels of the noise under the whole mixture and of each event, where a recipe
+            has events; else empty.
     """
 
     recipe: Recipe
@@ -78,6 +96,7 @@ class RenderedMixture:
     levels_dbfs: tuple[float, ...]
     dry_sources: Pcm | None
     rooms: tuple[Reverberated | None, ...]
+    noises: tuple[HeardNoise, ...] = ()
 
 
 def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixture:
@@ -93,7 +112,7 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
     """
     _check_length(recipe)
     num_rows = len(recipe.rows)
-    num_parts = num_rows + (recipe.noise is not None)
+    num_parts = num_rows + recipe.has_noise
     # All audio here is float32 in steps of 16-bit PCM. The noise is the last part.
     parts = scratch.array("parts", (num_parts, *recipe.audio_shape), np.float32)
     dry = None
@@ -112,8 +131,10 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
     # Sums are rounded rather than parts, so that the rounded parts add up to the rounded mixture.
     for index in range(1, num_rows):
         np.add(parts[index], parts[index - 1], out=parts[index])
-    if recipe.noise is not None:
-        peaks.append(_place_noise(parts[-1], parts[-2], recipe, reader))
+    noises: list[HeardNoise] = []
+    if recipe.has_noise:
+        highest, noises = _place_noises(parts[-1], parts[-2], recipe, reader)
+        peaks.append(highest)
         np.add(parts[-1], parts[-2], out=parts[-1])
     peaks.append(peak(parts[-1] if given is None else given))
 
@@ -127,11 +148,12 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
         recipe=dataclasses.replace(recipe, common_gain_db=common_gain_db),
         mixture=mixture_pcm,
         sources=parts_pcm[:num_rows],
-        noise=None if recipe.noise is None else parts_pcm[-1],
+        noise=parts_pcm[-1] if recipe.has_noise else None,
         gains_db=tuple(gain_db + common_gain_db for gain_db in gains_db),
         levels_dbfs=tuple(level_dbfs + common_gain_db for level_dbfs in levels_dbfs),
         dry_sources=None if dry is None else quantise_dry(dry, gain, scratch),
         rooms=tuple(rooms),
+        noises=tuple(noises),
     )
 
 
@@ -249,13 +271,49 @@ def _place_given_mixture(recipe: Recipe, reader: PartReader) -> Samples:
     return given
 
 
-def _place_noise(part: Samples, speech: Samples, recipe: Recipe, reader: PartReader) -> float:
-    """Writes the noise into its part, at its level under the speech, and returns its peak."""
-    assert recipe.noise is not None
-    with _blamed_on(recipe.noise, recipe):
-        signal = reader.read_noise(recipe.noise, recipe)
-        gain_db = noise_gain_db(recipe.noise, signal, speech)
-    return place(part, [(0, signal)], gain_db)
+def _place_noises(
+    part: Samples, speech: Samples, recipe: Recipe, reader: PartReader
+) -> tuple[float, list[HeardNoise]]:
+    """Writes all noises into their part, each at its level relative to the speech.
+
+    Returns:
+        The peak of the part, and where there are events, the level of each noise.
+    """
+    highest, noises = 0.0, []
+    if recipe.noise is None:
+        part[:] = 0
+    else:
+        with _blamed_on(recipe.noise, recipe):
+            signal = reader.read_noise(recipe.noise, recipe)
+            gain_db = noise_gain_db(recipe.noise, signal, speech)
+        highest = place(part, [(0, signal)], gain_db)
+        if recipe.noise_events is not None:
+            noises.append(_hear(recipe.noise, part, signal, gain_db, speech))
+    for event in recipe.noise_events or ():
+        with _blamed_on(event, recipe):
+            start = round(event.offset_s * recipe.sample_rate)
+            whole = reader.read_event(event, recipe)
+            signal = Signal(whole.samples[: len(part) - start], recipe.sample_rate)
+            # At a lower rate than it was drawn for, an event may begin behind the last sample.
+            if not len(signal):
+                continue
+            gain_db = noise_gain_db(event, signal, speech)
+        placed = signal.samples * np.float32(FULL_SCALE * 10 ** (gain_db / 20))
+        part[start : start + len(placed)] += placed
+        noises.append(_hear(event, placed, signal, gain_db, speech))
+    return peak(part) if recipe.noise_events else highest, noises
+
+
+def _hear(
+    part: Noise | NoiseEvent, placed: Samples, signal: Signal, gain_db: float, speech: Samples
+) -> HeardNoise:
+    """Measures a noise as it is placed; its loudness has been measured for its gain already."""
+    asked_loudness = part.level_kind == "loudness_lufs"
+    return HeardNoise(
+        part,
+        snr_db=rms_level_dbfs(speech) - rms_level_dbfs(placed),
+        loudness_lufs=signal.loudness_lufs + gain_db if asked_loudness else math.nan,
+    )
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from beam_jobs.separation.turns import Turn
 from schemas.recipe import parse_recipe
 from schemas.recipe_config import (
     Backchannels,
+    BackgroundNoise,
     Conversation,
     LogNormal,
     NoiseConfig,
@@ -82,7 +83,7 @@ def spans_of(lengths, offsets):
 
 def test_the_noisy_preset_is_the_conversation_with_noise():
     noisy = load_recipe_config("conversation_noisy")
-    assert noisy.noise == NoiseConfig("snr_db", Uniform(5, 20))
+    assert noisy.noise == NoiseConfig(BackgroundNoise("snr_db", Uniform(5, 20)))
     assert dataclasses.replace(noisy, noise=None, description=PRESET.description) == PRESET
 
 
