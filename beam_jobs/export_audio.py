@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=[layout.name for layout in LAYOUTS],
         help="spleeter: what stock 'spleeter train' reads; librimix: what asteroid and SpeechBrain"
         " read; webdataset: tars that webdataset and Hugging Face datasets read; lhotse: manifests"
-        " that Lhotse reads; folders: a folder for each mixture",
+        " that Lhotse reads; nemo: manifests that NeMo reads; folders: a folder for each mixture",
     )
     parser.add_argument(
         "--audio_format",

@@ -28,6 +28,9 @@ from beam_jobs.recipes.splits import parse_shares
 NUM_UTTERANCES, NUM_SPEAKERS = 1_000_000, 2_000
 NUM_SHARDS = 200
 
+# As long as those of LibriSpeech.
+TEXT = "WORD " * 36
+
 
 def utterances() -> Iterator[pa.Table]:
     for first in range(0, NUM_UTTERANCES, 62_500):
@@ -47,6 +50,8 @@ def utterances() -> Iterator[pa.Table]:
             "sample_rate": [16_000] * len(names),
             "num_channels": [1] * len(names),
             "channel": [None] * len(names),
+            "text": [TEXT] * len(names),
+            "language": ["en"] * len(names),
         }
         yield pa.table(columns, schema=SCHEMA)
 

@@ -5,7 +5,7 @@ import json
 
 from schemas.validation import list_differences, load_document
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class MixtureJob:
         recipes: the names and checksums of the files of given recipes.
         plan: the version of the way in which utterances are chosen for mixtures; 1 where recipes
             are given, and in documents without it.
+        catalogue: the version of the catalogue that utterances are chosen from; 2 where recipes are
+            given, and in documents without it.
     """
 
     corpora: tuple[str, ...]
@@ -38,6 +40,7 @@ class MixtureJob:
     versions: tuple[str, ...]
     recipes: tuple[str, ...] = ()
     plan: int = 1
+    catalogue: int = 2
 
     def to_json(self) -> str:
         """Returns the content of `job.json`."""
@@ -49,6 +52,11 @@ class MixtureJob:
             return [
                 f"planned by another version of this program, plan {self.plan} there and"
                 f" {other.plan} here, so that its mixtures are of other utterances"
+            ]
+        if self.catalogue != other.catalogue:
+            return [
+                f"catalogued by another version of this program, catalogue {self.catalogue} there"
+                f" and {other.catalogue} here, so that its recipes know other things of utterances"
             ]
         return list_differences(self._document(), other._document())
 

@@ -56,6 +56,8 @@ class Utterance:
         sample_rate: the file's own, in Hz.
         num_channels: the file's own.
         channel: the channel of the file that has the speaker, from 0; None for all of them.
+        text: what is said, on one line; None if the corpus does not say.
+        language: in which it is said, as the corpus spells it; None if the corpus does not say.
         speed: of playing, relative to the recording; the pitch changes with it.
     """
 
@@ -70,6 +72,8 @@ class Utterance:
     sample_rate: int
     num_channels: int
     channel: int | None = None
+    text: str | None = None
+    language: str | None = None
     speed: float = 1.0
 
     @property
@@ -144,6 +148,9 @@ class Source:
         room: the room in which the source sounds, the same for a whole row; None adds no room.
         channel: the channel of the file that has the speaker, from 0; None treats the file as the
             recipe's `channels` say.
+        text: what is said; None if only a part of the utterance is used, or nobody has written it
+            down.
+        language: in which it is said, as the corpus spells it; None if the corpus does not say.
     """
 
     utterance: str
@@ -161,6 +168,8 @@ class Source:
     speed: float | None = None
     room: Room | None = None
     channel: int | None = None
+    text: str | None = None
+    language: str | None = None
 
     @property
     def played_rate(self) -> float:

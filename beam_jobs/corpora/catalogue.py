@@ -6,6 +6,7 @@ number of an utterance in it, from 0.
 """
 
 import functools
+import itertools
 import json
 import os
 import tempfile
@@ -21,6 +22,9 @@ from schemas import dataset
 from schemas.errors import UserError
 from schemas.recipe import Utterance
 
+VERSION = 3
+"""Changes whenever the same corpora give another catalogue than before."""
+
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -34,9 +38,14 @@ SCHEMA = pa.schema(
         ("sample_rate", pa.int32()),
         ("num_channels", pa.int32()),
         ("channel", pa.int32()),
+        ("text", pa.string()),
+        ("language", pa.string()),
     ],
-    metadata={"version": "2"},
+    metadata={"version": str(VERSION)},
 )
+
+# Left out of a catalogue in which no utterance has any.
+_OPTIONAL = ("text", "language")
 
 
 def write_table(path: str, tables: Iterable[pa.Table], corpora: Sequence[str] = ()) -> None:
@@ -44,17 +53,26 @@ def write_table(path: str, tables: Iterable[pa.Table], corpora: Sequence[str] = 
 
     Args:
         path: of the file.
-        tables: as `SCHEMA` says.
+        tables: as `SCHEMA` says, and all with the same columns.
         corpora: descriptions of the corpora, kept in the file for `take_catalogue`.
     """
-    schema = _schema_of(corpora)
+    remaining = iter(tables)
+    first = next(remaining, SCHEMA.empty_table())
+    metadata = {**SCHEMA.metadata, "corpora": json.dumps(list(corpora))}
+    schema = first.schema.with_metadata(metadata)
     with files.write_atomically(path) as file, pa.ipc.new_file(file, schema) as writer:
-        for table in tables:
-            writer.write_table(table.replace_schema_metadata(schema.metadata))
+        for table in itertools.chain([first], remaining):
+            writer.write_table(table.replace_schema_metadata(metadata))
 
 
-def _schema_of(corpora: Sequence[str]) -> pa.Schema:
-    return SCHEMA.with_metadata({**SCHEMA.metadata, "corpora": json.dumps(list(corpora))})
+def drop_unused_columns(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Returns tables without the optional columns in which none of them has anything."""
+    names = [
+        name
+        for name in SCHEMA.names
+        if name not in _OPTIONAL or any(table[name].null_count < len(table) for table in tables)
+    ]
+    return [table.select(names) for table in tables]
 
 
 def keep_catalogue(catalogue_path: str, kept_folder: str) -> str:
@@ -96,8 +114,7 @@ def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> Non
             f"{kept} was made by another version of this program: remove {kept_folder}, and the"
             " next job makes a new catalogue"
         )
-    if not schema.equals(_schema_of(corpora), check_metadata=True):
-        of = schema.metadata[b"corpora"].decode()
+    if (of := schema.metadata[b"corpora"].decode()) != json.dumps(list(corpora)):
         raise UserError(
             f"{kept} is the catalogue of {of}, not of {json.dumps(list(corpora))}: name another"
             " --catalogue"
@@ -133,9 +150,11 @@ class Catalogue:
 
     def __init__(self, table: pa.Table) -> None:
         """Prepares to look things up in a table that `write_table` wrote."""
-        if "channel" not in table.column_names:
-            # Datasets of the first version have none.
-            table = table.append_column("channel", pa.nulls(len(table), pa.int32()))
+        # Catalogues of the first versions have fewer columns.
+        for name in SCHEMA.names:
+            if name not in table.column_names:
+                table = table.append_column(name, pa.nulls(len(table)))
+        table = table.select(SCHEMA.names)
         self._table = table
         self._batches = table.to_batches()
         self._ends = np.cumsum([len(batch) for batch in self._batches])

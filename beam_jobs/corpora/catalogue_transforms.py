@@ -9,7 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from beam_jobs.corpora.catalogue import SCHEMA, read_table, write_table
+from beam_jobs.corpora.catalogue import (
+    SCHEMA,
+    drop_unused_columns,
+    read_table,
+    write_table,
+)
 from beam_jobs.corpora.headers import catalogue_utterance
 from beam_jobs.corpora.layout import Found
 from beam_jobs.corpora.shared_audio import SharedAudioError, find_doubtful
@@ -164,5 +169,5 @@ def _join_parts(
         ids = pa.array(list(doubtful), pa.string())
         tables = [table.filter(pc.invert(pc.is_in(table["id"], ids))) for table in tables]
     path = files.join(folder, dataset.CATALOGUE)
-    write_table(path, tables, corpora)
+    write_table(path, drop_unused_columns(tables), corpora)
     yield path

@@ -67,6 +67,8 @@ def catalogue_utterance(
         sample_rate=header.sample_rate,
         num_channels=header.num_channels,
         channel=channel,
+        text=candidate.text,
+        language=candidate.language,
     )
 
 

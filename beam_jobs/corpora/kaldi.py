@@ -1,5 +1,7 @@
 """Kaldi's data folders: `wav.scp`, `utt2spk`, and if there are any, `segments` and `spk2gender`.
 
+`text` has what is said, and `utt2lang` the language.
+
 Where several speakers have a channel each, `reco2file_and_channel` says which, or the fifth field
 of `segments`.
 
@@ -19,6 +21,7 @@ from beam_jobs.corpora.manifest import (
     seconds_field,
     shown,
 )
+from beam_jobs.corpora.transcripts import read_list
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -43,7 +46,9 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance, under its own id."""
     speakers = _read_table(corpus, "utt2spk")
     genders = _read_table(corpus, "spk2gender")
+    languages = _read_table(corpus, "utt2lang")
     channels = _read_table(corpus, "reco2file_and_channel")
+    transcripts = read_list(files.join(corpus.root, "text"))
     # Sides of a call are numbered from 1, unless one is number 0.
     first_channel = 0 if any(row.split()[-1] == "0" for row in channels.rows.values()) else 1
 
@@ -76,6 +81,8 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
             channel=channel,
             mono_is_channel=of_recording is not None,
             needs_channel=True,
+            text=transcripts.texts.get(utterance),
+            language=languages.rows.get(utterance),
         )
 
     def parse_recording(line: str) -> Iterator[Candidate]:
@@ -101,14 +108,15 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
             _parse_channel(channel[0], first=0) if channel else None,
         )
 
-    tables = [speakers, genders, channels]
+    tables = [speakers, genders, languages, channels]
     segments_path = files.join(corpus.root, "segments")
     if files.exists(segments_path):
         tables.append(recordings)
         found = read_candidates(segments_path, parse_segment)
     else:
         found = read_candidates(files.join(corpus.root, "wav.scp"), parse_recording)
-    return itertools.chain((bad for table in tables for bad in table.rejected), found)
+    rejected = (bad for table in tables for bad in table.rejected)
+    return itertools.chain(rejected, transcripts.rejected, found)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

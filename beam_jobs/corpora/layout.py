@@ -77,6 +77,8 @@ class Candidate:
         mono_is_channel: whether a file with one channel is `channel` already, cut out of a
             recording with more of them.
         needs_channel: whether a file with several channels can't be used without a `channel`.
+        text: what is said, on one line; None if the corpus does not say.
+        language: in which it is said, as the corpus spells it; None if the corpus does not say.
     """
 
     path: str
@@ -90,6 +92,8 @@ class Candidate:
     channel: int | None = None
     mono_is_channel: bool = False
     needs_channel: bool = False
+    text: str | None = None
+    language: str | None = None
 
 
 Found = tuple[Corpus, Candidate | Rejected]

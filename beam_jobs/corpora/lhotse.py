@@ -85,6 +85,8 @@ def _candidate(
         start_s=start_s,
         stop_s=start_s + duration_field(supervision, "duration"),
         channel=channel,
+        text=supervision.get("text"),
+        language=supervision.get("language"),
     )
 
 

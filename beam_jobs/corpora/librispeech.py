@@ -2,9 +2,13 @@
 
 Source: https://www.openslr.org/12, README.TXT; `SPEAKERS.TXT` beside the subsets has the genders.
 LibriTTS calls it `SPEAKERS.txt` (https://www.openslr.org/60), and LibriTTS-R has `speakers.tsv`
-(https://www.openslr.org/141).
+(https://www.openslr.org/141). LibriSpeech has the transcripts of a chapter in
+`SPEAKER-CHAPTER.trans.txt`, LibriTTS that of each utterance in `UTTERANCE.normalized.txt`.
 """
 
+import functools
+import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -17,6 +21,7 @@ from beam_jobs.corpora.layout import (
     parse_gender,
 )
 from beam_jobs.corpora.manifest import read_lines
+from beam_jobs.corpora.transcripts import Transcripts, read_ahead, read_files, read_list
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -39,17 +44,51 @@ def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance, under LibriSpeech's own ids."""
     genders = read_genders(corpus)
-    for path in audio_paths(corpus):
-        # The corpus may be a single subset, so that the paths lack its name.
-        match = _PATH.search(f"{corpus.name}/{path}")
-        if not match:
-            yield Rejected(
-                files.join(corpus.root, path), "not SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER"
+    chapters = (
+        list(paths) for _, paths in itertools.groupby(audio_paths(corpus), key=os.path.dirname)
+    )
+    read = functools.partial(_read_transcripts, corpus)
+    for paths, transcripts in read_ahead(chapters, read):
+        yield from transcripts.rejected
+        for path in paths:
+            match = _match(corpus, path)
+            if not match:
+                yield Rejected(
+                    files.join(corpus.root, path), "not SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER"
+                )
+                continue
+            utterance, speaker = match["utterance"], match["speaker"]
+            yield Candidate(
+                path,
+                utterance,
+                speaker,
+                genders.get(speaker, ""),
+                _SPLITS[match["subset"].split("-")[0]] if match["subset"] else "",
+                text=transcripts.texts.get(utterance),
             )
-            continue
-        speaker = match["speaker"]
-        split = _SPLITS[match["subset"].split("-")[0]] if match["subset"] else ""
-        yield Candidate(path, match["utterance"], speaker, genders.get(speaker, ""), split)
+
+
+def _match(corpus: Corpus, path: str) -> re.Match[str] | None:
+    # The corpus may be a single subset, so that the paths lack its name.
+    return _PATH.search(f"{corpus.name}/{path}")
+
+
+def _read_transcripts(corpus: Corpus, paths: Sequence[str]) -> Transcripts:
+    """Reads the transcripts of the utterances of a chapter."""
+    matches = {path: match for path in paths if (match := _match(corpus, path))}
+    if not matches:
+        return Transcripts({}, [])
+    path, match = next(iter(matches.items()))
+    if match["utterance"].startswith(f"{match['speaker']}-"):
+        chapter = f"{match['speaker']}-{match['chapter']}.trans.txt"
+        return read_list(files.join(corpus.root, os.path.dirname(path), chapter))
+    stems = {match["utterance"]: os.path.splitext(path)[0] for path, match in matches.items()}
+    return read_files(
+        {
+            utterance: files.join(corpus.root, f"{stem}.normalized.txt")
+            for utterance, stem in stems.items()
+        }
+    )
 
 
 def corpus_split(path: str) -> str:

@@ -41,9 +41,14 @@ def read_lines(path: str) -> Iterator[str]:
     Raises:
         UserError: the whole file is not text, or not gzip as its name says.
     """
+    return map(text.escape, _read_lines(path))
+
+
+def _read_lines(path: str) -> Iterator[str]:
+    """Yields the lines of a text file, with surrogates for bytes that are not text."""
     compressed = path.endswith(".gz")
     try:
-        for line in text.read_lines(path, compressed=compressed, escaped=True):
+        for line in text.read_lines(path, compressed=compressed, unchecked=True):
             yield line.removesuffix("\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path}: not a sound gzip file: {error}") from None
@@ -72,19 +77,29 @@ def read_candidates(
 ) -> Iterator[Candidate | Rejected]:
     """Yields the utterances in a manifest, and each line that can't be used.
 
+    Where only the transcript or the language in a line can't be used, the utterance goes without.
+
     Args:
         path: of the manifest.
-        parse: yields the utterances of one line, or raises `BadLineError`.
+        parse: yields the utterances of one line, with their transcript and language as the line has
+            them, or raises `BadLineError`.
         header_lines: the number of lines to skip first; blank lines are skipped anywhere.
     """
-    for number, line in enumerate(read_lines(path), 1):
-        if number <= header_lines or not line.strip():
+    for number, raw_line in enumerate(_read_lines(path), 1):
+        if number <= header_lines or not raw_line.strip():
             continue
         origin = f"{path}:{number}"
+        line = text.escape(raw_line)
         try:
             check_line(line)
             for candidate in parse(line):
-                yield dataclasses.replace(candidate, origin=origin)
+                said: tuple[str | None, str | None] = None, None
+                try:
+                    said = _find_said(candidate, is_text=line == raw_line)
+                except BadLineError as error:
+                    yield Rejected(origin, f"its transcript and language are left out: {error}")
+                spoken, language = said
+                yield dataclasses.replace(candidate, origin=origin, text=spoken, language=language)
         except BadLineError as error:
             yield Rejected(origin, str(error))
         except MemoryError:
@@ -92,6 +107,32 @@ def read_candidates(
         except Exception as error:
             # Nothing that a line has in it may end the job.
             yield Rejected.from_error(origin, error)
+
+
+def _find_said(candidate: Candidate, *, is_text: bool) -> tuple[str | None, str | None]:
+    if candidate.text and not is_text:
+        raise BadLineError("not UTF-8: save the file as UTF-8")
+    return transcript("text", candidate.text), transcript("language", candidate.language)
+
+
+def transcript(name: str, value: object) -> str | None:
+    """Returns a transcript, or a language, on one line; None for nothing.
+
+    Args:
+        name: of the value, for the error message.
+        value: as a corpus has it.
+
+    Raises:
+        BadLineError: it is not text, or no file can hold it.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise BadLineError(f"{name!r} is not text: {shown(value)}")
+    check_text(name, str(value))
+    line = " ".join(str(value).split())
+    # NeMo writes a dash where nobody has written down what is said.
+    return None if line in ("", "-") else line
 
 
 def parse_object(line: str, *, finite: bool = False) -> dict[str, Any]:

@@ -51,7 +51,15 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         if channel is not None:
             utterance += f"-ch{channel}"
         yield Candidate(
-            path, utterance, speaker, gender, start_s=start_s, stop_s=stop_s, channel=channel
+            path,
+            utterance,
+            speaker,
+            gender,
+            start_s=start_s,
+            stop_s=stop_s,
+            channel=channel,
+            text=fields.get("text"),
+            language=fields.get("lang"),
         )
 
     return read_candidates(files.join(corpus.root, corpus.manifest), parse)

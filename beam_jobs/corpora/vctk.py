@@ -1,8 +1,12 @@
 """VCTK: `wav48_silence_trimmed/SPEAKER/SPEAKER_NUMBER_mic1.flac`, or without the microphone.
 
-Source: https://doi.org/10.7488/ds/2645; `speaker-info.txt` has the genders.
+Source: https://doi.org/10.7488/ds/2645; `speaker-info.txt` has the genders, and
+`txt/SPEAKER/SPEAKER_NUMBER.txt`, beside the folder with the audio, what is said.
 """
 
+import functools
+import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +19,7 @@ from beam_jobs.corpora.layout import (
     parse_gender,
 )
 from beam_jobs.corpora.manifest import read_lines
+from beam_jobs.corpora.transcripts import Transcripts, read_ahead, read_files
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -40,13 +45,32 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     second.
     """
     genders = _read_genders(corpus)
-    for path in audio_paths(corpus):
-        match = _PATH.search(path)
-        if not match:
-            yield Rejected(files.join(corpus.root, path), "not SPEAKER/SPEAKER_NUMBER[_mic1]")
-        elif match["microphone"] in (None, "mic1"):
-            speaker = match["speaker"]
-            yield Candidate(path, match["utterance"], speaker, genders.get(speaker, ""))
+    speakers = (
+        list(paths) for _, paths in itertools.groupby(audio_paths(corpus), key=os.path.dirname)
+    )
+    read = functools.partial(_read_transcripts, corpus)
+    for paths, transcripts in read_ahead(speakers, read):
+        yield from transcripts.rejected
+        for path in paths:
+            match = _PATH.search(path)
+            if not match:
+                yield Rejected(files.join(corpus.root, path), "not SPEAKER/SPEAKER_NUMBER[_mic1]")
+            elif match["microphone"] in (None, "mic1"):
+                utterance, speaker = match["utterance"], match["speaker"]
+                gender, spoken = genders.get(speaker, ""), transcripts.texts.get(utterance)
+                yield Candidate(path, utterance, speaker, gender, text=spoken)
+
+
+def _read_transcripts(corpus: Corpus, paths: Sequence[str]) -> Transcripts:
+    """Reads the transcripts of the utterances in the folder of a speaker."""
+    transcripts = {}
+    for path in paths:
+        if match := _PATH.search(path):
+            audio_folder = files.join(corpus.root, path[: match.start("speaker")]).rstrip("/")
+            transcripts[match["utterance"]] = files.join(
+                os.path.dirname(audio_folder), "txt", match["speaker"], f"{match['utterance']}.txt"
+            )
+    return read_files(transcripts)
 
 
 def _read_genders(corpus: Corpus) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Literal
 import soundfile
 
 from beam_jobs.corpora import choose_layout
+from beam_jobs.corpora.catalogue import VERSION as CATALOGUE_VERSION
 from beam_jobs.corpora.layout import SOUNDS, Corpus, check_names, parse_corpora
 from beam_jobs.corpora.sounds import parse_sounds
 from beam_jobs.dataset.separate_corpora import check_apart
@@ -205,4 +206,5 @@ def _describe_job(spec: DatasetSpec, splits: str) -> MixtureJob:
             f"libsndfile {soundfile.__libsndfile_version__}",
         ),
         plan=1 if spec.given else PLAN_VERSION,
+        catalogue=2 if spec.given else CATALOGUE_VERSION,
     )

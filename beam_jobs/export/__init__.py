@@ -1,10 +1,10 @@
 """Exporting a dataset as audio files: a module for each layout."""
 
-from beam_jobs.export import folders, lhotse, librimix, spleeter, webdataset
+from beam_jobs.export import folders, lhotse, librimix, nemo, spleeter, webdataset
 from beam_jobs.export.layout import ExportLayout
 
 LAYOUTS: tuple[ExportLayout, ...] = tuple(
-    module.LAYOUT for module in (spleeter, librimix, webdataset, lhotse, folders)
+    module.LAYOUT for module in (spleeter, librimix, webdataset, lhotse, nemo, folders)
 )
 
 

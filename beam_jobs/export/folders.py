@@ -1,8 +1,12 @@
-"""A folder for each mixture: `train/ID/mixture.wav`, a file for each source, and the recipe."""
+"""A folder for each mixture: `train/ID/mixture.wav`, a file for each source, and the recipe.
+
+Beside them, `mixture.rttm` has who speaks when, and `mixture.stm` what they say.
+"""
 
 from collections.abc import Iterator, Mapping
 
-from beam_jobs.export.layout import ExportLayout, all_audio, file_name
+from beam_jobs.export.layout import ExportLayout, all_audio, describe_mixture, file_name
+from beam_jobs.export.speech_files import format_speech
 from schemas.dataset import Dataset
 from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
@@ -14,8 +18,10 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
 
 
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
-    """Returns the recipe, which has the speakers and their times."""
-    return {f"{_folder(mixture)}/recipe.json": mixture.recipe.to_json() + "\n"}
+    """Returns the recipe, and who says what when."""
+    folder = _folder(mixture)
+    speech = format_speech(f"{folder}/mixture", describe_mixture(mixture))
+    return {f"{folder}/recipe.json": mixture.recipe.to_json() + "\n", **speech}
 
 
 def _folder(mixture: StoredMixture) -> str:

@@ -66,11 +66,16 @@ class Stretch:
         source: the row of the dataset's `sources`.
         start_s: its start in the mixture, in seconds.
         duration_s: its length in seconds, without the reverberation of a room.
+        text: what is said; empty if only a part of the utterance is heard, or nobody has written it
+            down.
+        language: in which it is said, as the corpus spells it; empty if it is not known.
     """
 
     source: int
     start_s: float
     duration_s: float
+    text: str
+    language: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -197,7 +202,13 @@ def _csv_row(fields: Sequence[object]) -> str:
 
 def _stretches(recipe: Recipe) -> tuple[Stretch, ...]:
     return tuple(
-        Stretch(number, float(one.offset_s), float(stop_s - one.offset_s))
+        Stretch(
+            number,
+            float(one.offset_s),
+            float(stop_s - one.offset_s),
+            one.text or "",
+            one.language or "",
+        )
         for number, utterances in enumerate(recipe.rows)
         for one in utterances
         # A mixture may end before its sources do.

@@ -73,6 +73,7 @@ def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
             "channel": _channel(export),
             "speaker": entry.speakers[stretch.source],
             "gender": _GENDERS[entry.genders[stretch.source]],
+            **{name: said for name in ("text", "language") if (said := getattr(stretch, name))},
             "custom": {"source": stretch.source},
         }
         for number, stretch in enumerate(entry.speech)

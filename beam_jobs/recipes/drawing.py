@@ -167,6 +167,7 @@ def _place(
     skipped = round(max(start_s - offset_s, 0.0) * rate)
     start = min(utterance.start + skipped, utterance.stop)
     stop = max(min(utterance.start + round((stop_s - offset_s) * rate), utterance.stop), start)
+    is_whole = (start, stop) == (utterance.start, utterance.stop)
     return Source(
         utterance=utterance.id,
         corpus=utterance.corpus,
@@ -182,4 +183,7 @@ def _place(
         row=row,
         speed=utterance.speed if utterance.speed != 1 else None,
         channel=utterance.channel,
+        # Nobody knows which words a cut leaves.
+        text=utterance.text if is_whole else None,
+        language=utterance.language,
     )

@@ -20,7 +20,7 @@ class TextError(UserError):
     """A file that is not text in a known encoding; the message says where, and what to do."""
 
 
-def read_lines(path: str, *, compressed: bool = False, escaped: bool = False) -> Iterator[str]:
+def read_lines(path: str, *, compressed: bool = False, unchecked: bool = False) -> Iterator[str]:
     r"""Yields the lines of a text file as they are read, each but perhaps the last ending in `\n`.
 
     The file is in UTF-8, with or without a byte order mark, or in UTF-16 with one, as Windows
@@ -29,8 +29,8 @@ def read_lines(path: str, *, compressed: bool = False, escaped: bool = False) ->
     Args:
         path: of the file; its suffix says nothing.
         compressed: whether to decompress it as gzip.
-        escaped: whether to yield a line that can't be read as well, with `\xff` in it for a byte
-            that is not UTF-8, for callers who can do without that line.
+        unchecked: whether to yield a line that can't be read as well, with a surrogate in it for
+            each bad byte, for callers who can do without that line.
 
     Raises:
         TextError: the file is in another encoding, or is not text; the message has the first line
@@ -40,11 +40,9 @@ def read_lines(path: str, *, compressed: bool = False, escaped: bool = False) ->
     with files.open_file(path) as stored:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if compressed else stored
         for number, line in enumerate(_split(_decode(path, file)), start=1):
-            if escaped:
-                yield _escape(line)
-            else:
+            if not unchecked:
                 _check(path, number, line)
-                yield line
+            yield line
 
 
 def read_text(path: str) -> str:
@@ -55,6 +53,15 @@ def read_text(path: str) -> str:
         OSError: the file can't be read.
     """
     return "".join(read_lines(path))
+
+
+def escape(line: str) -> str:
+    r"""Returns a line of `read_lines` with `\xff` in it for each byte that is not UTF-8."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return re.sub(r"[\ud800-\udfff]", lambda found: _show_byte(found[0]), line)
+    return line
 
 
 def _decode(path: str, file: BinaryIO) -> Iterator[str]:
@@ -88,14 +95,6 @@ def _split(texts: Iterator[str]) -> Iterator[str]:
             begun = [other]
     if last := "".join(begun):
         yield last
-
-
-def _escape(line: str) -> str:
-    try:
-        line.encode()
-    except UnicodeEncodeError:
-        return re.sub(r"[\ud800-\udfff]", lambda found: _show_byte(found[0]), line)
-    return line
 
 
 def _show_byte(surrogate: str) -> str:

@@ -20,7 +20,7 @@ def speech(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def noisy(speech, tmp_path_factory):
-    """The same recipes, over noise."""
+    """The same recipes, over noise; what the first speaker says is known."""
     folder = tmp_path_factory.mktemp("noisy")
     hiss = folder / "hiss"
     write_song(hiss, {"long": noise(0, num_frames=10 * SAMPLE_RATE, channels=1)}, rate=SAMPLE_RATE)
@@ -37,6 +37,7 @@ def noisy(speech, tmp_path_factory):
                 "file_sample_rate": SAMPLE_RATE,
                 "gain_db": -12.0,
             }
+            recipe["sources"][0] |= {"text": f"I am {recipe['id']}", "language": "en"}
             lines.append(json.dumps(recipe) + "\n")
     (folder / "recipes.jsonl").write_text("".join(lines))
     arguments = [f"--recipes={folder / 'recipes.jsonl'}", f"--noise={hiss}"]

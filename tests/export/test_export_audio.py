@@ -21,6 +21,7 @@ from stems import noise, write_csv, write_song
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.export import export_transforms
 from beam_jobs.export.layout import file_name
+from beam_jobs.separation.turns import parse_rttm
 from beam_jobs.storage import files
 from schemas.tfrecord import read_records, write_record
 
@@ -56,6 +57,17 @@ def test_folders_hold_every_sample_and_the_recipe(noisy, tmp_path, audio_format,
         for part, samples in expected.items():
             np.testing.assert_array_equal(read(folder / f"{part}.{audio_format}"), samples)
         assert (folder / "recipe.json").read_text() == mixture.recipe.to_json() + "\n"
+        first, second = mixture.recipe.sources
+        turns = parse_rttm((folder / "mixture.rttm").read_text())
+        stm = [line.split(" ", 5) for line in (folder / "mixture.stm").read_text().splitlines()]
+        assert [line[-1] for line in stm] == [f"I am {name}", "IGNORE_TIME_SEGMENT_IN_SCORING"]
+        for source, turn, line in zip((first, second), turns, stm, strict=True):
+            assert line[:3] == [name, "1", source.speaker]
+            start_s, stop_s = source.offset_s, source.offset_s + source.duration_s
+            assert list(map(float, line[3:5])) == pytest.approx([start_s, stop_s], abs=0.001)
+            assert turn.speaker == source.speaker
+            times_s = [turn.onset_s, turn.duration_s]
+            assert times_s == pytest.approx([start_s, source.duration_s], abs=0.001)
 
 
 class LibriMix:

@@ -32,7 +32,9 @@ for split in splits:
         custom = {part: cut.load_custom(part) for part in cut.custom}
         np.savez(f"{out}/{cut.id}.npz", mixture=cut.load_audio(), **custom)
         speech = [[one.speaker, one.gender, one.start, one.end] for one in cut.supervisions]
-        lines.append(json.dumps({"id": cut.id, "split": split, "speech": speech}) + "\\n")
+        said = [[one.text, one.language] for one in cut.supervisions]
+        about = {"id": cut.id, "split": split, "speech": speech, "said": said}
+        lines.append(json.dumps(about) + "\\n")
     Path(out, f"{split}.jsonl").write_text("".join(lines))
 """
 
@@ -77,6 +79,9 @@ def test_cuts_name_the_files_of_every_mixture_and_say_who_speaks_when(noisy, tmp
                 for one in cut["supervisions"]
             ]
             assert speech == speech_of(mixture.recipe)
+            first, second = cut["supervisions"]
+            assert (first["text"], first["language"]) == (f"I am {cut['id']}", "en")
+            assert not {"text", "language"} & set(second)
             seen.append(cut["id"])
     assert sorted(seen) == sorted(mixtures)
 
@@ -96,6 +101,7 @@ def test_lhotse_reads_every_sample_and_every_utterance(noisy, tmp_path, pytorch)
                 mixture.recipe.split,
                 speech_of(mixture.recipe),
             )
+            assert cut["said"] == [[f"I am {cut['id']}", "en"], [None, None]]
             read = np.load(out / f"{cut['id']}.npz")
             for part, samples in parts_of(mixture).items():
                 np.testing.assert_array_equal(read[part], samples.T / np.float32(1 << 15))

@@ -48,6 +48,8 @@ def check_examples(examples, mixtures):
             assert stretch["source"] == row
             assert stretch["start_s"] == source.offset_s
             assert stretch["duration_s"] == pytest.approx(source.duration_s)
+            assert stretch["text"] == (source.text or "")
+            assert stretch["language"] == (source.language or "")
         seen.append(about["id"])
     assert sorted(seen) == sorted(mixtures)
 
@@ -73,7 +75,15 @@ def load_with_huggingface(pattern, monkeypatch):
         "offsets_s": datasets.List(number),
         "gains_db": datasets.List(number),
         "overlap_ratio": number,
-        "speech": datasets.List({"source": integer, "start_s": number, "duration_s": number}),
+        "speech": datasets.List(
+            {
+                "source": integer,
+                "start_s": number,
+                "duration_s": number,
+                "text": text,
+                "language": text,
+            }
+        ),
         "recipe": text,
     }
     audio = {f"{part}.flac": datasets.Value("binary") for part in PARTS}
