@@ -49,6 +49,7 @@ EXTRAS = {
 # `python -m MODULE` runs the same.
 COMMANDS = {
     "build-mixtures": "beam_jobs.build_mixtures",
+    "fit-conversation": "beam_jobs.fit_conversation",
     "verify-dataset": "beam_jobs.verify_dataset",
     "export-audio": "beam_jobs.export_audio",
     "separate-archive": "beam_jobs.separate_archive",

@@ -1,4 +1,4 @@
-"""Where things are: the five commands, the rooms behind them, and which way imports run."""
+"""Where things are: the six commands, the rooms behind them, and which way imports run."""
 
 import ast
 from pathlib import Path
@@ -11,6 +11,7 @@ PACKAGE = REPOSITORY / "beam_jobs"
 COMMANDS = {
     "build_mixtures",
     "export_audio",
+    "fit_conversation",
     "score_separation",
     "separate_archive",
     "verify_dataset",

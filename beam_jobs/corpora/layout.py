@@ -189,6 +189,15 @@ def split_pattern(argument: str) -> tuple[str, str]:
     return root, "/".join(parts[wild:])
 
 
+def match_files(argument: str) -> list[str]:
+    """Returns the file that an argument names, or those that match it as a glob pattern, sorted."""
+    if exists(argument):
+        return [argument]
+    if not re.search(r"[*?[]", argument):
+        return []
+    return sorted(find_paths(*split_pattern(argument)))
+
+
 def absolute_root(folder: str) -> str:
     """Returns the absolute path of a folder of a command line, under the name that it has there."""
     if is_remote(folder) or ".." not in folder.split("/"):

@@ -6,13 +6,12 @@ The recipes stay in their files. A job counts them once, and each worker reads t
 import array
 import dataclasses
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from beam_jobs.corpora.layout import Candidate, Corpus, Found, split_pattern
+from beam_jobs.corpora.layout import Candidate, Corpus, Found, match_files
 from beam_jobs.corpora.manifest import read_lines
 from beam_jobs.recipes import librimix_csv, recipe_jsonl, spleeter_csv
 from beam_jobs.recipes.recipe_format import (
@@ -247,10 +246,7 @@ class _Ids:
 
 
 def _match(pattern: str) -> list[str]:
-    if not re.search(r"[*?[]", pattern) or files.exists(pattern):
-        paths = [pattern] if files.exists(pattern) else []
-    else:
-        paths = files.list_paths(*split_pattern(pattern))
+    paths = match_files(pattern)
     if not paths:
         raise UserError(f"--recipes={pattern}: no such file")
     return paths

@@ -5,7 +5,8 @@ line for each stretch of speech, `SPEAKER file channel onset duration <NA> <NA> 
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -72,16 +73,28 @@ def parse_rttm(text: str) -> list[Turn]:
     Raises:
         UserError: a SPEAKER line is not RTTM.
     """
-    turns = []
-    for line in text.splitlines():
+    return [turn for _, turn in parse_rttm_lines(text.splitlines())]
+
+
+def parse_rttm_lines(lines: Iterable[str]) -> Iterator[tuple[str, Turn]]:
+    """Yields the turns in the lines of an RTTM file, each after the name of its recording.
+
+    Lines of types other than SPEAKER, comments among them, are skipped.
+
+    Raises:
+        UserError: a SPEAKER line is not RTTM; the message has its number.
+    """
+    for number, line in enumerate(lines, start=1):
         fields = line.split()
         if fields[:1] == ["SPEAKER"]:
             try:
-                turn = Turn(fields[7], float(fields[3]), float(fields[4]), int(fields[2]))
+                onset_s, duration_s = float(fields[3]), float(fields[4])
+                turn = Turn(fields[7], onset_s, duration_s, int(fields[2]))
             except (IndexError, ValueError):
-                raise UserError(f"not RTTM: {line!r}") from None
-            turns.append(turn)
-    return turns
+                turn = None
+            if turn is None or not (math.isfinite(onset_s) and 0 <= duration_s < math.inf):
+                raise UserError(f"line {number}: not RTTM: {line.rstrip()!r}")
+            yield fields[1], turn
 
 
 def format_rttm(file_id: str, turns: Sequence[Turn]) -> str:

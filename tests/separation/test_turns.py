@@ -69,7 +69,17 @@ def test_rttm_is_read_as_it_was_written():
     assert parse_rttm(other_lines + format_rttm("a", turns)) == turns
 
 
-@pytest.mark.parametrize("line", ["SPEAKER a 1 0.5", "SPEAKER a 1 now 0.5 <NA> <NA> b <NA> <NA>"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SPEAKER a 1 0.5",
+        "SPEAKER a 1 now 0.5 <NA> <NA> b <NA> <NA>",
+        "SPEAKER a 1 nan 0.5 <NA> <NA> b <NA> <NA>",
+        "SPEAKER a 1 0.5 inf <NA> <NA> b <NA> <NA>",
+        "SPEAKER a 1 0.5 -1 <NA> <NA> b <NA> <NA>",
+        "SPEAKER a 1 <NA> 0.5 <NA> <NA> b <NA> <NA>",
+    ],
+)
 def test_what_is_not_rttm_is_refused(line):
     with pytest.raises(ValueError, match="not RTTM"):
         parse_rttm(line)
