@@ -74,7 +74,7 @@ def divide_into_runs(
         num_runs = np.maximum(np.round(totals_s / run_s), 1)
         numbers = np.minimum(middles_s / totals_s * num_runs, num_runs - 1).astype(np.int64)
     else:
-        by_speaker = np.split(middles_s, firsts[1:])
+        by_speaker = np.split(durations_s, firsts[1:])
         numbers = np.concatenate(
             [_draw_run_numbers(own, run_s, shape, generator) for own in by_speaker]
         )
@@ -98,24 +98,27 @@ def gamma_shape(dominance: float | None, num_speakers: int) -> float:
 
 
 def _draw_run_numbers(
-    middles_s: npt.NDArray[np.float64], run_s: float, shape: float, generator: np.random.Generator
+    durations_s: npt.NDArray[np.float64],
+    run_s: float,
+    shape: float,
+    generator: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
     """Draws the lengths of a speaker's runs, and returns the run of each utterance.
 
     Args:
-        middles_s: float64 [utterances], ascending, of the utterances of one speaker, in the time
-            that they take one after the other.
+        durations_s: float64 [utterances], of one speaker.
         run_s: the mean length of a run.
         shape: of the gamma distribution of their lengths.
         generator: of random numbers.
     """
-    edges_s = np.zeros(0)
-    end_s = 0.0
-    while end_s <= middles_s[-1]:
-        lengths_s = generator.gamma(shape, run_s / shape, 1 + int(middles_s[-1] / run_s))
-        edges_s = np.concatenate([edges_s, end_s + np.cumsum(lengths_s)])
-        end_s = edges_s[-1]
-    numbers = np.searchsorted(edges_s, middles_s, side="right")
+    total_s = durations_s.sum()
+    num_runs = max(round(total_s / run_s), 1)
+    # Shares of the total, with the variance that independent lengths would have, but for few runs,
+    # of which one would have everything.
+    own_shape = max(((num_runs - 1) * shape - 1) / num_runs, shape / 2)
+    edges_s = total_s * np.cumsum(generator.dirichlet([own_shape] * num_runs))
+    middles_s = np.cumsum(durations_s) - durations_s / 2
+    numbers = np.searchsorted(edges_s[:-1], middles_s, side="right")
     # However short, a run has an utterance: those of many short runs must not become a long one.
     numbers[0] = 0
     places = np.arange(len(numbers))

@@ -52,12 +52,12 @@ def fit(tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("num_speakers", [2, 4])
-def test_what_conversations_were_drawn_with_comes_back(fit, num_speakers):
+@pytest.mark.parametrize(("num_speakers", "dominance"), [(2, 0.02), (4, 0.1)])
+def test_what_conversations_were_drawn_with_comes_back(fit, num_speakers, dominance):
     asked = {
         "pause_probability": 0.45,
-        "dominance": 0.1,
-        "backchannels": Backchannels(0.15, max_s=1.0),
+        "dominance": dominance,
+        "backchannels": Backchannels(0.1, max_s=1.0),
         "overlap_probability": 0.3,
         "pause_s": LogNormal(0.6, 0.4),
         "three_at_once": 0.02 if num_speakers > 2 else None,
@@ -69,8 +69,8 @@ def test_what_conversations_were_drawn_with_comes_back(fit, num_speakers):
     assert found.speech_s == pytest.approx(240, rel=0.25)
     assert found.overlap_probability == pytest.approx(0.3, abs=0.05)
     assert found.pause_probability == pytest.approx(0.45, abs=0.08)
-    assert found.dominance == pytest.approx(0.1, abs=0.03)
-    assert found.backchannels.probability == pytest.approx(0.15, abs=0.03)
+    assert found.dominance == pytest.approx(dominance, abs=0.03)
+    assert found.backchannels.probability == pytest.approx(0.1, abs=0.03)
     assert 0.5 < found.backchannels.max_s < 2.5
     if num_speakers > 2:
         assert found.three_at_once == pytest.approx(0.02, abs=0.008)
