@@ -209,7 +209,12 @@ def dataset_name(folder: str) -> tuple[str, str]:
 
 
 def features_document(
-    num_sources: int, num_channels: int = 1, *, noise: bool = False, rooms: bool = False
+    num_sources: int,
+    num_channels: int = 1,
+    *,
+    noise: bool = False,
+    rooms: bool = False,
+    transmission: bool = False,
 ) -> dict[str, Any]:
     """Returns the content of `features.json`.
 
@@ -219,6 +224,7 @@ def features_document(
     | mixture | [samples], or [samples, channels] | int16 |
     | sources | [sources, samples], or [sources, samples, channels] | int16 |
     | noise | like mixture; only with noise | int16 |
+    | degraded | like mixture, after its transmission; only with transmission | int16 |
     | dry_sources | like sources, their direct sound alone; only with rooms | int16 |
     | sample_rate | | int64, Hz |
     | speakers | [sources] | text |
@@ -245,6 +251,8 @@ def features_document(
     }
     if noise:
         features["noise"] = _tensor("int16", samples, "bytes")
+    if transmission:
+        features["degraded"] = _tensor("int16", samples, "bytes")
     if rooms:
         features["dry_sources"] = _tensor("int16", [num_sources, *samples], "bytes")
     return {

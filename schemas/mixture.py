@@ -21,6 +21,7 @@ class StoredMixture:
         sources: int16 [sources, samples, channels], as they sound in the mixture.
         noise: int16 [samples, channels], or None.
         gains_db: the gain from the samples of each source's file to those in the mixture.
+        degraded: int16 [samples, channels], the mixture after its transmission, or None.
     """
 
     recipe: Recipe
@@ -28,6 +29,7 @@ class StoredMixture:
     sources: Pcm
     noise: Pcm | None
     gains_db: tuple[float, ...]
+    degraded: Pcm | None = None
 
 
 def decode_mixture(record: bytes, origin: str) -> StoredMixture:
@@ -55,6 +57,7 @@ def decode_mixture(record: bytes, origin: str) -> StoredMixture:
         sources=audio("sources").reshape(len(recipe.rows), *shape),
         noise=audio("noise").reshape(shape) if recipe.has_noise else None,
         gains_db=tuple(features["gains_db"]),
+        degraded=None if recipe.transmission is None else audio("degraded").reshape(shape),
     )
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
+from schemas.transmission import Step, parse_steps, steps_document
 from schemas.validation import InvalidDocumentError, check_document, load_document
 
 VERSION = 1
@@ -288,6 +289,8 @@ class Recipe:
         mixture: the recording that is the mixture, or None if it is the sum of its parts.
         noise_events: in any order; empty in a dataset with events whose mixture happens to have
             none, None in a dataset without.
+        transmission: the steps that the mixture goes through, in order, to become the dataset's
+            `degraded`; empty where it stays as it is, and None where there is no `degraded`.
     """
 
     id: str
@@ -301,6 +304,7 @@ class Recipe:
     resampler: Resampler = "soxr"
     mixture: GivenMixture | None = None
     noise_events: tuple[NoiseEvent, ...] | None = None
+    transmission: tuple[Step, ...] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -375,9 +379,11 @@ class Recipe:
         # Not dataclasses.asdict, which takes ten times as long: this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
-        for name in ("mixture", "noise_events"):
+        for name in ("mixture", "noise_events", "transmission"):
             if document[name] is None:
                 del document[name]
+        if self.transmission is not None:
+            document["transmission"] = steps_document(self.transmission)
         document["sources"] = [
             {
                 name: value
@@ -455,9 +461,13 @@ def _make_recipe(document: Mapping[str, Any], origin: str) -> Recipe:
         )
     if "mixture" in fields:
         fields["mixture"] = GivenMixture(**fields["mixture"])
+    if "transmission" in fields:
+        fields["transmission"] = parse_steps(fields["transmission"])
     recipe = Recipe(**fields)
     if recipe.has_rooms and recipe.num_channels > 1:
         raise InvalidDocumentError(f"{origin}: rooms are not for stereo")
+    if recipe.transmission is not None and recipe.num_channels > 1:
+        raise InvalidDocumentError(f"{origin}: transmission is not for stereo")
     _check_rows(recipe, origin)
     return recipe
 

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from schemas.recipe import Channels, LevelKind
+from schemas.transmission import CODECS, CodecName
 from schemas.validation import InvalidDocumentError, load_document
 
 VERSION = 1
@@ -170,6 +173,19 @@ class SimulatedRooms:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TransmissionStep:
+    """One step of a channel of transmission, before its values are drawn.
+
+    Attributes:
+        kind: the key of the step, such as `band` or `opus`.
+        ranges: what its values are drawn from, by their names, in the order of the names.
+    """
+
+    kind: str
+    ranges: Mapping[str, Distribution]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RecipeConfig:
     """The ranges and choices from which the recipes of a dataset are drawn.
 
@@ -197,6 +213,8 @@ class RecipeConfig:
         noise: the noise of each mixture, or None.
         rooms: `recorded` for those of a corpus, the ranges of simulated ones, or None.
         speed: the speed of each source relative to its recording, or None.
+        transmission: the channels that mixtures go through, equally likely, each a list of steps;
+            or None.
 
     Raises:
         InvalidDocumentError: two settings do not go together.
@@ -218,6 +236,7 @@ class RecipeConfig:
     noise: NoiseConfig | None = None
     rooms: Literal["recorded"] | SimulatedRooms | None = None
     speed: Distribution | None = None
+    transmission: tuple[tuple[TransmissionStep, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         timing = [name for name in _TIMING if getattr(self, name) is not None]
@@ -235,6 +254,14 @@ class RecipeConfig:
         self._check_conversation()
         if self.rooms is not None and self.channels == "stereo":
             raise InvalidDocumentError("rooms and channels stereo do not go together")
+        if self.transmission is not None and self.channels == "stereo":
+            raise InvalidDocumentError("transmission and channels stereo do not go together")
+
+    @property
+    def codecs(self) -> frozenset[CodecName]:
+        """The codecs that mixtures may go through."""
+        kinds = {step.kind for steps in self.transmission or () for step in steps}
+        return frozenset(name for name in CODECS if name in kinds)
 
     def _check_conversation(self) -> None:
         for name, least in _LEAST_SPEAKERS.items():
@@ -280,6 +307,9 @@ class RecipeConfig:
             document["rooms"] = self.rooms
         if self.speed is not None:
             document["speed"] = _range_document(self.speed)
+        if self.transmission is not None:
+            channels = [list(map(_step_document, steps)) for steps in self.transmission]
+            document["transmission"] = channels[0] if len(channels) == 1 else {"choices": channels}
         return document
 
 
@@ -318,6 +348,9 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
         )
     if "speed" in document:
         document["speed"] = _parse_distribution(document["speed"], f"{origin}: speed")
+    if "transmission" in document:
+        place = f"{origin}: transmission"
+        document["transmission"] = _parse_transmission(document["transmission"], place)
     ((kind, level),) = document.pop("level").items()
     level = _parse_range(level, f"{origin}: level.{kind}")
     try:
@@ -372,6 +405,38 @@ def _noise_kind_document(kind: BackgroundNoise | NoiseEvents) -> dict[str, Any]:
             if (value := getattr(kind, name)) is not None:
                 document[name] = _range_document(value)
     return document
+
+
+def _parse_transmission(
+    document: Sequence[Any] | Mapping[str, Any], place: str
+) -> tuple[tuple[TransmissionStep, ...], ...]:
+    channels = document["choices"] if isinstance(document, Mapping) else [document]
+    return tuple(tuple(_parse_step(step, place) for step in steps) for steps in channels)
+
+
+def _parse_step(document: Mapping[str, Mapping[str, Any]], place: str) -> TransmissionStep:
+    ((kind, values),) = document.items()
+    # Values are drawn one after the other, and the same document in another order is the same.
+    ranges = {
+        name: _parse_distribution(values[name], f"{place}: {kind}.{name}")
+        for name in sorted(values)
+    }
+    if kind == "band" and _ends(ranges["low_hz"])[1] >= _ends(ranges["high_hz"])[0]:
+        raise InvalidDocumentError(f"{place}: band: low_hz is not always below high_hz")
+    return TransmissionStep(kind, ranges)
+
+
+def _step_document(step: TransmissionStep) -> dict[str, Any]:
+    return {step.kind: {name: _range_document(one) for name, one in step.ranges.items()}}
+
+
+def _ends(distribution: Distribution) -> tuple[float, float]:
+    """Returns the least and the greatest number that can be drawn."""
+    if isinstance(distribution, Choices):
+        return min(distribution.values), max(distribution.values)
+    if isinstance(distribution, Uniform):
+        return distribution.low, distribution.high
+    return 0.0, math.inf
 
 
 def _parse_distribution(value: Any, place: str) -> Distribution:

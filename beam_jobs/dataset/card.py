@@ -144,6 +144,8 @@ def _content(spec: DatasetSpec, described: Dataset) -> str:
         rows.append(("noise", f"int16 [{samples}]", ""))
     if spec.has_rooms:
         rows.append(("dry_sources", f"int16 [{each}, {samples}]", "their direct sound alone"))
+    if spec.has_transmission:
+        rows.append(("degraded", f"int16 [{samples}]", "the mixture after its transmission"))
     text = _table(("feature", "type", "meaning"), rows)
     if described.instruments:
         text += f"\n\nThe sources are, in this order: {', '.join(described.instruments)}."

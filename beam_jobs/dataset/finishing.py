@@ -126,7 +126,11 @@ def _write_documents(spec: DatasetSpec, described: Dataset, quality: Quality) ->
     from beam_jobs.quality.page import render_report  # noqa: PLC0415
 
     features = dataset.features_document(
-        described.num_sources, described.num_channels, noise=spec.has_noise, rooms=spec.has_rooms
+        described.num_sources,
+        described.num_channels,
+        noise=spec.has_noise,
+        rooms=spec.has_rooms,
+        transmission=spec.has_transmission,
     )
     info = dataset.dataset_info_document(described, spec.version, quality.description)
     documents = {

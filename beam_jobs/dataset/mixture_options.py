@@ -8,6 +8,7 @@ from typing import Literal
 
 import soundfile
 
+from beam_jobs.audio.codecs import codec_versions, find_missing
 from beam_jobs.corpora import choose_layout
 from beam_jobs.corpora.catalogue import VERSION as CATALOGUE_VERSION
 from beam_jobs.corpora.layout import SOUNDS, Corpus, check_names, parse_corpora
@@ -173,6 +174,8 @@ def _choose_config(arguments: argparse.Namespace) -> RecipeConfig:
                 " of them out"
             )
         check_simulation(config.rooms)
+    if missing := find_missing(config.codecs):
+        raise UsageError(f"--recipe={recipe}: transmission: {missing}")
     if not isinstance(config.length, str):
         num_samples = config.length * config.sample_rate * config.num_speakers
         if num_samples > MAX_SAMPLES:
@@ -204,6 +207,7 @@ def _describe_job(spec: DatasetSpec, splits: str) -> MixtureJob:
         versions=(
             *(f"{name} {importlib.metadata.version(name)}" for name in packages),
             f"libsndfile {soundfile.__libsndfile_version__}",
+            *(codec_versions() if spec.has_transmission else ()),
         ),
         plan=1 if spec.given else PLAN_VERSION,
         catalogue=2 if spec.given else CATALOGUE_VERSION,

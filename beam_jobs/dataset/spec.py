@@ -68,6 +68,13 @@ class DatasetSpec:
         return self.plan_options.config.rooms is not None
 
     @property
+    def has_transmission(self) -> bool:
+        """True if the mixtures go through channels of transmission."""
+        if self.given is not None:
+            return self.given.has_transmission
+        return self.plan_options.config.transmission is not None
+
+    @property
     def mixture_given(self) -> bool:
         """True if the mixtures are recordings rather than the sums of their parts."""
         return self.given is not None and self.given.mixture_given

@@ -123,6 +123,8 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
         yield "its audio is not as long as its recipe says"
     elif recipe.has_rooms and len(features["dry_sources"][0]) != len(features["sources"][0]):
         yield "its dry sources are not as long as its sources"
+    elif recipe.transmission is not None and len(features["degraded"][0]) != mixture.nbytes:
+        yield "its degraded mixture is not as long as the mixture"
     elif recipe.mixture is None and (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
         yield "its mixture is not the sum of its parts"
 

@@ -23,6 +23,7 @@ class Example:
         placed_s: of each source, start and end of each utterance in the mixture, in seconds.
         gains_db: all that was applied to the samples of each source's file.
         noise_events_s: start and end of each noise event in the mixture, in seconds, ascending.
+        degraded: int16 `[samples, channels]`, the mixture after its transmission, or None.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Example:
     placed_s: tuple[tuple[tuple[float, float], ...], ...]
     gains_db: tuple[float, ...]
     noise_events_s: tuple[tuple[float, float], ...] = ()
+    degraded: Pcm | None = None
 
 
 def make_example(stored: StoredMixture) -> Example:
@@ -56,6 +58,7 @@ def make_example(stored: StoredMixture) -> Example:
                 for event in recipe.noise_events or ()
             )
         ),
+        degraded=stored.degraded,
     )
 
 

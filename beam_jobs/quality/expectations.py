@@ -1,5 +1,6 @@
 """The values that a recipe configuration asks for, compared with those that were achieved."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +19,7 @@ from schemas.recipe_config import (
     SimulatedRooms,
     Uniform,
 )
+from schemas.transmission import channel_name
 
 # A share that is off by more than this is not off by rounding.
 _TOLERANCE = 0.01
@@ -38,6 +40,7 @@ def compare_with_config(
         *_levels(measurements, config),
         *(_turns(measurements, config, config.conversation) if config.conversation else ()),
         *_scene(measurements, config),
+        *_transmission(measurements, config),
         *_genders(measurements, config.same_gender_share, genders),
     )
 
@@ -161,6 +164,27 @@ def _noises(measurements: Measurements, noise: NoiseConfig) -> Iterator[Expectat
         yield from _compare(measurements, title, events.start_s, "event_start_s", note)
 
 
+def _transmission(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
+    channels = config.transmission or ()
+    asked = Counter(channel_name(step.kind for step in steps) for steps in channels)
+    num_mixtures = max(measurements.channels.total(), 1)
+    for name, count in asked.items():
+        yield Expectation(
+            f"Channel: {name}",
+            asked=f"{count / len(channels):.1%}",
+            achieved=f"{measurements.channels[name] / num_mixtures:.1%}",
+        )
+    for title, name in (("Bit rate of codecs", "kbps"), ("Packets lost", "packet_loss")):
+        ranges = [step.ranges[name] for steps in channels for step in steps if name in step.ranges]
+        if ranges and measurements.histograms[name].counts:
+            unit = QUANTITIES[name].unit
+            yield Expectation(
+                title,
+                asked=" or ".join(dict.fromkeys(_asked(one, unit) for one in ranges)),
+                achieved=_achieved(measurements, name),
+            )
+
+
 def _genders(
     measurements: Measurements, share: float | None, genders: npt.NDArray[np.str_]
 ) -> Iterator[Expectation]:
@@ -182,21 +206,20 @@ def _compare(
 ) -> Iterator[Expectation]:
     if not measurements.histograms[name].counts:
         return
-    unit = QUANTITIES[name].unit
-    achieved = _achieved(measurements, name)
+    middle = "median" if isinstance(distribution, LogNormal | Quantiles) else "mean"
+    asked = _asked(distribution, QUANTITIES[name].unit)
+    yield Expectation(title, asked=asked, achieved=_achieved(measurements, name, middle) + note)
+
+
+def _asked(distribution: Distribution, unit: str) -> str:
     if isinstance(distribution, LogNormal):
-        asked = f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
-        achieved = _achieved(measurements, name, "median")
-    elif isinstance(distribution, Quantiles):
-        middle = float(np.median(distribution.values))
-        asked = f"median {middle:g} {unit}, by quantiles"
-        achieved = _achieved(measurements, name, "median")
-    elif isinstance(distribution, Choices):
-        asked = f"{', '.join(f'{value:g}' for value in distribution.values)} {unit}"
-    else:
-        ends = dict.fromkeys((f"{distribution.low:g}", f"{distribution.high:g}"))
-        asked = f"{' to '.join(ends)} {unit}".rstrip()
-    yield Expectation(title, asked=asked, achieved=achieved + note)
+        return f"median {distribution.median:g} {unit}, log-normal, sigma {distribution.sigma:g}"
+    if isinstance(distribution, Quantiles):
+        return f"median {float(np.median(distribution.values)):g} {unit}, by quantiles"
+    if isinstance(distribution, Choices):
+        return f"{', '.join(f'{value:g}' for value in distribution.values)} {unit}"
+    ends = dict.fromkeys((f"{distribution.low:g}", f"{distribution.high:g}"))
+    return f"{' to '.join(ends)} {unit}".rstrip()
 
 
 def _achieved(measurements: Measurements, name: str, middle: str = "mean") -> str:

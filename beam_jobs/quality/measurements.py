@@ -21,9 +21,10 @@ from beam_jobs.rendering.loudness import integrated_loudness_lufs
 from beam_jobs.rendering.render import RenderedMixture
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.dataset import Shard, ShardInfo
-from schemas.pcm import MAX_PCM, Pcm, to_samples
+from schemas.pcm import MAX_PCM, Pcm, Samples, to_samples
 from schemas.quality import Histogram
 from schemas.recipe import NoiseEvent, Recipe
+from schemas.transmission import PACKET_S, Codec, channel_name, step_kind
 
 _VERSION = 1
 
@@ -58,6 +59,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "rt60_s": Quantity("Reverberation time of the rooms", "s", 0.01),
     "direct_to_reverberant_db": Quantity("Direct over reverberated sound", "dB", 0.25),
     "speed": Quantity("Speed of the utterances that are played faster or slower", "times", 0.01),
+    "kbps": Quantity("Bit rate of codecs that have several", "kbit/s", 0.5),
+    "packet_loss": Quantity("Packets that get lost, where any does", "of the packets", 0.01),
+    "degradation_db": Quantity("Mixture over what its transmission changed, RMS", "dB", 0.5),
 }
 """Everything that is measured, by the names that `quality.json` uses."""
 
@@ -81,6 +85,9 @@ _OF_SOME = (
     "rt60_s",
     "direct_to_reverberant_db",
     "speed",
+    "kbps",
+    "packet_loss",
+    "degradation_db",
 )
 
 # Mixtures that are named of those that are the least the sums of their sources.
@@ -111,6 +118,7 @@ class Measurements:
         worst_residuals: of the given mixtures that are not, the worst: what the sources leave over,
             in dB relative to the mixture, and the id.
         rejected: files that could not be decoded.
+        channels: mixtures by the name of the channel of transmission that they go through.
     """
 
     infos: list[ShardInfo] = dataclasses.field(default_factory=list)
@@ -126,6 +134,7 @@ class Measurements:
     exact_mixtures: int = 0
     worst_residuals: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     rejected: set[Rejected] = dataclasses.field(default_factory=set)
+    channels: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def record_uses(self, split: str, entries: Iterable[int]) -> None:
         """Records the entries of the catalogue that a mixture is made of."""
@@ -161,6 +170,7 @@ class Measurements:
             for index in range(len(recipe.rows)):
                 self._count("loudness_lufs", _loudness_lufs(mixture, index))
         self._measure_scene(mixture, is_in_sample)
+        self._measure_transmission(mixture)
 
     def merge(self, other: "Measurements") -> None:
         """Adds the measurements of other shards."""
@@ -177,6 +187,7 @@ class Measurements:
         self.exact_mixtures += other.exact_mixtures
         self._keep_worst(other.worst_residuals)
         self.rejected |= other.rejected
+        self.channels.update(other.channels)
 
     def to_json(self) -> str:
         """Returns the record that a finished shard leaves for a job that is started again."""
@@ -239,6 +250,20 @@ class Measurements:
             left_s = recipe.duration_s - event.offset_s
             self._count("event_length_s", min(event.duration_s, left_s))
 
+    def _measure_transmission(self, mixture: RenderedMixture) -> None:
+        recipe = mixture.recipe
+        if recipe.transmission is None or mixture.degraded is None:
+            return
+        self.channels[channel_name(map(step_kind, recipe.transmission))] += 1
+        for step in recipe.transmission:
+            if isinstance(step, Codec):
+                if step.kbps is not None:
+                    self._count("kbps", step.kbps)
+                if step.lost_packets:
+                    num_packets = math.ceil(recipe.duration_s / PACKET_S)
+                    self._count("packet_loss", len(step.lost_packets) / num_packets)
+        self._count("degradation_db", _degradation_db(mixture.mixture, mixture.degraded))
+
     def _count(self, name: str, value: float) -> None:
         # The level of silence, and what follows from it, has no place among the others.
         if math.isfinite(value):
@@ -284,6 +309,7 @@ def parse_measurements(text: str) -> Measurements:
         exact_mixtures=document["exact_mixtures"],
         worst_residuals=[(level_db, name) for level_db, name in document["worst_residuals"]],
         rejected={Rejected(**rejected) for rejected in document["rejected"]},
+        channels=Counter(document.get("channels", {})),
     )
 
 
@@ -343,10 +369,18 @@ def _lufs(pcm: Pcm, sample_rate: int) -> float:
 def _snr_db(mixture: Pcm, noise: Pcm) -> float:
     """Returns the power of the speech over that of the noise; not finite where one is silent."""
     noise_pcm = noise.astype(np.float32)
-    speech_pcm = mixture - noise_pcm
+    return _ratio_db(mixture - noise_pcm, noise_pcm)
+
+
+def _degradation_db(mixture: Pcm, degraded: Pcm) -> float:
+    """Returns the power of a mixture over that of what changed; not finite where nothing did."""
+    mixture_pcm = mixture.astype(np.float32)
+    return _ratio_db(mixture_pcm, degraded - mixture_pcm)
+
+
+def _ratio_db(signal: Samples, other: Samples) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.vdot(speech_pcm, speech_pcm) / np.vdot(noise_pcm, noise_pcm)
-        return float(10 * np.log10(ratio))
+        return float(10 * np.log10(np.vdot(signal, signal) / np.vdot(other, other)))
 
 
 def _silence_ratio(mixture: RenderedMixture) -> float:

@@ -72,6 +72,9 @@ def _view_example(example: Example) -> ExampleView:
     ]
     content = "all sources" if example.noise is None else "all sources and the noise"
     tracks = [Track("Mixture", content, "", mp3_uri(example.mixture, rate))]
+    if example.degraded is not None:
+        heard = mp3_uri(example.degraded, rate)
+        tracks.append(Track("Degraded", "the mixture after its transmission", "", heard))
     for lane, gain_db, source in zip(lanes, example.gains_db, example.sources, strict=True):
         start = "starts at" if len(lane.placed) == 1 else f"{len(lane.placed)} utterances from"
         detail = f"{start} {lane.placed[0][0]:.2f} s, gain {format_fixed(gain_db, 1)} dB"

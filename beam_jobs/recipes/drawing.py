@@ -1,5 +1,6 @@
 """Draws the recipe of a mixture: when each utterance starts, its level, and what is kept."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from beam_jobs.recipes.conversation import conversation_offsets
 from beam_jobs.recipes.overlap import overlap_offsets
 from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
 from beam_jobs.recipes.scene import NO_FILES, SceneFiles, draw_scene, draw_speeds
+from beam_jobs.recipes.transmission import draw_transmission
 from schemas.recipe import LevelKind, Recipe, Source, Utterance
 from schemas.recipe_config import RecipeConfig, Uniform
 
@@ -83,7 +85,12 @@ def draw_recipe(
             for utterance, offset_s, row in zip(utterances, offsets_s, rows, strict=True)
         ),
     )
-    return draw_scene(recipe, scene, config, seed)
+    recipe = draw_scene(recipe, scene, config, seed)
+    if config.transmission is None:
+        return recipe
+    uniforms = keyed_uniforms(seed, mixture_id, "transmission")
+    steps = draw_transmission(config.transmission, recipe.duration_s, uniforms)
+    return dataclasses.replace(recipe, transmission=steps)
 
 
 def _draw_offsets(

@@ -58,6 +58,7 @@ class GivenRecipes:
         num_sources: in each mixture.
         has_noise: whether each mixture has noise; if not, none has.
         has_rooms: whether each mixture is in a room; if not, none is.
+        has_transmission: whether each mixture goes through a channel; if not, none does.
         mixture_given: whether each mixture is a recording; if not, each is the sum of its parts.
         instruments: the names of the sources, if each mixture has the same.
         context: what the files leave open, with the rate and the channels of the mixtures.
@@ -70,6 +71,7 @@ class GivenRecipes:
     num_sources: int
     has_noise: bool
     has_rooms: bool
+    has_transmission: bool
     mixture_given: bool
     instruments: tuple[str, ...]
     context: RecipeContext
@@ -147,6 +149,10 @@ class GivenRecipes:
             )
         if recipe.has_noise != self.has_noise:
             raise BadRecipeError("noise, where the first recipe has none, or the other way round")
+        if recipe.has_transmission != self.has_transmission:
+            raise BadRecipeError(
+                "transmission, where the first recipe has none, or the other way round"
+            )
         if recipe.split not in SPLITS:
             raise BadRecipeError(f"no split of that name: {recipe.split!r}")
         return named
@@ -207,6 +213,7 @@ def find_given_recipes(
         num_sources=usable.num_sources,
         has_noise=usable.has_noise,
         has_rooms=usable.has_rooms,
+        has_transmission=usable.has_transmission,
         mixture_given=usable.mixture_given,
         instruments=usable.instruments,
         context=dataclasses.replace(

@@ -87,6 +87,7 @@ class _LibriMixRecipe:
     fields: Sequence[str]
 
     has_rooms: ClassVar[bool] = False
+    has_transmission: ClassVar[bool] = False
     mixture_given: ClassVar[bool] = False
     instruments: ClassVar[tuple[str, ...]] = ()
 

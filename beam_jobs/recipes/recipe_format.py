@@ -83,6 +83,10 @@ class GivenRecipe(Protocol):
         """True if any source is heard in a room."""
 
     @property
+    def has_transmission(self) -> bool:
+        """True if the mixture goes through a channel of transmission."""
+
+    @property
     def mixture_given(self) -> bool:
         """True if the mixture is a recording rather than the sum of its parts."""
 

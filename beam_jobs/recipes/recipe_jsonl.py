@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from beam_jobs.audio.codecs import find_missing
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.manifest import BadLineError, parse_object, read_lines
 from beam_jobs.corpora.sounds import sound_candidate
@@ -26,6 +27,7 @@ from schemas.recipe import (
     num_channels,
     recipe_from_document,
 )
+from schemas.transmission import Codec
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
@@ -99,6 +101,10 @@ class _JsonRecipe:
         return self._recipe.has_rooms
 
     @property
+    def has_transmission(self) -> bool:
+        return self._recipe.transmission is not None
+
+    @property
     def mixture_given(self) -> bool:
         return self._recipe.mixture is not None
 
@@ -147,6 +153,9 @@ class _JsonRecipe:
         except (InvalidDocumentError, RecursionError) as error:
             raise BadRecipeError(str(error)) from None
         _check_ranges(recipe)
+        codecs = {step.name for step in recipe.transmission or () if isinstance(step, Codec)}
+        if missing := find_missing(codecs):
+            raise BadRecipeError(f"transmission: {missing}")
         return recipe
 
 

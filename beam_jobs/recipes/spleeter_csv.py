@@ -30,6 +30,8 @@ NAME = "Spleeter's training CSV"
 _SUFFIX = "_path"
 _MIX = "mix"
 _MIX_COLUMN = _MIX + _SUFFIX
+# Exports of datasets with transmission have it, and it is no instrument.
+_DEGRADED_COLUMN = "degraded" + _SUFFIX
 _MAX_INSTRUMENTS = 5
 # No song is as long as that: it would be cut into more pieces than anybody wants.
 _MAX_DURATION_S = 360_000.0
@@ -113,6 +115,7 @@ class _Piece:
     has_noise: ClassVar[bool] = False
     # If there is a room, it is in the files.
     has_rooms: ClassVar[bool] = False
+    has_transmission: ClassVar[bool] = False
     mixture_given: ClassVar[bool] = True
 
     @property
@@ -198,7 +201,7 @@ def _find_instruments(path: str, columns: Sequence[str]) -> tuple[str, ...]:
     instruments = tuple(
         name.removesuffix(_SUFFIX)
         for name in columns
-        if name.endswith(_SUFFIX) and name != _MIX_COLUMN
+        if name.endswith(_SUFFIX) and name not in (_MIX_COLUMN, _DEGRADED_COLUMN)
     )
     if not 1 <= len(instruments) <= _MAX_INSTRUMENTS:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Rendering a recipe: decode, resample, reverberate, scale, place and quantise."""
+"""Rendering a recipe: decode, resample, reverberate, scale, place, quantise, and transmit."""
 
 import contextlib
 import dataclasses
@@ -26,6 +26,7 @@ from beam_jobs.rendering.rooms import (
 )
 from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.rendering.signals import Signal, peak, rms_level_dbfs
+from beam_jobs.rendering.transmission import transmit
 from schemas.pcm import FULL_SCALE, Pcm, Samples
 from schemas.recipe import Noise, NoiseEvent, Part, Recipe, Room, SimulatedRoom, Source
 from schemas.tfrecord import encode_example
@@ -84,6 +85,7 @@ class RenderedMixture:
         dry_sources: int16 [sources, samples], what of each source came straight to the microphone,
             or None without rooms.
         rooms: how each source sounded in its room; None for a source without one.
+        degraded: int16 [samples], the mixture after its transmission, or None.
         noises: the levels of the noise under the whole mixture and of each event, where a recipe
             has events; else empty.
     """
@@ -96,6 +98,7 @@ class RenderedMixture:
     levels_dbfs: tuple[float, ...]
     dry_sources: Pcm | None
     rooms: tuple[Reverberated | None, ...]
+    degraded: Pcm | None
     noises: tuple[HeardNoise, ...] = ()
 
 
@@ -153,6 +156,11 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
         levels_dbfs=tuple(level_dbfs + common_gain_db for level_dbfs in levels_dbfs),
         dry_sources=None if dry is None else quantise_dry(dry, gain, scratch),
         rooms=tuple(rooms),
+        degraded=(
+            None
+            if recipe.transmission is None
+            else transmit(mixture_pcm, recipe.transmission, recipe.sample_rate)
+        ),
         noises=tuple(noises),
     )
 
@@ -160,7 +168,11 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
 def encode_mixture(mixture: RenderedMixture) -> bytes:
     """Encodes a mixture as the record that `schemas.dataset.features_document` describes."""
     recipe = mixture.recipe
-    optional = {"noise": mixture.noise, "dry_sources": mixture.dry_sources}
+    optional = {
+        "noise": mixture.noise,
+        "dry_sources": mixture.dry_sources,
+        "degraded": mixture.degraded,
+    }
     return encode_example(
         {name: audio.data.cast("B") for name, audio in optional.items() if audio is not None}
         | {
