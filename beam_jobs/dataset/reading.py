@@ -23,10 +23,10 @@ def open_dataset(folder: str) -> Dataset:
     return dataset.open_dataset(folder, exists=files.exists, read=files.read_bytes)
 
 
-def has_noise(folder: str) -> bool:
-    """Returns whether the mixtures of a dataset have noise."""
+def has_feature(folder: str, name: str) -> bool:
+    """Returns whether the records of a dataset have a feature, such as `noise`."""
     features = json.loads(files.read_text(files.join(folder, dataset.FEATURES)))
-    return "noise" in features["featuresDict"]["features"]
+    return name in features["featuresDict"]["features"]
 
 
 def read_quality(folder: str) -> Quality:

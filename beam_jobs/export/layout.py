@@ -15,6 +15,9 @@ from schemas.mixture import StoredMixture
 from schemas.pcm import Pcm
 from schemas.recipe import Recipe
 
+DEGRADED = "degraded"
+"""The name of what a mixture became on its transmission."""
+
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 # Characters that some file system refuses in a name; names of dots are folders everywhere.
@@ -32,6 +35,7 @@ class Export:
         dataset_folder: the folder of the dataset.
         described: the content of its `dataset.json`.
         has_noise: its mixtures have noise.
+        has_degraded: its mixtures went through channels of transmission.
         output: the folder of the export.
         layout_name: the name of the layout, as `--layout` has it.
         audio_format: `wav` or `flac`.
@@ -40,6 +44,7 @@ class Export:
     dataset_folder: str
     described: Dataset
     has_noise: bool
+    has_degraded: bool
     output: str
     layout_name: str
     audio_format: AudioFormat
@@ -158,12 +163,14 @@ class ExportLayout:
 
 
 def all_audio(prefix: str, mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the mixture, its sources, and its noise, each by its name behind a prefix."""
+    """Yields all audio of a mixture, each by its name behind a prefix."""
     yield f"{prefix}mixture", mixture.mixture
     for name, source in zip(source_names(described), mixture.sources, strict=True):
         yield f"{prefix}{name}", source
     if mixture.noise is not None:
         yield f"{prefix}noise", mixture.noise
+    if mixture.degraded is not None:
+        yield f"{prefix}{DEGRADED}", mixture.degraded
 
 
 def file_name(name: str) -> str:

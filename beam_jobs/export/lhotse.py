@@ -1,7 +1,8 @@
 """The manifests of Lhotse: for each split its recordings, supervisions, and cuts.
 
-A cut is a mixture; its sources and its noise are recordings in fields of their own, such as
-`cut.load_first_speaker()`. A supervision is an utterance in the mixture.
+A cut is a mixture; its sources, its noise and what became of it on its transmission are recordings
+in fields of their own, such as `cut.load_first_speaker()`. A supervision is an utterance in the
+mixture.
 
 Source: https://lhotse.readthedocs.io, "Representing a corpus" and "Cuts".
 """
@@ -11,7 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beam_jobs.export import folders
-from beam_jobs.export.layout import Export, ExportLayout, Table, TableEntry, source_names
+from beam_jobs.export.layout import (
+    DEGRADED,
+    Export,
+    ExportLayout,
+    Table,
+    TableEntry,
+    source_names,
+)
 from beam_jobs.storage import files
 
 _GENDERS = {"f": "female", "m": "male", "unknown": None}
@@ -35,7 +43,9 @@ def tables(export: Export, split: str) -> Sequence[Table]:
 
 
 def _cut(export: Export, split: str, entry: TableEntry) -> dict[str, Any]:
-    parts = [*source_names(export.described), *(["noise"] if export.has_noise else [])]
+    kinds = {"noise": export.has_noise, DEGRADED: export.has_degraded}
+    there = (kind for kind, is_there in kinds.items() if is_there)
+    parts = [*source_names(export.described), *there]
     return {
         "id": entry.name,
         "start": 0.0,

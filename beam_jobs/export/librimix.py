@@ -36,7 +36,7 @@ def check(described: Dataset) -> None:
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the sources, the noise, and the mixtures of LibriMix's tasks."""
+    """Yields the sources, the noise, the mixtures of LibriMix's tasks, and the degraded ones."""
     recipe = mixture.recipe
     folder = f"{_folder(described)}/{_SUBSETS[recipe.split]}"
     name = file_name(recipe.id)
@@ -49,16 +49,20 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
         yield f"{folder}/mix_clean/{name}", _sum(mixture.sources)
         yield f"{folder}/mix_both/{name}", mixture.mixture
         yield f"{folder}/mix_single/{name}", _sum(np.stack([mixture.sources[0], mixture.noise]))
+    if mixture.degraded is not None:
+        yield f"{folder}/mix_degraded/{name}", mixture.degraded
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
-    """Returns a table for each of LibriMix's tasks."""
+    """Returns a table for each of LibriMix's tasks, and one for degraded mixtures."""
     described = export.described
     sources = [f"source_{number}_path" for number in range(1, described.num_sources + 1)]
     tasks = {"mix_clean": sources}
     if export.has_noise:
         tasks["mix_both"] = [*sources, "noise_path"]
         tasks["mix_single"] = ["source_1_path", "noise_path"]
+    if export.has_degraded:
+        tasks["mix_degraded"] = sources
     return [_table(export, split, task, parts) for task, parts in tasks.items()]
 
 

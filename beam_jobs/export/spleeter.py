@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from beam_jobs.export.layout import (
+    DEGRADED,
     Export,
     ExportLayout,
     Table,
@@ -28,18 +29,21 @@ _MIX = "mix"
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the mixture and its sources, without a file for the noise in the mixture."""
+    """Yields the mixture, its sources, and what became of it; its noise has no file."""
     recipe = mixture.recipe
     folder = f"{recipe.split}/{file_name(recipe.id)}"
     yield f"{folder}/{_MIX}", mixture.mixture
     for name, source in zip(source_names(described), mixture.sources, strict=True):
         yield f"{folder}/{name}", source
+    if mixture.degraded is not None:
+        yield f"{folder}/{DEGRADED}", mixture.degraded
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
     """Returns one table, with paths relative to the output, which is Spleeter's `--data`.
 
     Behind Spleeter's own columns, which are all that it uses, are those that tell of the speakers.
+    The last one is that of degraded mixtures, with the `mix_name` for which Spleeter uses them.
     """
     sources = source_names(export.described)
     names = [_MIX, *sources]
@@ -48,14 +52,21 @@ def tables(export: Export, split: str) -> Sequence[Table]:
         for name in sources:
             columns += [f"{name}_id", f"{name}_gender", f"{name}_offset_s"]
         columns.append("overlap_ratio")
+    if export.has_degraded:
+        columns.append(f"{DEGRADED}_path")
+
+    def path(entry: TableEntry, name: str) -> str:
+        return f"{split}/{entry.name}/{name}.{export.audio_format}"
 
     def fields(entry: TableEntry) -> list[object]:
-        paths = [f"{split}/{entry.name}/{name}.{export.audio_format}" for name in names]
-        own = [*paths, entry.num_samples / export.described.sample_rate]
-        if export.described.instruments:
-            return own
-        speakers = zip(entry.speakers, entry.genders, entry.offsets_s, strict=True)
-        return [*own, *itertools.chain.from_iterable(speakers), entry.overlap_ratio]
+        row: list[object] = [path(entry, name) for name in names]
+        row.append(entry.num_samples / export.described.sample_rate)
+        if not export.described.instruments:
+            speakers = zip(entry.speakers, entry.genders, entry.offsets_s, strict=True)
+            row += [*itertools.chain.from_iterable(speakers), entry.overlap_ratio]
+        if export.has_degraded:
+            row.append(path(entry, DEGRADED))
+        return row
 
     return [csv_table(f"{split}.csv", columns, fields)]
 

@@ -22,7 +22,7 @@ from schemas.pcm import Pcm
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the mixture, its sources, and its noise."""
+    """Yields all audio of a mixture."""
     return all_audio(f"{_key(mixture)}.", mixture, described)
 
 

@@ -101,7 +101,8 @@ def score_against_mixture(
         raise UnscorableError(f"{len(outputs)} outputs, but {len(sources)} sources")
     header = AudioHeader(recipe.sample_rate, recipe.num_samples, 1)
     (estimates,) = align_files(outputs, header, header.num_frames / header.sample_rate)()
-    block = Block(estimates, sources, mix_down(mixture.mixture))
+    heard = mixture.degraded if separated.is_degraded else None
+    block = Block(estimates, sources, mix_down(mixture.mixture if heard is None else heard))
     results = _score_audio(separated, block.alone, recipe.sample_rate, recipe, output)
     diarisation = None
     if rttm:

@@ -8,8 +8,10 @@ from beam_jobs.storage import files
 from schemas.errors import UserError
 from schemas.ledger import LedgerRecord
 
-# The names that exports give the mixture in a folder that is named after the mixture's id.
-_MIXTURE_NAMES = ("mix", "mixture")
+# The names that exports give the mixture in a folder that is named after the mixture's id, and what
+# it became on its transmission.
+_DEGRADED = "degraded"
+_MIXTURE_NAMES = ("mix", "mixture", _DEGRADED)
 
 
 class UnscorableError(UserError):
@@ -42,6 +44,11 @@ class SeparatedRecording:
         """The id of the mixture it should be: its name, or its folder's for `mixture.wav`."""
         folder, name = posixpath.split(self.name)
         return posixpath.basename(folder if name in _MIXTURE_NAMES else name)
+
+    @property
+    def is_degraded(self) -> bool:
+        """True for what a mixture became on its transmission."""
+        return posixpath.basename(self.name) == _DEGRADED
 
     @property
     def output_paths(self) -> list[str]:

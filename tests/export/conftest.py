@@ -44,3 +44,19 @@ def noisy(speech, tmp_path_factory):
     built = build(*arguments, corpus=speech.parent / "corpus", output=folder / "dataset")
     assert built.status == 0
     return built.folder
+
+
+@pytest.fixture(scope="package")
+def transmitted(speech, tmp_path_factory):
+    """The same recipes, clipped on their transmission."""
+    folder = tmp_path_factory.mktemp("transmitted")
+    lines = [
+        json.dumps(json.loads(line) | {"transmission": [{"clipping": {"below_peak_db": 6}}]})
+        for path in sorted((speech / "recipes").iterdir())
+        for line in path.read_text().splitlines()
+    ]
+    (folder / "recipes.jsonl").write_text("\n".join(lines))
+    arguments = [f"--recipes={folder / 'recipes.jsonl'}"]
+    built = build(*arguments, corpus=speech.parent / "corpus", output=folder / "dataset")
+    assert built.status == 0
+    return built.folder

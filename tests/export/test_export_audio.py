@@ -70,6 +70,56 @@ def test_folders_hold_every_sample_and_the_recipe(noisy, tmp_path, audio_format,
             assert times_s == pytest.approx([start_s, source.duration_s], abs=0.001)
 
 
+@pytest.mark.parametrize(
+    ("layout", "path"),
+    [
+        ("folders", "{split}/{name}/degraded.wav"),
+        ("lhotse", "{split}/{name}/degraded.wav"),
+        ("spleeter", "{split}/{name}/degraded.wav"),
+        ("librimix", "Libri2Mix/wav8k/min/{subset}/mix_degraded/{name}.wav"),
+    ],
+)
+def test_every_layout_has_what_became_of_a_mixture_beside_it(transmitted, tmp_path, layout, path):
+    assert export(transmitted, tmp_path / "export", layout, "--audio_format=wav") == 0
+    subsets = {"train": "train-360", "validation": "dev", "test": "test"}
+    for name, mixture in stored(transmitted).items():
+        split = mixture.recipe.split
+        file = path.format(split=split, name=name, subset=subsets[split])
+        assert (mixture.degraded != mixture.mixture).any()
+        np.testing.assert_array_equal(read(tmp_path / "export" / file), mixture.degraded)
+
+
+def test_tables_and_manifests_name_degraded_mixtures(transmitted, tmp_path):
+    for layout in ("spleeter", "librimix", "lhotse"):
+        export(transmitted, tmp_path / layout, layout)
+    names = [name for name, one in stored(transmitted).items() if one.recipe.split == "train"]
+    # With "mix_name": "degraded", Spleeter trains on these.
+    rows = read_table(tmp_path / "spleeter/train.csv")
+    assert [row["degraded_path"] for row in rows] == [
+        f"train/{name}/degraded.wav" for name in names
+    ]
+    metadata = tmp_path / "librimix/Libri2Mix/wav8k/min/metadata"
+    rows = read_table(metadata / "mixture_train-360_mix_degraded.csv")
+    assert [soundfile.info(row["mixture_path"]).frames for row in rows] == [
+        int(row["length"]) for row in rows
+    ]
+    (cuts,) = (tmp_path / "lhotse").glob("*_cuts_train.jsonl")
+    cut = json.loads(cuts.read_text().splitlines()[0])
+    (source,) = cut["custom"]["degraded"]["sources"]
+    assert source["source"].endswith("/degraded.flac")
+
+
+def test_a_degraded_mixture_is_no_instrument(transmitted, tmp_path):
+    export(transmitted, tmp_path / "export", "spleeter")
+    again = build(
+        f"--recipes={tmp_path / 'export'}/*.csv",
+        corpus=tmp_path / "export",
+        output=tmp_path / "dataset",
+    )
+    assert again.status == 0
+    assert open_dataset(str(again.folder)).instruments == ("first_speaker", "second_speaker")
+
+
 class LibriMix:
     """Reads LibriMix as asteroid's class of this name does: a folder with a table for each task."""
 
