@@ -37,6 +37,7 @@ OVERLAY = {
     "offset_s": {"uniform": [1, 5]},
     "level": {"gain_db": 0},
 }
+TELEPHONE_BAND = {"band": {"low_hz": 300, "high_hz": 3400}}
 ROOM = {"length_m": 6, "width_m": 5, "height_m": 3, "distance_m": 1}
 EVENTS = {"number": 3, "snr_db": 5, "length_s": 2}
 FEATURES = {
@@ -51,6 +52,15 @@ FEATURES = {
     "recorded room": {"rooms": "recorded"},
     "simulated room, 0.2 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.2}}},
     "simulated room, 0.4 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.4}}},
+    "telephone band": {"transmission": [TELEPHONE_BAND]},
+    "clipping": {"transmission": [{"clipping": {"below_peak_db": 6}}]},
+    "automatic gain": {"transmission": [{"automatic_gain": {"level_dbfs": -20}}]},
+    "mu-law": {"transmission": [{"mu_law": {}}]},
+    "mu-law, 5 % lost": {"transmission": [{"mu_law": {"packet_loss": 0.05}}]},
+    "GSM": {"transmission": [{"gsm": {}}]},
+    "MP3, 32 kbit/s": {"transmission": [{"mp3": {"kbps": 32}}]},
+    "AMR, 12.2 kbit/s": {"transmission": [{"amr_nb": {"kbps": 12.2}}]},
+    "Opus, 16 kbit/s": {"transmission": [{"opus": {"kbps": 16}}]},
 }
 
 

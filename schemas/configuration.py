@@ -82,7 +82,7 @@ class Configuration:
     loss_type: str = "L1_mask"
     optimizer: Literal["Adam", "Adadelta", "SGD"] = "Adam"
     dynamic_remixing: bool = False
-    mixture: Literal["given", "sum_of_sources"] = "given"
+    mixture: Literal["given", "sum_of_sources", "degraded"] = "given"
     gradient_clip_norm: float = 0.0
     learning_rate_warmup_steps: int = 0
     weight_averaging: float = 0.0
@@ -172,6 +172,11 @@ def _contradictions(configuration: Configuration) -> list[str]:
         problems.append(
             f"loss_type {configuration.loss_type} compares spectrograms, but "
             f"{configuration.model_type} has none; use pit_snr or onset_snr"
+        )
+    if configuration.mixture == "degraded" and configuration.dynamic_remixing:
+        problems.append(
+            "mixture degraded and dynamic_remixing do not go together: what is mixed in training"
+            " goes through no channel of transmission; set dynamic_remixing to false"
         )
     params = configuration.model_params
     if configuration.model_type == "joint.attentive_grid":

@@ -35,20 +35,27 @@ def evaluate(model_dirs: list[str], dataset: str, output: str) -> str:
         UnfinishedDatasetError: the dataset's folder holds no dataset, or an unfinished one.
         UnusableDatasetError: the dataset is damaged, or does not fit one of the models.
         CorruptRecordError: one of the dataset's files is damaged.
-        UserError: two models have one name.
+        UserError: two models have one name, or one is for degraded mixtures and another is not.
     """
     separators: dict[str, Separate] = {}
+    degraded: dict[bool, str] = {}
     for model_dir in model_dirs:
         name = PurePosixPath(model_dir.rstrip("/")).name
         if name in separators:
             raise UserError(f"two models are called {name}; the last folder's name is the model's")
         configuration, separator = ModelDir(model_dir).load_best()
         opened = open_dataset(dataset, configuration, ["test"])
+        degraded[configuration.mixture == "degraded"] = name
         separators[name] = _separate_with(separator.separate, configuration.n_channels)
+    if len(degraded) > 1:
+        raise UserError(
+            f"{degraded[True]} is for degraded mixtures and {degraded[False]} is not: compare"
+            " models that hear the same"
+        )
     audio = Path(output) / AUDIO
     audio.mkdir(parents=True, exist_ok=True)
     with ProgressBar() as bar:
-        results = _score_mixtures(opened, separators, audio, bar)
+        results = _score_mixtures(opened, separators, True in degraded, audio, bar)
     reports = render_reports(results)
     for name, content in reports.items():
         (Path(output) / name).write_text(content, encoding="utf-8")
@@ -56,14 +63,20 @@ def evaluate(model_dirs: list[str], dataset: str, output: str) -> str:
 
 
 def _score_mixtures(
-    dataset: MixtureDataset, separators: Mapping[str, Separate], audio: Path, bar: ProgressBar
+    dataset: MixtureDataset,
+    separators: Mapping[str, Separate],
+    are_degraded: bool,
+    audio: Path,
+    bar: ProgressBar,
 ) -> list[Result]:
     num_mixtures = dataset.num_mixtures("test")
     results: list[Result] = []
     done_s = 0.0
     for number, example in enumerate(read_examples(dataset, "test")):
         stored = decode_mixture(example, dataset.folder)
-        mixture, sources = mix_down(stored.mixture), mix_down(stored.sources)
+        heard = stored.degraded if are_degraded else stored.mixture
+        assert heard is not None
+        mixture, sources = mix_down(heard), mix_down(stored.sources)
         recipe = stored.recipe
         players = Players(recipe.id, lambda name, flac: (audio / name).write_bytes(flac))
         results += score_with_bounds(

@@ -58,11 +58,13 @@ class MixtureDataset:
         folder: its folder, local or remote.
         info: the content of `dataset.json`.
         num_channels: of all audio.
+        has_degraded: whether its mixtures went through channels of transmission.
     """
 
     folder: str
     info: Dataset
     num_channels: int
+    has_degraded: bool
 
     def path(self, shard: ShardInfo) -> str:
         """Returns the path of a shard."""
@@ -83,7 +85,8 @@ def open_mixtures(folder: str) -> MixtureDataset:
     info = dataset_schema.open_dataset(folder, exists=tf.io.gfile.exists, read=_read)
     features = json.loads(_read(_join(folder, FEATURES)))["featuresDict"]["features"]
     dimensions = features["mixture"]["tensor"]["shape"]["dimensions"]
-    return MixtureDataset(folder, info, int(dimensions[1]) if len(dimensions) > 1 else 1)
+    num_channels = int(dimensions[1]) if len(dimensions) > 1 else 1
+    return MixtureDataset(folder, info, num_channels, has_degraded="degraded" in features)
 
 
 def open_dataset(
@@ -260,18 +263,19 @@ def _cut(
 ) -> Pcm:
     """Cuts an example from a record, at a position between 0, the earliest, and 1, the latest."""
     num_sources, num_channels = dataset.info.num_sources, dataset.num_channels
+    heard = "degraded" if configuration.mixture == "degraded" else "mixture"
     features = tf.io.parse_single_example(
         record,
         {
             "id": tf.io.FixedLenFeature([], tf.string),
-            "mixture": tf.io.FixedLenFeature([], tf.string),
+            heard: tf.io.FixedLenFeature([], tf.string),
             "sources": tf.io.FixedLenFeature([], tf.string),
             "speakers": tf.io.FixedLenFeature([num_sources], tf.string),
             "offsets_s": tf.io.FixedLenFeature([num_sources], tf.float32),
         },
     )
     sample_bytes = _BYTES_PER_SAMPLE * num_channels
-    total = tf.strings.length(features["mixture"]) // sample_bytes
+    total = tf.strings.length(features[heard]) // sample_bytes
     latest = tf.maximum(total - configuration.num_samples, 0)
     slots = tf.range(num_sources)
     if configuration.in_onset_order:
@@ -290,7 +294,7 @@ def _cut(
         tf.strings.substr(features["sources"], (slot * total + start) * sample_bytes, num_bytes)
         for slot in tf.unstack(slots, num_sources)
     ]
-    mixture = tf.strings.substr(features["mixture"], start * sample_bytes, num_bytes)
+    mixture = tf.strings.substr(features[heard], start * sample_bytes, num_bytes)
     pcm = tf.io.decode_raw(
         tf.stack([mixture, *parts]),
         tf.int16,
@@ -328,6 +332,11 @@ def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:
             f"{dataset.folder}: its sources are {', '.join(info.instruments)}, but the "
             f"configuration names {', '.join(configuration.instrument_list)}; put those into its "
             "instrument_list, in that order"
+        )
+    if configuration.mixture == "degraded" and not dataset.has_degraded:
+        raise UnusableDatasetError(
+            f"{dataset.folder}: nothing in it is degraded, but the configuration says mixture"
+            " degraded; build it with a recipe that has transmission, or leave that key out"
         )
     if dataset.num_channels not in {1, configuration.n_channels}:
         raise UnusableDatasetError(

@@ -52,6 +52,11 @@ def test_spleeters_own_configurations_are_read() -> None:
         ("unet_8k", {"loss_type": "pit_L1"}, "one network per instrument"),
         ("joint_tasnet_8k", {"loss_type": "pit_L1"}, "joint.tasnet has none"),
         (
+            "unet_8k",
+            {"mixture": "degraded", "dynamic_remixing": True},
+            "mixture degraded and dynamic_remixing do not go together",
+        ),
+        (
             "blstm_8k",
             {"model": {"type": "blstm.blstm", "params": {"lstm_unit": 5}}},
             "model.params: unknown key 'lstm_unit'.*'lstm_units'",

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import io
 import json
@@ -56,8 +57,12 @@ def write_dataset(
     offset_s: float = 1.0,
     reverse_order: bool = False,
     compression: Literal["", "GZIP"] = "",
+    degraded: bool = False,
 ) -> Path:
-    """Writes a finished dataset of generated voices, four mixtures to a shard."""
+    """Writes a finished dataset of generated voices, four mixtures to a shard.
+
+    Degraded mixtures are upside down.
+    """
     offsets_s = [slot * offset_s for slot in range(num_sources)]
     if reverse_order:
         offsets_s.reverse()
@@ -74,6 +79,8 @@ def write_dataset(
             records = io.BytesIO()
             for number in numbers:
                 recipe = _recipe(split, number, sample_rate, duration_s, offsets_s)
+                if degraded:
+                    recipe = dataclasses.replace(recipe, transmission=())
                 write_record(records, _example(recipe))
             content = records.getvalue()
             if compression:
@@ -83,7 +90,9 @@ def write_dataset(
             shards.append(ShardInfo(shard, len(numbers), len(content), digest))
     dataset = Dataset("voices", sample_rate, num_sources, compression, tuple(shards))
     (folder / DATASET).write_text(dataset.to_json())
-    (folder / FEATURES).write_text(json.dumps(features_document(num_sources)))
+    (folder / FEATURES).write_text(
+        json.dumps(features_document(num_sources, transmission=degraded))
+    )
     (folder / COMPLETED).touch()
     return folder
 
@@ -124,10 +133,12 @@ def _example(recipe: Recipe) -> bytes:
         speaker = int(source.speaker.removeprefix("speaker-"))
         samples = voice(speaker, source.stop, recipe.sample_rate, seed)
         sources[slot, recipe.num_samples - source.stop :] = np.round(samples * 32767)
+    mixture = sources.sum(axis=0, dtype=np.int16)
     return encode_example(
-        {
+        ({} if recipe.transmission is None else {"degraded": (-mixture).tobytes()})
+        | {
             "id": recipe.id.encode(),
-            "mixture": sources.sum(axis=0, dtype=np.int16).tobytes(),
+            "mixture": mixture.tobytes(),
             "sources": sources.tobytes(),
             "sample_rate": [recipe.sample_rate],
             "speakers": [source.speaker.encode() for source in recipe.sources],

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -57,6 +58,24 @@ def test_a_compressed_dataset_is_read_as_any_other(
     np.testing.assert_array_equal(
         batches(folders[1], config, 1)[0]["mixture"], batches(folders[0], config, 1)[0]["mixture"]
     )
+
+
+def test_training_hears_what_became_of_the_mixtures_on_their_transmission(
+    make_dataset: MakeDataset, configuration: MakeConfiguration
+) -> None:
+    folder = make_dataset(degraded=True)
+    config = configuration("unet_8k", batch_size=4, T=64, dynamic_remixing=False)
+    degraded = dataclasses.replace(config, mixture="degraded")
+    (given,), (heard,) = (batches(folder, one, 1) for one in (config, degraded))
+    np.testing.assert_array_equal(heard["sources"], given["sources"])
+    np.testing.assert_array_equal(heard["mixture"], -given["mixture"])
+
+
+def test_a_dataset_without_degraded_mixtures_is_refused_where_they_are_asked_for(
+    make_dataset: MakeDataset, configuration: MakeConfiguration
+) -> None:
+    with pytest.raises(UnusableDatasetError, match="nothing in it is degraded, but the config"):
+        opened(make_dataset(), configuration("unet_8k", mixture="degraded", dynamic_remixing=False))
 
 
 def test_a_mixture_shorter_than_an_example_is_padded_with_silence(
