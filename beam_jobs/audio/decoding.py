@@ -35,8 +35,9 @@ from schemas.recipe import Channels
 _MIN_SAMPLE_RATE = 1000
 _FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
 
-# Ogg, of which libsndfile does not know all, such as Speex; MP4 and Matroska under other names.
-_PYAV_BEGINNING = re.compile(rb"OggS|....ftyp|\x1aE\xdf\xa3", re.DOTALL)
+# Ogg and CAF, of which libsndfile does not know all, such as Speex and AAC; MP4 and Matroska under
+# other names.
+_PYAV_BEGINNING = re.compile(rb"OggS|caff|....ftyp|\x1aE\xdf\xa3", re.DOTALL)
 
 # libsndfile's errors where it comes upon the beginning of another file.
 _JOINED_ERRORS = ("No 'RIFF' chunk marker", "bad 'FORM' marker")

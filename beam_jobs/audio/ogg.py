@@ -4,10 +4,12 @@ libsndfile decodes the first one only.
 """
 
 import bisect
+import dataclasses
+import functools
 import io
 import itertools
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -17,18 +19,63 @@ from schemas.pcm import Samples
 _MAGIC = b"OggS"
 # A page's header up to the sizes of its segments (RFC 3533).
 _HEADER_BYTES = 27
+# Of it, the granule position, the number of the stream, and that of the page.
+_FIELDS = ((6, 14), (14, 18), (18, 22))
 _BEGINS_STREAM = 2
 _BLOCK_BYTES = 1 << 16
+
+# Of the checksum of pages, without the leading bit.
+_POLYNOMIAL = 0x04C11DB7
+
+
+class Page(NamedTuple):
+    """A page of a stream; a tuple, because an hour has thousands.
+
+    Attributes:
+        place: where it begins in the file.
+        serial: the number of its stream.
+        number: its own in the stream.
+        granule: for sound, the number of samples up to the last packet that ends in the page.
+        num_packets: that end in it.
+    """
+
+    place: int
+    serial: int
+    number: int
+    granule: int
+    num_packets: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream of a file, or several that run side by side, such as a film's sound and picture.
+
+    Attributes:
+        start: its first byte in the file.
+        stop: the byte after its last one.
+        pages: all of them that are complete.
+    """
+
+    start: int
+    stop: int
+    pages: Sequence[Page]
+
+    @property
+    def is_alone(self) -> bool:
+        """True if no other stream runs beside it."""
+        return len({page.serial for page in self.pages}) == 1
 
 
 class ByteRange(io.RawIOBase):
     """A range of a file's bytes as a file; it shares the file with other ranges."""
 
-    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+    def __init__(self, file: BinaryIO, start: int, stop: int, *, head: bytes = b"") -> None:
+        """Takes a range, and other bytes to put before it."""
         super().__init__()
         self._file = file
-        self._start = start
-        self._size = stop - start
+        self._head = head
+        self._start = start - len(head)
+        self._size = stop - self._start
         self._position = 0
 
     def readable(self) -> bool:
@@ -52,8 +99,10 @@ class ByteRange(io.RawIOBase):
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         """Reads some bytes into a buffer; returns how many, 0 at the end of the range."""
         num_left = max(0, self._size - self._position)
-        self._file.seek(self._start + self._position)
-        content = self._file.read(min(len(buffer), num_left))
+        content = self._head[self._position : self._position + len(buffer)]
+        if not content:
+            self._file.seek(self._start + self._position)
+            content = self._file.read(min(len(buffer), num_left))
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
@@ -111,13 +160,11 @@ class JoinedFile:
         return samples
 
 
-def find_streams(file: BinaryIO) -> list[tuple[int, int]]:
-    """Returns the ranges of bytes of the streams that follow each other in an Ogg file.
-
-    Streams that run side by side, such as a film's sound and picture, are in one range.
-    """
+def find_streams(file: BinaryIO) -> list[Stream]:
+    """Returns the streams that follow each other in an Ogg file."""
     size = file.seek(0, io.SEEK_END)
     starts: list[int] = []
+    pages: list[list[Page]] = []
     position, begun = 0, False
     while position < size:
         file.seek(position)
@@ -128,10 +175,55 @@ def find_streams(file: BinaryIO) -> list[tuple[int, int]]:
         begins = bool(header[5] & _BEGINS_STREAM)
         if begins and not begun:
             starts.append(position)
+            pages.append([])
         begun = begins
         segments = file.read(header[26])
-        position += _HEADER_BYTES + len(segments) + sum(segments)
-    return list(itertools.pairwise([*starts, size]))
+        stop = position + _HEADER_BYTES + len(segments) + sum(segments)
+        if pages and stop <= size:
+            granule, serial, number = (
+                int.from_bytes(header[place:end], "little") for place, end in _FIELDS
+            )
+            # A packet goes on where a segment is full.
+            num_packets = len(segments) - segments.count(255)
+            pages[-1].append(Page(position, serial, number, granule, num_packets))
+        position = stop
+    stops = [*starts[1:], size]
+    return [Stream(*one) for one in zip(starts, stops, pages, strict=True)]
+
+
+def renumber(headers: bytes, stop: int) -> bytes:
+    """Numbers pages anew, so that decoders miss none between them and a later one.
+
+    Args:
+        headers: the first pages of a stream.
+        stop: the number of the page that is to follow them.
+    """
+    pages = [page for stream in find_streams(io.BytesIO(headers)) for page in stream.pages]
+    ends = [*(page.place for page in pages[1:]), len(headers)]
+    content = bytearray(headers)
+    for number, page, end in zip(range(stop - len(pages), stop), pages, ends, strict=True):
+        content[page.place + 18 : page.place + 26] = number.to_bytes(4, "little") + bytes(4)
+        checksum = _checksum(content[page.place : end])
+        content[page.place + 22 : page.place + 26] = checksum.to_bytes(4, "little")
+    return bytes(content)
+
+
+def _checksum(page: bytes) -> int:
+    checksum, table = 0, _checksum_table()
+    for byte in page:
+        checksum = (checksum << 8) & 0xFFFFFFFF ^ table[checksum >> 24 ^ byte]
+    return checksum
+
+
+@functools.cache
+def _checksum_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1) & 0xFFFFFFFF ^ (_POLYNOMIAL if value >> 31 else 0)
+        table.append(value)
+    return table
 
 
 def _next_page(file: BinaryIO, position: int) -> int:

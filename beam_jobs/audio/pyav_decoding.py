@@ -11,18 +11,12 @@ from typing import BinaryIO, cast
 import av
 import numpy as np
 
-from beam_jobs.audio.types import JOINED, UnusableAudioError, change_of_format
+from beam_jobs.audio.endings import check_ending
+from beam_jobs.audio.types import UnusableAudioError, change_of_format
 from schemas.pcm import Samples
 
 # Frames decoded at a time on the way to a later frame; bounds memory.
 _SKIP_FRAMES = 1 << 20
-
-_BLOCK_BYTES = 1 << 20
-
-# The first bytes of files that FFmpeg reads to their end only, whatever was appended: AMR, TTA,
-# Monkey's Audio, and ASF's GUID (WMA). MP4 has boxes to count.
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_BEGINNINGS = (b"#!AMR", b"TTA1\1\0", b"MAC \x96\x0f", b"MAC \x7c\x0f", _ASF)
 
 # Opus counts its delay at this rate, whatever rate the encoder was given.
 _OPUS_SAMPLE_RATE = 48000
@@ -73,7 +67,7 @@ class PyAvFile:
     @functools.cached_property
     def frames(self) -> int:
         """The number of samples per channel, found by decoding all; ask before reading anything."""
-        _check_not_joined(self._source)
+        check_ending(self._source)
         num_frames = sum(frame.samples - late for frame, late in self._decode_frames())
         # Reopen: after seeking back, some decoders are not in their initial state.
         self.close()
@@ -148,55 +142,6 @@ class PyAvFile:
         if packet.has_sidedata("skip_samples"):
             left_out = int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[:4], "little")
         return max(0, stated - left_out)
-
-
-def _check_not_joined(source: str | BinaryIO) -> None:
-    """Looks for a second beginning of a file; FFmpeg would ignore it, and all that follows.
-
-    Raises:
-        UnusableAudioError: there is one.
-    """
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(source, "rb")) if isinstance(source, str) else source
-        file.seek(0)
-        head = file.read(32)
-        joined = _count_mp4s(file) > 1 if head[4:8] == b"ftyp" else _repeats_beginning(file, head)
-        file.seek(0)
-    if joined:
-        raise UnusableAudioError(JOINED)
-
-
-def _count_mp4s(file: BinaryIO) -> int:
-    """Counts the boxes that begin an MP4 file."""
-    place, count = 0, 0
-    while len(header := _read_at(file, place, 16)) >= 8:
-        size = int.from_bytes(header[:4], "big")
-        count += header[4:8] == b"ftyp"
-        if size == 1:
-            size = int.from_bytes(header[8:16], "big")
-        # 0 is for a box up to the end of the file, and smaller ones can't be.
-        if size < 8:
-            break
-        place += size
-    return count
-
-
-def _repeats_beginning(file: BinaryIO, head: bytes) -> bool:
-    beginning = next((one for one in _BEGINNINGS if head.startswith(one)), None)
-    if beginning is None:
-        return False
-    # What is looked for may begin in one block and end in the next.
-    content = _read_at(file, 1, _BLOCK_BYTES)
-    while len(content) >= len(beginning):
-        if beginning in content:
-            return True
-        content = content[1 - len(beginning) :] + file.read(_BLOCK_BYTES)
-    return False
-
-
-def _read_at(file: BinaryIO, place: int, num_bytes: int) -> bytes:
-    file.seek(place)
-    return file.read(num_bytes)
 
 
 @contextlib.contextmanager

@@ -7,41 +7,42 @@ from typing import BinaryIO, cast
 
 import soundfile
 
+from beam_jobs.audio.endings import check_ending
 from beam_jobs.audio.mp3 import Mp3File
-from beam_jobs.audio.ogg import ByteRange, JoinedFile, find_streams
+from beam_jobs.audio.ogg import ByteRange, JoinedFile, Stream, find_streams
+from beam_jobs.audio.seeking import SlowlySeekingFile
 from beam_jobs.audio.types import JOINED, AudioFile, UnusableAudioError
-from schemas.pcm import Samples
+from beam_jobs.audio.vorbis import VorbisFile
 
 # libsndfile's answer (SF_COUNT_MAX) where a header does not state a length.
 _UNKNOWN_LENGTH = 2**63 - 1
 
-# libsndfile reads a truncated WAV file as far as it goes, and mentions the missing bytes only in
-# its log. Programs that write to a pipe can't know the length, and state the greatest possible.
-_CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+# libsndfile reads a file as far as it goes, and mentions only in its log if its samples, or all of
+# it, should be longer or shorter. Programs that write to a pipe can't know the length, and state
+# the greatest possible, or nothing.
+_STATED_SIZE = re.compile(
+    r"^ *(data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+_SIZES_OF_ALL = {"riff", "Riff size"}
 _LENGTH_OF_A_PIPE = 0x7FFF0000
 
-# Its log mentions, too, if W64, RF64 and AU files go on where their header says that they end.
-_SIZE = re.compile(r"^(?:riff|  Riff size) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+# It mentions, too, if an AU file goes on where its header says that it ends.
 _AU_SIZE = re.compile(
     r"^Length : (\d+)\n\.snd\n  Data Offset : (\d+)\n  Data Size   : (\d+)\n", re.MULTILINE
 )
 _PADDING_BYTES = 1024
+
+# And it mentions nothing of CAF and of NIST's SPHERE files.
+_UNLOGGED = {"CAF", "NIST"}
 
 # FLAC's mark with the block that always follows it, which may be the last one of its kind.
 _FLAC_BEGINNINGS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 # More than libFLAC reads ahead.
 _FLAC_BUFFER_BYTES = 1 << 16
 
-# A block of GSM in a WAV file.
-_GSM_BLOCK_BYTES, _GSM_BLOCK_FRAMES = 65, 320
-_DATA_SIZE = re.compile(r"^data : (\d+)", re.MULTILINE)
-
 # Opus predicts from what it decoded before: in speech at low bit rates, samples are off by up to
 # 0.01 of full scale for some seconds after a seek. In 400 ranges, none was still off after 8 s.
 _OPUS_MEMORY_S = 16.0
-
-# Frames decoded at a time on the way to a later frame; bounds memory.
-_SKIP_FRAMES = 1 << 20
 
 
 def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile | None:
@@ -67,12 +68,27 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
         binary = open_binary(source, stack)
         streams = find_streams(binary)
         if len(streams) > 1:
-            parts = (ByteRange(binary, *stream) for stream in streams)
+            parts = (ByteRange(binary, stream.start, stream.stop) for stream in streams)
             files = [stack.enter_context(soundfile.SoundFile(part)) for part in parts]
-            return JoinedFile([_with_exact_seeking(one) for one in files])
+            return JoinedFile(
+                [
+                    _open_stream(one, binary, stream, stack)
+                    for one, stream in zip(files, streams, strict=True)
+                ]
+            )
         if binary is source:
             binary.seek(0)
             file = stack.enter_context(soundfile.SoundFile(binary))
+        if streams:
+            return _open_stream(file, binary, streams[0], stack)
+    return _with_exact_seeking(file)
+
+
+def _open_stream(
+    file: soundfile.SoundFile, binary: BinaryIO, stream: Stream, stack: contextlib.ExitStack
+) -> AudioFile:
+    if file.subtype == "VORBIS" and stream.is_alone:
+        return VorbisFile(file, binary, stream, stack)
     return _with_exact_seeking(file)
 
 
@@ -102,17 +118,21 @@ def check_header(file: AudioFile) -> None:
     if file.frames == _UNKNOWN_LENGTH:
         raise UnusableAudioError("no length in its header: encode it again")
     log = file.extra_info
-    cut_off = _CUT_OFF.search(log)
-    if cut_off and int(cut_off[2]) < int(cut_off[1]) < _LENGTH_OF_A_PIPE:
-        raise UnusableAudioError(
-            f"ends early: {cut_off[2]} bytes of the {cut_off[1]} that its header promises"
-        )
-    size = _SIZE.search(log)
-    if size and 0 < int(size[1]) < int(size[2]) - _PADDING_BYTES:
-        raise UnusableAudioError(JOINED)
+    for name, *sizes in _STATED_SIZE.findall(log):
+        stated, found = map(int, sizes)
+        # What a file says of all of it may count its header or not.
+        tolerance = _PADDING_BYTES if name in _SIZES_OF_ALL else 0
+        if found + tolerance < stated < _LENGTH_OF_A_PIPE:
+            raise UnusableAudioError(
+                f"ends early: {found} bytes of the {stated} that its header promises"
+            )
+        if name in _SIZES_OF_ALL and 0 < stated < found - tolerance:
+            raise UnusableAudioError(JOINED)
     au_size = _AU_SIZE.search(log)
     if au_size and int(au_size[2]) + int(au_size[3]) < int(au_size[1]) - _PADDING_BYTES:
         raise UnusableAudioError(JOINED)
+    if isinstance(file, soundfile.SoundFile) and file.format in _UNLOGGED:
+        check_ending(file.name)
 
 
 def check_end(file: AudioFile, frame: int) -> None:
@@ -143,56 +163,9 @@ def check_end(file: AudioFile, frame: int) -> None:
 def _with_exact_seeking(file: soundfile.SoundFile) -> AudioFile:
     # After a seek in Vorbis, libsndfile may be at another frame than it says, so it never seeks.
     if file.subtype == "VORBIS":
-        return _SlowlySeekingFile(file, file.frames)
+        return SlowlySeekingFile(file, file.frames)
     if file.subtype == "OPUS":
-        return _SlowlySeekingFile(file, round(_OPUS_MEMORY_S * file.samplerate))
+        return SlowlySeekingFile(file, round(_OPUS_MEMORY_S * file.samplerate))
     if not file.seekable():
-        return _SlowlySeekingFile(file)
+        return SlowlySeekingFile(file)
     return cast(AudioFile, file)
-
-
-class _SlowlySeekingFile:
-    """A file that is decoded, not only sought, on the way to a frame.
-
-    Attributes:
-        samplerate: in Hz.
-        channels: at least 1.
-        frames: the number of samples per channel.
-        extra_info: the log that libsndfile kept while it read the header.
-    """
-
-    def __init__(self, file: soundfile.SoundFile, num_before: int = 0) -> None:
-        """Wraps a file.
-
-        Args:
-            file: at its beginning.
-            num_before: frames to decode before one that is sought; all, if the file can't seek.
-        """
-        self._file = file
-        self._num_before = num_before
-        self._position = 0
-        self.samplerate: int = file.samplerate
-        self.channels: int = file.channels
-        self.extra_info: str = file.extra_info
-        self.frames: int = file.frames
-        data = _DATA_SIZE.search(self.extra_info)
-        # libsndfile takes the byte that makes the size of a chunk even for another block.
-        if file.subtype == "GSM610" and file.format in {"WAV", "WAVEX"} and data:
-            self.frames = int(data[1]) // _GSM_BLOCK_BYTES * _GSM_BLOCK_FRAMES
-
-    def seek(self, frame: int, /) -> int:
-        """Moves to a frame, counted from 0; only to a later one if the file can't seek."""
-        start = max(0, frame - self._num_before)
-        if self._file.seekable() and not start <= self._position <= frame:
-            self._position = self._file.seek(start)
-        while self._position < frame:
-            if not len(self.read(min(_SKIP_FRAMES, frame - self._position))):
-                break
-        return self._position
-
-    def read(self, frames: int, dtype: str = "float32", always_2d: bool = False) -> Samples:
-        """Decodes the next frames: [frames, channels], or [frames] of one channel."""
-        frames = max(0, min(frames, self.frames - self._position))
-        samples: Samples = self._file.read(frames, dtype=dtype, always_2d=always_2d)
-        self._position += len(samples)
-        return samples

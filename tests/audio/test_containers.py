@@ -1,11 +1,13 @@
 """Every container and codec: the length, the samples and the ranges that FFmpeg decodes."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from small_datasets import voice
 
 from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
@@ -49,7 +51,11 @@ KINDS = {
     "pcm.aiff": (22050, 1, "-c:a pcm_s16be"),
     "pcm.au": (22050, 1, "-c:a pcm_s16be"),
     "pcm.w64": (22050, 1, "-c:a pcm_s16le"),
+    "pcm.rf64": (22050, 1, "-c:a pcm_s16le -rf64 always -f wav"),
     "pcm.caf": (22050, 1, "-c:a pcm_s16le"),
+    "alac.caf": (22050, 1, "-c:a alac"),
+    "opus.caf": (48000, 1, "-c:a libopus"),
+    "pcm.sph": (22050, 2, "-c:a pcm_s16le"),
 }
 MP3S = [name for name in KINDS if name.endswith(".mp3") and name != "layer_2.mp3"]
 
@@ -77,6 +83,10 @@ def speech(sample_rate, num_channels, duration_s=DURATION_S, seed=0):
 def encode(path, sample_rate, num_channels, arguments, **speech_options):
     """Writes an encoded file; returns its path as text."""
     samples = speech(sample_rate, num_channels, **speech_options)
+    if path.suffix == ".sph":
+        # FFmpeg reads these and writes none.
+        soundfile.write(path, samples, sample_rate, "PCM_16", format="NIST")
+        return str(path)
     raw = ("-f", "f32le", "-ar", sample_rate, "-ac", num_channels, "-i", "-")
     ffmpeg(*raw, *arguments.split(), path, stdin=samples.tobytes())
     return str(path)
@@ -138,6 +148,47 @@ def test_a_range_is_that_range_of_the_whole(encoded, name):
         stop = int(rng.integers(start + 1, min(start + 20000, len(whole)) + 1))
         part = read_segment(path, start, stop, "stereo" if whole.shape[1] == 2 else 0)
         np.testing.assert_array_equal(part.reshape(stop - start, -1), whole[start:stop])
+
+
+@pytest.mark.parametrize("quality", [-1, 3, 10])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_range_of_vorbis_is_that_range_of_the_whole(tmp_path, quality, channels):
+    arguments = f"-c:a libvorbis -q:a {quality}"
+    path = encode(tmp_path / "a.ogg", 16000, channels, arguments, duration_s=20)
+    whole = read_all(path)
+    for start in range(1, 312000, 13001):
+        part = read_segment(path, start, start + 8000, "stereo" if channels == 2 else 0)
+        np.testing.assert_array_equal(part.reshape(8000, -1), whole[start : start + 8000])
+
+
+def test_a_range_at_the_end_of_a_long_ogg_is_found_without_reading_what_is_before(
+    tmp_path, monkeypatch
+):
+    path = encode(tmp_path / "a.ogg", 16000, 1, "-c:a libvorbis", duration_s=120)
+    decoded = []
+    read = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile,
+        "read",
+        lambda self, frames, **options: decoded.append(frames) or read(self, frames, **options),
+    )
+    assert len(read_segment(path, 1900000, 1910000)) == 10000
+    assert sum(decoded) < 100000
+
+
+def test_a_range_of_vorbis_without_the_beginning_of_its_stream_is_that_range_of_the_whole(
+    encoded, tmp_path
+):
+    # As radio is recorded: headers, and sound from the middle on.
+    content = Path(encoded("vorbis.ogg", duration_s=20.0)).read_bytes()
+    pages = [match.start() for match in re.finditer(b"OggS", content)]
+    path = tmp_path / "radio.ogg"
+    path.write_bytes(content[: pages[2]] + content[pages[len(pages) // 3] :])
+    whole = read_all(path)[:, 0]
+    assert 10 * 22050 < len(whole) < 15 * 22050
+    for start in range(1, len(whole) - 3000, 20001):
+        part = read_segment(str(path), start, start + 3000)
+        np.testing.assert_array_equal(part, whole[start : start + 3000])
 
 
 @pytest.mark.parametrize("application", ["voip", "audio"])
@@ -217,7 +268,10 @@ def test_files_that_ffmpeg_reads_on_after_a_join_are_read_to_the_end(encoded, tm
 
 @pytest.mark.parametrize(
     "name",
-    ["flac.flac", "aac.m4a", "wma.wma", "tta.tta", "pcm.wav", "pcm.aiff", "pcm.au", "pcm.w64"],
+    [
+        *("flac.flac", "aac.m4a", "wma.wma", "tta.tta", "pcm.wav", "gsm.wav", "adpcm.wav"),
+        *("pcm.aiff", "pcm.au", "pcm.w64", "pcm.rf64", "pcm.caf", "alac.caf", "pcm.sph"),
+    ],
 )
 def test_other_joined_files_are_rejected_with_the_reason(encoded, tmp_path, name):
     path = join(tmp_path / name, encoded(name), encoded(name, seed=1, duration_s=2.0))
@@ -247,7 +301,13 @@ def test_a_file_whose_format_changes_is_rejected_with_the_reason(
         read_header(path)
 
 
-@pytest.mark.parametrize("name", ["flac.flac", "pcm.wav", "aac.m4a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("flac.flac", "pcm.wav", "gsm.wav", "adpcm.wav", "aac.m4a", "pcm.sph", "pcm.caf"),
+        *("alac.caf", "pcm.rf64", "pcm.w64", "pcm.aiff", "pcm.au"),
+    ],
+)
 def test_other_files_that_were_cut_off_are_rejected(encoded, tmp_path, name):
     content = Path(encoded(name)).read_bytes()
     path = tmp_path / name

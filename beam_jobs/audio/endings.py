@@ -1,0 +1,108 @@
+"""Where files end, in formats whose decoders do not say if that is where they should."""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from beam_jobs.audio.types import JOINED, UnusableAudioError
+
+_BLOCK_BYTES = 1 << 20
+
+# The first bytes of files that FFmpeg reads to their end only, whatever was appended: AMR, TTA,
+# Monkey's Audio, and ASF's GUID (WMA).
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_BEGINNINGS = (b"#!AMR", b"TTA1\1\0", b"MAC \x96\x0f", b"MAC \x7c\x0f", _ASF)
+
+_SPHERE = b"NIST_1A\n"
+_SPHERE_FIELD = re.compile(
+    rb"^(sample_count|channel_count|sample_n_bytes) -\w+ (\d+)", re.MULTILINE
+)
+
+
+def check_ending(source: str | BinaryIO) -> None:
+    """Checks that a file ends where its header says, and that no other one follows.
+
+    Args:
+        source: a path on this machine, or an open file, which is rewound.
+
+    Raises:
+        UnusableAudioError: the file ends early, or several were joined into one.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(source, "rb")) if isinstance(source, str) else source
+        head = _read_at(file, 0, 32)
+        if head[4:8] == b"ftyp":
+            joined = list(_mp4_boxes(file)).count(b"ftyp") > 1
+        elif head.startswith(b"caff"):
+            joined = b"caff" in _caf_chunks(file)
+        elif head.startswith(_SPHERE):
+            joined = _read_at(file, _check_sphere(file), len(_SPHERE)) == _SPHERE
+        else:
+            joined = _repeats_beginning(file, head)
+        file.seek(0)
+    if joined:
+        raise UnusableAudioError(JOINED)
+
+
+def _mp4_boxes(file: BinaryIO) -> Iterator[bytes]:
+    place = 0
+    while len(header := _read_at(file, place, 16)) >= 8:
+        yield header[4:8]
+        size = int.from_bytes(header[:4], "big")
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        # 0 is for a box up to the end of the file, and smaller ones can't be.
+        if size < 8:
+            return
+        place += size
+
+
+def _caf_chunks(file: BinaryIO) -> Iterator[bytes]:
+    file_size = file.seek(0, io.SEEK_END)
+    place = 8
+    while len(header := _read_at(file, place, 12)) == 12:
+        yield header[:4]
+        size = int.from_bytes(header[4:], "big", signed=True)
+        # -1 is for samples up to the end of the file.
+        if size < 0:
+            return
+        place += 12 + size
+        if place > file_size and header[:4] != b"caff":
+            raise _ends_early(file_size, place)
+
+
+def _check_sphere(file: BinaryIO) -> int:
+    """Returns where a file in NIST's format ends."""
+    first_lines = _read_at(file, 0, 16).split()
+    header = _read_at(file, 0, int(first_lines[1]))
+    fields = {name: int(value) for name, value in _SPHERE_FIELD.findall(header)}
+    samples = fields.get(b"sample_count", 0) * fields.get(b"channel_count", 1)
+    stop = len(header) + samples * fields.get(b"sample_n_bytes", 1)
+    size = file.seek(0, io.SEEK_END)
+    if size < stop:
+        raise _ends_early(size, stop)
+    return stop
+
+
+def _ends_early(size: int, stop: int) -> UnusableAudioError:
+    return UnusableAudioError(f"ends early: {size} bytes of the {stop} that its header promises")
+
+
+def _repeats_beginning(file: BinaryIO, head: bytes) -> bool:
+    beginning = next((one for one in _BEGINNINGS if head.startswith(one)), None)
+    if beginning is None:
+        return False
+    # What is looked for may begin in one block and end in the next.
+    content = _read_at(file, 1, _BLOCK_BYTES)
+    while len(content) >= len(beginning):
+        if beginning in content:
+            return True
+        content = content[1 - len(beginning) :] + file.read(_BLOCK_BYTES)
+    return False
+
+
+def _read_at(file: BinaryIO, place: int, num_bytes: int) -> bytes:
+    file.seek(place)
+    return file.read(num_bytes)
