@@ -46,6 +46,11 @@ def run_command(
         return _run(arguments, run, name=name, advice=_ADVICE if resumes else "")
 
 
+def is_user_error(text: str) -> bool:
+    """Returns whether the text of a traceback is that of a `UserError`."""
+    return _last_error(text)[0] in _user_error_names()
+
+
 def _run(
     argv: Sequence[str], run: Callable[[Sequence[str]], int], *, name: str, advice: str
 ) -> int:
@@ -56,7 +61,7 @@ def _run(
         _die_of_interrupt()
         return FAILED
     except (UserError, OSError) as error:
-        message = str(error)
+        message = _STEP.sub("", str(error))
     except Exception as error:
         kind, message = _root_cause(error)
         if kind not in _user_error_names():
@@ -130,8 +135,14 @@ def _root_cause(error: BaseException) -> tuple[str, str]:
     """
     while error.__cause__ is not None:
         error = error.__cause__
-    matches = _LAST_LINE.findall(str(error))
-    kind, message = matches[-1] if matches else (type(error).__name__, str(error))
+    kind, message = _last_error(str(error))
+    return (kind, message) if kind else (type(error).__name__, _STEP.sub("", str(error).strip()))
+
+
+def _last_error(text: str) -> tuple[str, str]:
+    """Returns the name and the message of the last exception in a traceback; empty without one."""
+    matches = _LAST_LINE.findall(text)
+    kind, message = matches[-1] if matches else ("", "")
     return kind, _STEP.sub("", message.strip())
 
 

@@ -15,6 +15,9 @@ OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
 
 # The header of a WAV file counts bytes in 32 bits; leave some room for the header itself.
 _MAX_WAV_SIZE = (1 << 32) - (1 << 16)
+# What does not fit on a disk on which libsndfile could not write a block.
+_MORE_BYTES = 1 << 16
+
 _ENCODINGS: dict[AudioFormat, tuple[str, str]] = {
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
@@ -61,16 +64,27 @@ def write_audio(
 
         def write(block: Samples, last: bool) -> None:
             samples = resample(block, last)
-            with files.as_output_error(path, soundfile.SoundFileError):
+            with files.as_output_error(path), _with_the_reason(local):
                 file.write(to_pcm(samples) if encoding == "PCM_16" else samples)
 
         yield write
-        with files.as_output_error(path, soundfile.SoundFileError):
+        with files.as_output_error(path), _with_the_reason(local):
             file.close()
             # libsndfile reports no error when the disk fills up as it closes a file.
             if soundfile.info(local).frames != num_frames:
-                raise OSError("what was written does not read back")
+                raise soundfile.SoundFileRuntimeError("what was written does not read back")
             stack.pop_all().close()
+
+
+@contextlib.contextmanager
+def _with_the_reason(path: str) -> Iterator[None]:
+    """Raises what the system says where libsndfile says that a file can't be written."""
+    try:
+        yield
+    except soundfile.SoundFileError as error:
+        with open(path, "ab") as file:
+            file.write(bytes(_MORE_BYTES))
+        raise OSError(str(error)) from error
 
 
 def encode_audio(samples: Pcm, sample_rate: int, audio_format: AudioFormat) -> bytes:

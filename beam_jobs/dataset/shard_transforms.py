@@ -93,6 +93,8 @@ class _RenderShard(_PlannedDoFn):
             measurements = render_shard(
                 element, self._plan(), self._spec, self._reader, self._scratch
             )
+        except files.OutputError:
+            raise
         except UserError as error:
             job_folder.stop(self._spec.folder, str(error))
             return

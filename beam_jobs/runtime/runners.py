@@ -7,7 +7,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
-from beam_jobs.runtime.workarounds import stop_timed_sends
+from beam_jobs.runtime.workarounds import hide_tracebacks_of_user_errors, stop_timed_sends
 
 _LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 
@@ -55,5 +55,6 @@ def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
     """
     if is_local(options):
         stop_timed_sends()
+        hide_tracebacks_of_user_errors()
         return FnApiRunner()
     return str(options.get_all_options()["runner"])

@@ -31,6 +31,9 @@ _MAX_OBJECT_NAME_BYTES = 1024
 # A file system answers with these if it can't have a file of a name, whatever is in the file.
 _ERRNOS_OF_NAMES = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR})
 
+# And with these if there is no room for what is in the file.
+_ERRNOS_OF_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 class OutputError(UserError, OSError):
     """An output can't be written, whatever the input: the job ends."""
@@ -50,15 +53,35 @@ def as_output_error(path: str, *others: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
+    except OutputError:
+        raise
     except Exception as error:
         if not isinstance(error, (OSError, *others)):
             raise
         if isinstance(error, OSError) and error.errno in _ERRNOS_OF_NAMES:
             raise UnwritableNameError(f"{path}: can't be written: {error.strerror}") from error
-        raise OutputError(
-            f"{path}: can't be written: {error}. What is finished is kept: make room or give "
-            "another --output, and run again"
-        ) from error
+        raise _output_error(path, error) from error
+
+
+def _output_error(path: str, error: Exception) -> OutputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    output_error = OutputError(
+        f"{path}: can't be written: {reason}. What is finished is kept: make room there and start"
+        " the same command again, or name another --output"
+    )
+    output_error.strerror = reason
+    return output_error
+
+
+@contextlib.contextmanager
+def _needing_room(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # Nothing that is read for a file that is written fails for the lack of room.
+        if error.errno in _ERRNOS_OF_ROOM:
+            raise _output_error(path, error) from error
+        raise
 
 
 def check_name(path: str) -> None:
@@ -126,22 +149,24 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
     finish wins.
 
     Raises:
-        OSError: the folder can't be written or is full; BeamIOError is one.
+        OutputError: the disk is full.
+        OSError: the folder can't be written; BeamIOError is one.
     """
     if is_cloud_storage(path):
         with _cloud_storage().create_object(path) as created:
             yield created
         return
     temporary = _temporary_name(path)
-    file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
-    try:
-        with file:
-            yield file
-        FileSystems.rename([temporary], [path])
-    except BaseException:
-        with contextlib.suppress(OSError):
-            FileSystems.delete([glob.escape(temporary)])
-        raise
+    with _needing_room(path):
+        file = FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+        try:
+            with file:
+                yield file
+            FileSystems.rename([temporary], [path])
+        except BaseException:
+            with contextlib.suppress(OSError):
+                FileSystems.delete([glob.escape(temporary)])
+            raise
 
 
 @contextlib.contextmanager
@@ -152,7 +177,8 @@ def write_atomically_from_disk(path: str) -> Iterator[str]:
         The path of a file on this machine.
 
     Raises:
-        OSError: the folder can't be written or is full; BeamIOError is one.
+        OutputError: the disk is full.
+        OSError: the folder can't be written; BeamIOError is one.
     """
     if is_cloud_storage(path):
         with tempfile.NamedTemporaryFile() as local:
@@ -166,17 +192,18 @@ def write_atomically_from_disk(path: str) -> Iterator[str]:
             with open(local.name, "rb") as written, write_atomically(path) as file:
                 _copy_blocks(written, file)
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = _temporary_name(path)
-    # Writers such as libsndfile would say of any problem only that it is a system error.
-    open(temporary, "xb").close()
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with _needing_room(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        # Writers such as libsndfile would say of any problem only that it is a system error.
+        open(temporary, "xb").close()
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 def write_text(path: str, text: str) -> None:

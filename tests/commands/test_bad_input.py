@@ -422,6 +422,7 @@ def test_a_disk_that_is_full_ends_the_job_and_with_room_it_goes_on(corpus, recip
     assert last.startswith("build_mixtures: ")
     assert "File too large" in last
     assert "start the same command again" in last
+    assert "Traceback" not in full.complaints
     assert not (full.folder / "COMPLETED").exists()
     assert [path for path in full.folder.rglob("*") if ".incomplete-" in path.name] == []
     built = build(*asked, corpus=corpus, output=tmp_path / "out")

@@ -94,6 +94,30 @@ def test_a_disk_that_is_full_since_the_job_began_is_one_line(built, tmp_path):
     assert f"{folder}: can't be written: File too large" in line
 
 
+def test_recipes_that_fill_up_a_disk_are_one_line(corpus, recipe, tmp_path, capfd):
+    options = ("--splits=train=1", "--num_shards=2", "--num_mixtures=100", "--recipes_only")
+    with full_disk(16384):
+        status, out, err = build_into(tmp_path / "out", corpus, recipe, *options)
+    assert (status, out) == (1, "")
+    line = err.splitlines()[-1]
+    assert line.startswith(f"build_mixtures: {tmp_path / 'out'}/recipes/train-")
+    assert line.endswith(
+        ": can't be written: File too large. What is finished is kept: make room there and start"
+        " the same command again, or name another --output"
+    )
+    assert "Traceback" not in err + capfd.readouterr().err
+    assert build_into(tmp_path / "out", corpus, recipe, *options)[0] == 0
+
+
+def test_an_export_that_fills_up_a_disk_is_one_line(built, tmp_path, capfd):
+    with full_disk(8192):
+        status, out, err = export_into(tmp_path / "out", built.folder)
+    assert (status, out) == (1, "")
+    assert "can't be written: File too large. What is finished is kept" in err.splitlines()[-1]
+    assert "Traceback" not in err + capfd.readouterr().err
+    assert export_into(tmp_path / "out", built.folder)[0] == 0
+
+
 def test_a_kept_catalogue_that_cannot_be_written_is_one_line_before_any_work(speech, shared_path):
     recipe = write_recipe(shared_path / "recipe.json")
     (shared_path / "kept").mkdir()

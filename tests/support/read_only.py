@@ -23,10 +23,10 @@ def read_only(folder):
 
 
 @contextlib.contextmanager
-def full_disk():
-    """Fails every write, as a full disk does."""
+def full_disk(num_bytes_left=0):
+    """Fails every write of more bytes to a file than are left, as a full disk does."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes_left, limits[1]))
     try:
         yield
     finally:
