@@ -1,4 +1,4 @@
-"""Finds audio that a catalogue has under two names: in two corpora, or of two speakers.
+"""Finds audio that a catalogue has twice: in two corpora, of two speakers, or under two names.
 
 A speaker's name holds within one corpus. In two corpora that share files, one person has two names,
 and so may be in two splits, and be mixed with herself.
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
+from beam_jobs.storage.hard_links import find_hard_links
 from schemas.errors import UserError
 
 
@@ -27,7 +28,9 @@ class SharedAudioError(UserError):
 def find_doubtful(
     tables: Sequence[pa.Table], corpus_roots: Mapping[str, str]
 ) -> dict[str, Rejected]:
-    """Finds the utterances of one corpus that are the same audio under several speakers' names.
+    """Finds the utterances of one corpus that are the same audio under several names.
+
+    Of one speaker's, the first stays; of several speakers', nobody knows which one speaks.
 
     Args:
         tables: all utterances, as `beam_jobs.corpora.catalogue.SCHEMA` says.
@@ -48,13 +51,20 @@ def find_doubtful(
                 pair = tuple(sorted((row["corpus"], other["corpus"])))
                 shared[pair] += 1
                 example.setdefault(pair, path)
-            elif row["speaker"] != other["speaker"] and _range(row) == _range(other):
+            elif _range(row) != _range(other):
+                continue
+            elif row["speaker"] != other["speaker"]:
                 for one, another in ((row, other), (other, row)):
                     doubtful[one["id"]] = Rejected(
                         path,
                         f"the same audio has two speakers: {one['id']!r} is"
                         f" {one['speaker']!r}, {another['id']!r} is {another['speaker']!r}",
                     )
+            elif row["path"] != other["path"]:
+                doubtful[other["id"]] = Rejected(
+                    files.join(corpus_roots[other["corpus"]], other["path"]),
+                    f"another name of a file: {row['path']}",
+                )
     if shared:
         ((pair, count),) = shared.most_common(1)
         raise SharedAudioError(
@@ -68,19 +78,17 @@ def find_doubtful(
 def _with_several_names(
     tables: Sequence[pa.Table], corpus_roots: Mapping[str, str]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yields each file that several corpora or speakers have, with all of its utterances."""
+    """Yields each file of several corpora, speakers or names, with all of its utterances."""
     if not tables:
         return
     table = pa.concat_tables(tables)
     paths = pa.chunked_array([_real_paths(one, corpus_roots) for one in tables], pa.string())
-    table = table.append_column("real_path", paths)
+    table = table.append_column("real_path", _without_hard_links(paths))
     uses = table.group_by("real_path").aggregate(
-        [("corpus", "count_distinct"), ("speaker", "count_distinct")]
+        [(name, "count_distinct") for name in ("corpus", "speaker", "path")]
     )
-    several = pc.or_(
-        pc.greater(uses["corpus_count_distinct"], 1), pc.greater(uses["speaker_count_distinct"], 1)
-    )
-    several_paths = uses["real_path"].filter(several)
+    counts = [uses[f"{name}_count_distinct"] for name in ("corpus", "speaker", "path")]
+    several_paths = uses["real_path"].filter(pc.greater(pc.max_element_wise(*counts), 1))
     if not len(several_paths):
         return
     rows = table.filter(pc.is_in(table["real_path"], several_paths.combine_chunks()))
@@ -126,6 +134,18 @@ def _real_paths(table: pa.Table, corpus_roots: Mapping[str, str]) -> pa.Array:
     look = functools.cache(_look_at_folder)
     real = [_real_path(path, look) for path in paths.filter(is_absolute).to_pylist()]
     return pc.replace_with_mask(joined, is_absolute, pa.array(real, pa.string()))
+
+
+def _without_hard_links(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns paths of files, [utterances], with one name for each file that has several."""
+    folders = pc.unique(pc.replace_substring_regex(paths, "/[^/]*$", "")).to_pylist()
+    first_names = find_hard_links(one for one in folders if not files.is_remote(one))
+    if not first_names:
+        return paths
+    paths = paths.combine_chunks()
+    has_several = pc.is_in(paths, pa.array(list(first_names), pa.string()))
+    names = [first_names[path] for path in paths.filter(has_several).to_pylist()]
+    return pa.chunked_array([pc.replace_with_mask(paths, has_several, pa.array(names))])
 
 
 def _real_path(path: str, look: Callable[[str], tuple[str, frozenset[str]]]) -> str:

@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import FileSystem
 from beam_jobs.audio.types import PYAV_SUFFIXES, SNDFILE_SUFFIXES
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
+from beam_jobs.storage.hard_links import find_hard_links
 from beam_jobs.storage.text import read_lines
 from beam_jobs.storage.tree import LEADS_OUT, Entry, is_in, walk
 from schemas.errors import UserError
@@ -54,7 +55,8 @@ class Archive:
         inputs: the files to separate, each once and sorted by path.
         rejected: what was found and can't be separated, such as folders that can't be read.
         num_no_audio: the files in folders that are no audio, judging by their suffixes.
-        num_other_names: the links to files that are among the inputs under another name.
+        num_other_names: the links to files, hard ones too, that are among the inputs under another
+            name.
         earlier_outputs: the output folders of earlier runs, whose files are not inputs.
     """
 
@@ -175,9 +177,11 @@ class _Search:
         """Returns what was found."""
         # A link may lead somewhere else tomorrow, so a file's own name is better.
         candidates = sorted(self._candidates.values(), key=lambda one: one.num_links)
+        local = [one.real_path for one in candidates if not files.is_remote(one.real_path)]
+        first_names = find_hard_links(map(os.path.dirname, local))
         inputs: dict[str, InputFile] = {}
         for one in candidates:
-            inputs.setdefault(one.real_path, one.file)
+            inputs.setdefault(first_names.get(one.real_path, one.real_path), one.file)
         rejected = [
             Rejected(path, entry.problem)
             for path, (entry, pattern) in self._problems.items()

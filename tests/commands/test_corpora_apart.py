@@ -8,6 +8,9 @@ import pytest
 import soundfile
 from small_datasets import SAMPLE_RATE, build, voice, write_corpus, write_recipe
 
+from beam_jobs.corpora.catalogue import open_catalogue
+from schemas import dataset
+
 
 def refused(recipe, output, first, *others, more=()):
     """Returns the only line that a job prints about its corpora."""
@@ -97,6 +100,28 @@ def test_noise_beside_speech_that_a_pattern_picks_is_used(corpus, tmp_path):
         output=tmp_path / "out",
     )
     assert built.status == 0
+
+
+def test_a_copy_of_a_corpus_by_hard_links_is_refused(corpus, recipe, tmp_path):
+    copy = shutil.copytree(corpus, tmp_path / "copy", copy_function=os.link)
+    line = refused(recipe, tmp_path / "out", corpus, copy)
+    assert "--corpus: copy and corpus have the same audio 24 times" in line
+
+
+def test_a_file_with_several_names_is_used_once(corpus, recipe, tmp_path):
+    file = corpus / "speaker0" / "0.flac"
+    names = [corpus / "speaker0" / "00.flac", corpus / "speaker0" / "more" / "0.flac"]
+    names[1].parent.mkdir()
+    for name in names:
+        os.link(file, name)
+    os.link(corpus / "speaker1" / "1.flac", corpus / "speaker2" / "else.flac")
+    built = build(f"--recipe={recipe}", "--splits=train=1", corpus=corpus, output=tmp_path / "out")
+    assert built.status == 3
+    assert len(open_catalogue(str(built.folder / dataset.CATALOGUE))) == 8 * 3 - 1
+    reasons = {path: reason.partition(":")[0] for path, reason in built.rejected.items()}
+    assert reasons == dict.fromkeys(map(str, names), "another name of a file") | {
+        str(corpus / "speaker1" / "1.flac"): "the same audio has two speakers"
+    }
 
 
 @pytest.mark.parametrize("linked", [False, True])

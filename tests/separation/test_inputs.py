@@ -135,6 +135,19 @@ def test_links_are_followed_within_the_tree_and_rejected_out_of_it(tmp_path, pat
 NAMES = ("gone", "loop", "pipe")
 
 
+def test_a_file_with_several_names_is_one_input(tmp_path):
+    for name in ("daily.0/a.wav", "daily.0/b.wav"):
+        write(tmp_path / name)
+    (tmp_path / "daily.1").mkdir()
+    os.link(tmp_path / "daily.0/a.wav", tmp_path / "daily.1/a.wav")
+    os.link(tmp_path / "daily.0/a.wav", tmp_path / "daily.1/a again.wav")
+    write(tmp_path / "daily.1/b.wav")
+    archive = find(tmp_path)
+    assert places(archive) == ["daily.0/a.wav", "daily.0/b.wav", "daily.1/b.wav"]
+    assert archive.num_other_names == 2
+    assert places(find(tmp_path / "daily.1")) == ["a again.wav", "b.wav"]
+
+
 def test_links_that_a_pattern_can_t_lead_to_do_not_matter(tmp_path):
     write(tmp_path / "calls/a.wav")
     (tmp_path / "other").mkdir()
