@@ -24,9 +24,9 @@ from beam_jobs.runtime.progress import showing_counts
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.separation.archive_transforms import SeparateArchive
 from beam_jobs.separation.inputs import InputFile, list_archive
-from beam_jobs.separation.ledger import check_ours
+from beam_jobs.separation.ledger import check_ours, record_path
 from beam_jobs.separation.models import DEFAULT_MODEL, Model, describe_model
-from beam_jobs.separation.output_names import FIELDS, check_collisions
+from beam_jobs.separation.output_names import FIELDS, reject_collisions
 from beam_jobs.separation.segments import write_segments
 from beam_jobs.separation.summary import (
     Counts,
@@ -159,10 +159,15 @@ def run(argv: Sequence[str]) -> int:
         require_installed("tensorflow", *(["spleeter"] if model.spleeter else []))
     check_ours(output)
     archive = list_archive([files.absolute(one) for one in arguments.input], output)
-    check_collisions(archive.inputs, model.source_names, parameters)
+    inputs, nameless = reject_collisions(
+        archive.inputs,
+        model.source_names,
+        parameters,
+        is_known=lambda one: files.exists(record_path(output, one.relative_path)),
+    )
     check_writable(output, remedy="name another --output, or make room there")
     print(
-        f"{len(archive.inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what"
+        f"{len(inputs)} files; {model.name} separates at {model.sample_rate} Hz, and what"
         f" has another rate is resampled\n{archive.describe()}",
         end="",
         flush=True,
@@ -177,12 +182,12 @@ def run(argv: Sequence[str]) -> int:
         parameters=parameters,
         output=output,
         counts_folder=counts_folder,
-        rejected=archive.rejected,
+        rejected=[*archive.rejected, *nameless],
         force=arguments.force,
         num_threads=arguments.model_threads,
     )
-    separate_archive(pipeline, archive.inputs, separate, counts_path)
-    describe_progress = functools.partial(describe_separation, num_files=len(archive.inputs))
+    separate_archive(pipeline, inputs, separate, counts_path)
+    describe_progress = functools.partial(describe_separation, num_files=len(inputs))
     with showing_counts(counts_folder, describe_progress):
         if not run_pipeline(pipeline, beam_options):
             return DONE

@@ -1,9 +1,12 @@
 """The paths of outputs: a name template, filled in for each input and each source."""
 
+import itertools
 import posixpath
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from beam_jobs.audio.types import PYAV_SUFFIXES
+from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.separation.inputs import AUDIO_SUFFIXES, InputFile, NamingError
 from schemas.ledger import (
     LEDGER,
@@ -26,6 +29,9 @@ _SUFFIXES: dict[AudioFormat, tuple[str, ...]] = {
     "flac": (".flac",),
     "opus": (".opus", ".ogg", ".oga"),
 }
+
+# Of one recording in two formats, the better one is separated.
+_LOSSY_SUFFIXES = PYAV_SUFFIXES - {".ape", ".tta", ".wv"} | {".mp3", ".oga", ".ogg", ".opus"}
 
 
 def output_paths(
@@ -89,25 +95,74 @@ def fill_template(template: str, relative_path: str, **fields: str) -> str:
         ) from None
 
 
-def check_collisions(
-    inputs: Sequence[InputFile], source_names: Sequence[str], parameters: Parameters
-) -> None:
-    """Checks that no two outputs have the same path.
+def reject_collisions(
+    inputs: Iterable[InputFile],
+    source_names: Sequence[str],
+    parameters: Parameters,
+    *,
+    is_known: Callable[[InputFile], bool],
+) -> tuple[list[InputFile], list[Rejected]]:
+    """Leaves out recordings whose outputs would have another's names, as a.mp3 beside a.wav.
+
+    Args:
+        inputs: the recordings.
+        source_names: of the model.
+        parameters: with the template.
+        is_known: returns whether a recording has outputs from an earlier run, which it keeps.
+
+    Returns:
+        The recordings to separate, sorted by path, and those that are left out.
 
     Raises:
-        NamingError: two have; the message names both, and a field that keeps them apart.
+        NamingError: the template itself gives two outputs one name; the message names both, and a
+            field that keeps them apart.
     """
-    owners: dict[str, tuple[str, str]] = {}
-    for one in inputs:
+    template = parameters.name_template
+    owners: dict[str, tuple[InputFile, str]] = {}
+    kept, rejected = [], []
+    for one in _best_first(inputs, is_known):
         paths = output_paths(one.relative_path, source_names, parameters)
-        for source, path in zip(source_names, paths, strict=True):
-            owner = owners.setdefault(path, (one.path, source))
-            if owner != (one.path, source):
-                field = "{source}" if owner[0] == one.path else "{folder}, {stem} and {suffix}"
-                raise NamingError(
-                    f"{source} of {one.path} and {owner[1]} of {owner[0]} would both be "
-                    f"{path}: put {field} in the name template {parameters.name_template!r}"
-                )
+        own = dict(zip(paths, source_names, strict=True))
+        taken = next((path for path in paths if path in owners), None)
+        if len(own) < len(paths):
+            raise NamingError(
+                f"several outputs of {one.path} would be {paths[0]}: put {{source}} in the name"
+                f" template {template!r}"
+            )
+        if taken is None:
+            owners |= {path: (one, source) for path, source in own.items()}
+            kept.append(one)
+            continue
+        owner, source = owners[taken]
+        if owner.stem != one.stem:
+            raise NamingError(
+                f"{own[taken]} of {one.path} and {source} of {owner.path} would both be {taken}:"
+                f" put {{folder}}, {{stem}} and {{suffix}} in the name template {template!r}"
+            )
+        rejected.append(
+            Rejected(
+                one.path,
+                f"its outputs would have the names of those of {owner.path}: rename one of them, or"
+                f" put {{suffix}} in the name template {template!r}",
+            )
+        )
+    return sorted(kept, key=lambda one: one.path), rejected
+
+
+def _best_first(
+    inputs: Iterable[InputFile], is_known: Callable[[InputFile], bool]
+) -> Iterator[InputFile]:
+    """Yields files, of those that differ in their suffixes only the one to separate first."""
+    by_stem = sorted(inputs, key=lambda one: one.stem)
+    for _, group in itertools.groupby(by_stem, key=lambda one: one.stem):
+        alike = list(group)
+        if len(alike) > 1:
+            alike.sort(key=lambda one: (not is_known(one), _is_lossy(one), one.path))
+        yield from alike
+
+
+def _is_lossy(file: InputFile) -> bool:
+    return posixpath.splitext(file.path)[1].lower() in _LOSSY_SUFFIXES
 
 
 def _check_suffix(path: str, parameters: Parameters) -> None:

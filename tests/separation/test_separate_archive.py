@@ -259,8 +259,8 @@ def test_a_mistake_is_reported_in_one_line_before_anything_runs(
 
 def test_two_files_that_differ_in_their_suffix_need_it_in_the_template(archive, bundle, capsys):
     write_tones(archive / "calls/monday/a.flac")
-    assert run(archive, bundle, pattern="calls/**") == 1
-    assert "{suffix}" in capsys.readouterr().err
+    assert run(archive, bundle, pattern="calls/**") == 3
+    assert "{suffix}" in capsys.readouterr().out
     template = "--name_template={folder}/{stem}.{suffix}/{source}.{extension}"
     assert run(archive, bundle, template, pattern="calls/**") == 0
     assert "monday/a.flac/speaker1.wav" in outputs(archive)

@@ -39,10 +39,10 @@ def separate(tmp_path, bundle):
     return separate
 
 
-def write_tone(path, frequency):
+def write_tone(path, frequency, *, duration_s=1):
     """Writes a recording whose first output is all of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    time = np.arange(8000) / 8000
+    time = np.arange(8000 * duration_s) / 8000
     soundfile.write(path, 0.3 * np.sin(2 * np.pi * frequency * time), 8000)
     return path
 
@@ -87,6 +87,31 @@ def test_two_suffixes_one_after_the_other_keep_their_outputs(tmp_path, separate)
     template = "--name_template={stem}.{suffix}_{source}.{extension}"
     assert separate("calls/*.flac", options=[template])[:2] == (0, (1, 0, 0))
     assert frequency(tmp_path / "out/a.flac_speaker1.wav") == 300
+
+
+def test_of_one_recording_in_two_formats_the_better_one_is_separated(tmp_path, separate):
+    write_tone(tmp_path / "calls/a.wav", 200)
+    write_tone(tmp_path / "calls/a.mp3", 300)
+    write_tone(tmp_path / "calls/b.ogg", 400)
+    status, numbers, reasons = separate("calls")
+    assert (status, numbers) == (3, (2, 0, 1))
+    assert reasons == {
+        "calls/a.mp3": f"its outputs would have the names of those of {tmp_path}/calls/a.wav:"
+        " rename one of them, or put {suffix} in the name template"
+        " '{folder}/{stem}_{source}.{extension}'"
+    }
+    assert frequency(tmp_path / "out/a_speaker1.wav") == 200
+    assert separate("calls")[:2] == (3, (0, 2, 1))
+
+
+def test_a_recording_that_comes_in_a_better_format_later_does_not_replace_the_first(
+    tmp_path, separate
+):
+    write_tone(tmp_path / "calls/a.mp3", 300)
+    assert separate("calls")[:2] == (0, (1, 0, 0))
+    write_tone(tmp_path / "calls/a.wav", 200)
+    status, numbers, reasons = separate("calls")
+    assert (status, numbers, list(reasons)) == (3, (0, 1, 1), ["calls/a.wav"])
 
 
 def test_two_templates_keep_their_outputs(tmp_path, separate):
@@ -277,6 +302,25 @@ def test_an_output_that_can_t_be_written_is_said_before_anything_is_read(tmp_pat
         " --output, or make room there\n"
     )
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "flac", "opus"])
+def test_a_disk_that_fills_up_is_one_line_and_the_job_goes_on_with_more_room(
+    separate, tmp_path, bundle, capfd, audio_format
+):
+    write_tone(tmp_path / "calls/a.wav", 200)
+    write_tone(tmp_path / "calls/b.wav", 300, duration_s=20)
+    command = [f"--input={tmp_path}/calls", f"--output={tmp_path}/out", f"--model={bundle}"]
+    options = (f"--audio_format={audio_format}",)
+    with full_disk(16384):
+        assert main([*command, *options, "--direct_num_workers=1"]) == 1
+    printed = capfd.readouterr().err
+    assert "Traceback" not in printed
+    line = printed.splitlines()[-1]
+    assert line.startswith(f"separate_archive: {tmp_path}/out/b_")
+    assert "can't be written: File too large. What is finished is kept: make room" in line
+    status, (separated, skipped, _), _ = separate("calls", options=options)
+    assert (status, separated + skipped) == (0, 2)
 
 
 @pytest.mark.parametrize(
