@@ -10,6 +10,7 @@ Source: https://kaldi-asr.org/doc/data_prep.html, and extract-segments.cc for th
 
 import dataclasses
 import itertools
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 
 from beam_jobs.corpora.layout import Candidate, Corpus, parse_gender
@@ -52,6 +53,11 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     # Sides of a call are numbered from 1, unless one is number 0.
     first_channel = 0 if any(row.split()[-1] == "0" for row in channels.rows.values()) else 1
 
+    def check_speaker(line: str) -> None:
+        utterance = line.split(maxsplit=1)[0]
+        if not speakers.has(utterance):
+            raise BadLineError(f"utterance {utterance!r} has no speaker in utt2spk")
+
     def candidate(
         utterance: str,
         recording: str,
@@ -60,8 +66,6 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         stop_s: float | None = None,
         channel: int | None = None,
     ) -> Candidate:
-        if utterance not in speakers.rows:
-            raise BadLineError(f"utterance {utterance!r} has no speaker in utt2spk")
         if path.endswith("|"):
             raise BadLineError(
                 "a pipe, and commands from data are not run: write what it gives into a file, as"
@@ -86,14 +90,16 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         )
 
     def parse_recording(line: str) -> Iterator[Candidate]:
+        check_speaker(line)
         recording, path = _fields(line, 2)
         yield candidate(recording, recording, path)
 
     recordings = _read_table(corpus, "wav.scp")
 
     def parse_segment(line: str) -> Iterator[Candidate]:
+        check_speaker(line)
         utterance, recording, start, stop, *channel = _fields(line, 4, 5)
-        if recording not in recordings.rows:
+        if not recordings.has(recording):
             raise BadLineError(f"recording {recording!r} is not in wav.scp")
         times = {"start": start, "end": stop}
         start_s, stop_s = seconds_field(times, "start"), seconds_field(times, "end")
@@ -113,10 +119,12 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     if files.exists(segments_path):
         tables.append(recordings)
         found = read_candidates(segments_path, parse_segment)
+        unused = [speakers.unused("segments"), recordings.unused("segments")]
     else:
         found = read_candidates(files.join(corpus.root, "wav.scp"), parse_recording)
-    rejected = (bad for table in tables for bad in table.rejected)
-    return itertools.chain(rejected, transcripts.rejected, found)
+        unused = [speakers.unused("wav.scp")]
+    bad_lines = (bad for table in tables for bad in table.rejected)
+    return itertools.chain(bad_lines, transcripts.rejected, found, *unused)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,16 +132,23 @@ class _Table:
     """A file with a key and a value in each line.
 
     Attributes:
-        name: of the file.
+        path: of the file.
         rows: the values by their keys.
         ambiguous: the keys that have several values.
         rejected: the lines without a value.
+        used: the keys that other files name.
     """
 
-    name: str
+    path: str
     rows: Mapping[str, str]
     ambiguous: frozenset[str]
     rejected: Sequence[Rejected]
+    used: set[str] = dataclasses.field(default_factory=set)
+
+    def has(self, key: str) -> bool:
+        """Returns whether there is a value for a key that another file names."""
+        self.used.add(key)
+        return key in self.rows
 
     def find(self, key: str) -> str:
         """Returns the value of a key that is there.
@@ -142,8 +157,18 @@ class _Table:
             BadLineError: the key has several values.
         """
         if key in self.ambiguous:
-            raise BadLineError(f"{key!r} is in {self.name} with different values")
+            name = posixpath.basename(self.path)
+            raise BadLineError(f"{key!r} is in {name} with different values")
         return self.rows[key]
+
+    def unused(self, user: str) -> Iterator[Rejected]:
+        """Yields one dead letter for all keys that another file should name and does not."""
+        unused = sorted(self.rows.keys() - self.used)
+        if unused:
+            yield Rejected(
+                self.path,
+                f"entries that {user} does not name: {len(unused):,}, such as {unused[0]!r}",
+            )
 
 
 def _read_table(corpus: Corpus, name: str) -> _Table:
@@ -160,7 +185,7 @@ def _read_table(corpus: Corpus, name: str) -> _Table:
                 ambiguous.add(fields[0])
         elif fields:
             rejected.append(Rejected(f"{path}:{number}", "1 fields where 2 belong"))
-    return _Table(name, rows, frozenset(ambiguous), rejected)
+    return _Table(path, rows, frozenset(ambiguous), rejected)
 
 
 def _parse_channel(text: str, first: int) -> int:

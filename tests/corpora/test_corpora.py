@@ -122,6 +122,24 @@ class TestKaldi:
         assert rejected.path == f"{path}:1"
         assert rejected.reason.startswith("a pipe")
 
+    def test_entries_that_nothing_uses_are_counted(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            speak(tmp_path / f"{name}.wav")
+        recordings = write_lines(tmp_path / "wav.scp", ["a a.wav", "b b.wav"])
+        speakers = write_lines(tmp_path / "utt2spk", ["a ada", "b bob", "c cy", "d dan"])
+        utterances, rejected = catalogue(tmp_path)
+        assert sorted(utterances) == ["a", "b"]
+        assert [(one.path, one.reason) for one in rejected] == [
+            (str(speakers), "entries that wav.scp does not name: 2, such as 'c'")
+        ]
+        write_lines(tmp_path / "segments", ["d a 0 0.5", "c a 0.5 what"])
+        utterances, rejected = catalogue(tmp_path)
+        assert sorted(utterances) == ["d"]
+        assert [(one.path, one.reason) for one in rejected][1:] == [
+            (str(speakers), "entries that segments does not name: 2, such as 'a'"),
+            (str(recordings), "entries that segments does not name: 1, such as 'b'"),
+        ]
+
     def test_ranges_outside_their_file_and_unknown_names_are_rejected(self, tmp_path: Path) -> None:
         speak(tmp_path / "long.wav", 10)
         write_lines(tmp_path / "wav.scp", ["rec1 long.wav"])
