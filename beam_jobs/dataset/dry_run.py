@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import fcntl
+import glob
 import itertools
 import os
 import time
@@ -49,18 +51,47 @@ class _Sample:
 def dry_copy(spec: DatasetSpec) -> Iterator[DatasetSpec]:
     """Yields the specification with another folder, which is removed when the block ends.
 
+    Folders of killed dry runs are removed, too, except for those in Cloud Storage, where nothing
+    tells them from one that goes on.
+
     Raises:
         OutputError: the folder can't be written.
     """
     # Next to the output, so that every worker can write there, and no folder that exists already.
-    dry = dataclasses.replace(spec, folder=f"{spec.folder}.dry_run-{uuid.uuid4().hex[:8]}")
+    beginning = f"{spec.folder}.dry_run-"
+    if not files.is_remote(beginning):
+        for folder in glob.glob(f"{glob.escape(beginning)}*"):
+            with contextlib.suppress(OSError), _locked(folder):
+                _remove(folder)
+    dry = dataclasses.replace(spec, folder=beginning + uuid.uuid4().hex[:8])
     check_writable(dry.folder)
-    try:
-        yield dry
-    finally:
-        remove_dataset(dry.folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove, dry.folder)
+        # Without a lock, as in some file systems of networks, nobody else gets one either.
         with contextlib.suppress(OSError):
-            os.rmdir(dry.folder)
+            stack.enter_context(_locked(dry.folder))
+        yield dry
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    """Locks a folder; a killed process holds no locks.
+
+    Raises:
+        OSError: another process has locked it, or the file system has no locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: str) -> None:
+    remove_dataset(folder)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
 
 
 def describe_plan(spec: DatasetSpec) -> tuple[str, bool]:

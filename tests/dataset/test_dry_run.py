@@ -1,11 +1,13 @@
 """Dry runs, and catalogues that are kept for other jobs."""
 
+import fcntl
+import os
 import re
 import shutil
 
 import pytest
 import soundfile
-from small_datasets import build, write_corpus, write_recipe
+from small_datasets import build, command_line, kill_when, start, write_corpus, write_recipe
 
 from beam_jobs.corpora.catalogue import open_catalogue
 from schemas import dataset
@@ -54,6 +56,22 @@ def test_a_dry_run_without_anything_to_do_is_an_error_of_one_line(tmp_path, aske
     assert dry.status == 1
     assert dry.complaints.count("\n") == 1
     assert "no usable utterance" in dry.last_line
+
+
+def test_the_next_dry_run_removes_what_a_killed_one_left(corpus, asked, tmp_path):
+    output = tmp_path / "out" / "mixtures"
+    argv = command_line(*asked, "--dry_run", corpus=corpus, output=output)
+    kill_when(start(*argv), lambda: list(output.parent.glob("mixtures.dry_run-*/progress")))
+    assert len(list(output.parent.iterdir())) == 1
+    going_on = output.parent / "mixtures.dry_run-0123"
+    going_on.mkdir()
+    descriptor = os.open(going_on, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        assert build(*asked, "--dry_run", corpus=corpus, output=output).status == 0
+    finally:
+        os.close(descriptor)
+    assert list(output.parent.iterdir()) == [going_on]
 
 
 def test_a_kept_catalogue_spares_the_next_job_the_headers(corpus, asked, tmp_path):
