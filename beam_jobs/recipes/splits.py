@@ -14,18 +14,25 @@ def parse_shares(text: str) -> Mapping[Split, float]:
     """Reads shares such as `train=0.8,validation=0.1,test=0.1`; a split without one gets nothing.
 
     Raises:
-        UserError: a name is not a split, a share is not a number, or they do not add up to 1.
+        UserError: a name is not a split, a share is not a number from 0 to 1, or they do not add up
+            to 1.
     """
     shares: dict[Split, float] = dict.fromkeys(SPLITS, 0.0)
     try:
         for part in text.split(","):
-            name, share = part.split("=")
-            shares[SPLITS[SPLITS.index(name.strip())]] = float(share)
+            name, number = part.split("=")
+            shares[SPLITS[SPLITS.index(name.strip())]] = float(number)
     except ValueError:
         raise UserError(
             f"--splits={text}: say 'corpus', or shares such as train=0.8,validation=0.1,test=0.1"
         ) from None
-    if not (min(shares.values()) >= 0 and abs(sum(shares.values()) - 1) < 1e-6):
+    for split, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(
+                f"--splits={text}: the share of {split} is {share:g}: a share is a number from 0 to"
+                " 1, and together they are 1"
+            )
+    if abs(sum(shares.values()) - 1) >= 1e-6:
         raise UserError(f"--splits={text}: the shares must add up to 1")
     return shares
 
