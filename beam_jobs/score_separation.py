@@ -13,7 +13,7 @@ import apache_beam as beam
 
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected
-from beam_jobs.runtime.job_folder import PROGRESS
+from beam_jobs.runtime.job_folder import PROGRESS, check_writable
 from beam_jobs.runtime.options import parse_options
 from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
@@ -55,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
     relative_paths = list_recordings(archive)
     if not relative_paths:
         raise UsageError(f"{archive}: no ledger in it: give separate_archive's --output")
+    check_writable(output, remedy="name another --output, or make room there")
     for name in (TEXT, PAGE):
         # The report of an earlier run must not pass for this one's.
         files.remove(output, name)

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from read_only import full_disk
 from small_datasets import build, write_corpus, write_recipe
 
 from beam_jobs import score_separation, separate_archive
@@ -274,6 +275,15 @@ def test_turns_can_not_be_scored_without_an_rttm_file(archive, bundle, capsys):
     separate(archive, bundle)
     assert score(archive, f"--reference_rttm={archive}/truth") == 1
     assert "separated without --rttm" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_one_line_before_any_work(archive, capsys):
+    with full_disk():
+        assert score(archive, f"--references={archive}") == 1
+    assert capsys.readouterr().err == (
+        f"score_separation: {archive}/report: can't be written: File too large: name another"
+        " --output, or make room there\n"
+    )
 
 
 @pytest.mark.parametrize(
