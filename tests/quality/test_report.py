@@ -171,6 +171,22 @@ def test_a_check_that_fails_looks_different_from_one_that_passes():
     assert "clipped samples: 0" in text
 
 
+def test_the_corpora_and_some_of_their_speakers_show_whether_the_layout_is_right():
+    corpora = [
+        {
+            "corpus": "talks",
+            "layout": "speaker_folders",
+            "num_speakers": 1250,
+            "speakers": ["<ann>", "ben", "cy"],
+        },
+        {"corpus": "read", "layout": "", "num_speakers": 1, "speakers": ["read/eve"]},
+    ]
+    text = Page(render_report(quality(corpora=corpora), [])).text
+    for row in (["talks", "speaker_folders", "1,250", "<ann>, ben, cy"], ["read", "1", "read/eve"]):
+        assert all(f"\n{cell}\n" in text for cell in row)
+    assert "Layout" not in Page(render_report(quality(), [])).text
+
+
 def test_every_histogram_and_every_split_has_its_chart():
     html = render_report(quality(), [])
     for chart in (
