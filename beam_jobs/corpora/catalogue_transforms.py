@@ -18,7 +18,7 @@ from beam_jobs.corpora.catalogue import (
 from beam_jobs.corpora.headers import catalogue_utterance
 from beam_jobs.corpora.layout import Found
 from beam_jobs.corpora.shared_audio import SharedAudioError, find_doubtful
-from beam_jobs.runtime.dead_letters import Rejected, write_rejected
+from beam_jobs.runtime.dead_letters import REJECTED, Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS, stop
 from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.storage import files
@@ -69,7 +69,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
             >> beam.ParDo(_ReadHeader(self._folder, prefix_names=self._prefix_names)).with_outputs(
-                "rejected", main="utterances"
+                REJECTED, main="utterances"
             )
         )
         written = (
@@ -79,9 +79,9 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             | "WriteParts"
             >> beam.FlatMap(
                 _write_part, folder=self._folder, corpus_roots=self._corpus_roots
-            ).with_outputs("rejected", main="parts")
+            ).with_outputs(REJECTED, main="parts")
         )
-        rejected = (read["rejected"], written["rejected"]) | "AllRejected" >> beam.Flatten()
+        rejected = (read[REJECTED], written[REJECTED]) | "AllRejected" >> beam.Flatten()
         catalogue: PCollection[str] = (
             found.pipeline
             | "Once" >> beam.Create([self._folder])
@@ -111,7 +111,7 @@ class _ReadHeader(CountingDoFn):
         utterance = catalogue_utterance(*element, prefix_names=self._prefix_names)
         if isinstance(utterance, Rejected):
             self.recorder.add(looked=1, rejected=utterance)
-            yield TaggedOutput("rejected", utterance)
+            yield TaggedOutput(REJECTED, utterance)
         else:
             self.recorder.add(looked=1)
             yield utterance
@@ -137,7 +137,7 @@ def _write_part(
         if first is not utterance:
             path = files.join(corpus_roots[utterance.corpus], utterance.path)
             reason = f"duplicate utterance id: {utterance.id!r} is {first.path} too"
-            yield TaggedOutput("rejected", Rejected(path, reason))
+            yield TaggedOutput(REJECTED, Rejected(path, reason))
     columns = [
         pa.array([getattr(one, field.name) for one in unique.values()], field.type)
         for field in SCHEMA

@@ -5,8 +5,12 @@ import json
 import traceback
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 from beam_jobs.storage import files
+
+REJECTED: Final = "rejected"
+"""The output of a transform that has the dead letters of what it rejects."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)

@@ -13,8 +13,9 @@ import uuid
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import TaggedOutput
 
-from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected
+from beam_jobs.runtime.dead_letters import REJECTED, ReasonCounts, Rejected
 from beam_jobs.storage import files
 
 _PREFIX = "counts-"
@@ -136,6 +137,16 @@ class CountingDoFn(beam.DoFn):
     def setup(self) -> None:
         """Starts to count."""
         self.recorder = WorkRecorder(self._counts_folder)
+
+    def reject(self, path: str, error: Exception) -> TaggedOutput[str, Rejected]:
+        """Counts a file as rejected because of an exception, and so as done.
+
+        Returns:
+            Its dead letter for the output `REJECTED`.
+        """
+        rejected = Rejected.from_error(path, error)
+        self.recorder.add(done=1, rejected=rejected)
+        return TaggedOutput(REJECTED, rejected)
 
     def finish_bundle(self) -> None:
         """Writes the counts down, which may be the last."""

@@ -11,7 +11,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs.runtime import retries
-from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.runtime.dead_letters import REJECTED, Rejected
 from beam_jobs.runtime.retries import may_pass, with_retries
 from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.separation.inputs import InputFile, input_version
@@ -31,7 +31,7 @@ from beam_jobs.separation.streaming import Failure, separate_recordings
 from beam_jobs.separation.summary import Counts, count_separated
 from beam_jobs.storage import files
 from beam_jobs.storage.files import UnwritableNameError
-from schemas.ledger import REJECTED, LedgerRecord, Parameters
+from schemas.ledger import LedgerRecord, Parameters
 
 # Recordings up to this length are batched until a batch is about this long.
 BATCH_S = 60.0
@@ -140,9 +140,8 @@ class _Inspect(CountingDoFn):
         try:
             found = with_retries(lambda: self._inspect(file))
         except Exception as error:
-            rejected = Rejected.from_error(file.path, error)
-            self.recorder.add(looked=1, done=1, rejected=rejected)
-            yield TaggedOutput(REJECTED, rejected)
+            self.recorder.add(looked=1)
+            yield self.reject(file.path, error)
             return
         if found is None:
             self.recorder.add(looked=1, skipped=1)
@@ -225,7 +224,7 @@ class _Separate(CountingDoFn):
                     try:
                         write_record(self._output, recording.file, outcome)
                     except UnwritableNameError as error:
-                        yield self._reject(recording, error)
+                        yield self.reject(recording.file.path, error)
                         continue
                     self.recorder.add(done=1)
                     place = recording.file.relative_path
@@ -235,17 +234,12 @@ class _Separate(CountingDoFn):
                     failures.append(outcome)
                 else:
                     self.recorder.add(done_s=recording.duration_s - outcome.heard_s)
-                    yield self._reject(recording, outcome.error)
+                    yield self.reject(recording.file.path, outcome.error)
             if not failures or wait_s is None:
                 break
             time.sleep(wait_s)
             recordings = [failure.recording for failure in failures]
         yield TaggedOutput(_COUNTS, Counts(busy_s=time.monotonic() - start_s))
-
-    def _reject(self, recording: Recording, error: Exception) -> TaggedOutput[str, Rejected]:
-        rejected = Rejected.from_error(recording.file.path, error)
-        self.recorder.add(done=1, rejected=rejected)
-        return TaggedOutput(REJECTED, rejected)
 
     def _separate(self, recordings: Sequence[Recording]) -> Iterator[LedgerRecord | Failure]:
         # Here rather than in setup, so that a run with nothing to do does not load the model.

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import PBegin, PCollection, PDone, TaggedOutput
+from apache_beam.pvalue import PBegin, PCollection, PDone
 from apache_beam.transforms.combiners import ToList
 
-from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.runtime.dead_letters import REJECTED, Rejected
 from beam_jobs.runtime.retries import with_retries
 from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.separation.archive_scores import (
@@ -25,7 +25,6 @@ from beam_jobs.separation.ledger import read_record, record_path
 from beam_jobs.separation.references import References, SeparatedRecording, UnscorableError
 from beam_jobs.storage import files
 from schemas.dataset import Dataset, Shard
-from schemas.ledger import REJECTED
 from schemas.mixture import StoredMixture, decode_mixture
 from schemas.tfrecord import CorruptRecordError, read_records
 from scoring.evaluation import NUM_PLAYERS
@@ -163,8 +162,8 @@ class WriteReports(beam.PTransform[PCollection[Score], PDone]):
         return PDone(scores.pipeline)
 
 
-class _RejectingDoFn(CountingDoFn):
-    """A DoFn that rejects what it fails on, and counts that as done."""
+class _ScoringDoFn(CountingDoFn):
+    """A DoFn that rejects what it fails on."""
 
     def attempt(self, path: str, attempt: Callable[[], Any]) -> Iterator[Any]:
         try:
@@ -172,17 +171,12 @@ class _RejectingDoFn(CountingDoFn):
         except Exception as error:
             yield self.reject(path, error)
 
-    def reject(self, path: str, error: Exception) -> TaggedOutput[str, Rejected]:
-        rejected = Rejected.from_error(path, error)
-        self.recorder.add(done=1, rejected=rejected)
-        return TaggedOutput(REJECTED, rejected)
-
     def count_scored(self, separated: SeparatedRecording, score: Score) -> Score:
         self.recorder.add(done=1, done_s=separated.record.duration_s)
         return score
 
 
-class _ReadRecord(_RejectingDoFn):
+class _ReadRecord(_ScoringDoFn):
     def __init__(self, archive: str, counts_folder: str) -> None:
         super().__init__(counts_folder)
         self._archive = archive
@@ -197,7 +191,7 @@ class _ReadRecord(_RejectingDoFn):
         yield from self.attempt(record_path(self._archive, relative_path), read)
 
 
-class _ScoreFiles(_RejectingDoFn):
+class _ScoreFiles(_ScoringDoFn):
     def __init__(self, references: References, output: str, counts_folder: str) -> None:
         super().__init__(counts_folder)
         self._references = references
@@ -212,7 +206,7 @@ class _ScoreFiles(_RejectingDoFn):
         )
 
 
-class _FindShard(_RejectingDoFn):
+class _FindShard(_ScoringDoFn):
     """Gives each recording the name of the shard that its mixture is in."""
 
     def __init__(self, dataset: str, counts_folder: str) -> None:
@@ -230,7 +224,7 @@ class _FindShard(_RejectingDoFn):
                 yield shard, separated
 
 
-class _ScoreShard(_RejectingDoFn):
+class _ScoreShard(_ScoringDoFn):
     """Reads a shard once, and scores each recording when its mixture comes up."""
 
     def __init__(
