@@ -154,6 +154,29 @@ class NoiseConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class CleanEnough:
+    """The limits of what an utterance may be like to be used; None sets none.
+
+    Attributes:
+        min_bandwidth_hz: of its sound, in Hz.
+        min_snr_db: the power of the speech over that of the noise in the recording.
+        max_clipped_share: the share of samples that are clipped.
+        min_speech_share: the share of the time in which someone speaks.
+    """
+
+    min_bandwidth_hz: float | None = None
+    min_snr_db: float | None = None
+    max_clipped_share: float | None = None
+    min_speech_share: float | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by their names."""
+        values = {name: getattr(self, name) for name in CleanEnough.__slots__}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SimulatedRooms:
     """The ranges of the rooms of mixtures, in metres and seconds.
 
@@ -215,6 +238,7 @@ class RecipeConfig:
         speed: the speed of each source relative to its recording, or None.
         transmission: the channels that mixtures go through, equally likely, each a list of steps;
             or None.
+        clean_enough: what utterances are measured for and may be like; None measures nothing.
 
     Raises:
         InvalidDocumentError: two settings do not go together.
@@ -237,6 +261,7 @@ class RecipeConfig:
     rooms: Literal["recorded"] | SimulatedRooms | None = None
     speed: Distribution | None = None
     transmission: tuple[tuple[TransmissionStep, ...], ...] | None = None
+    clean_enough: CleanEnough | None = None
 
     def __post_init__(self) -> None:
         timing = [name for name in _TIMING if getattr(self, name) is not None]
@@ -256,6 +281,13 @@ class RecipeConfig:
             raise InvalidDocumentError("rooms and channels stereo do not go together")
         if self.transmission is not None and self.channels == "stereo":
             raise InvalidDocumentError("transmission and channels stereo do not go together")
+        bandwidth_hz = self.clean_enough and self.clean_enough.min_bandwidth_hz
+        if bandwidth_hz and bandwidth_hz > self.sample_rate / 2:
+            raise InvalidDocumentError(
+                f"clean_enough.min_bandwidth_hz {bandwidth_hz:g} and sample_rate"
+                f" {self.sample_rate} do not go together: mixtures have {self.sample_rate / 2:g} Hz"
+                " at most"
+            )
 
     @property
     def codecs(self) -> frozenset[CodecName]:
@@ -310,6 +342,8 @@ class RecipeConfig:
         if self.transmission is not None:
             channels = [list(map(_step_document, steps)) for steps in self.transmission]
             document["transmission"] = channels[0] if len(channels) == 1 else {"choices": channels}
+        if self.clean_enough is not None:
+            document["clean_enough"] = self.clean_enough.limits
         return document
 
 
@@ -351,6 +385,8 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
     if "transmission" in document:
         place = f"{origin}: transmission"
         document["transmission"] = _parse_transmission(document["transmission"], place)
+    if "clean_enough" in document:
+        document["clean_enough"] = CleanEnough(**document["clean_enough"])
     ((kind, level),) = document.pop("level").items()
     level = _parse_range(level, f"{origin}: level.{kind}")
     try:

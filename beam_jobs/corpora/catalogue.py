@@ -21,6 +21,7 @@ from beam_jobs.storage import files
 from schemas import dataset
 from schemas.errors import UserError
 from schemas.recipe import Utterance
+from schemas.recipe_config import CleanEnough
 
 VERSION = 3
 """Changes whenever the same corpora give another catalogue than before."""
@@ -47,13 +48,21 @@ SCHEMA = pa.schema(
 # Left out of a catalogue in which no utterance has any.
 _OPTIONAL = ("text", "language")
 
+MEASURES = ("bandwidth_hz", "snr_db", "clipped_share", "speech_share")
+"""More columns, of a catalogue whose speech was measured, as `Cleanness` has them; null for sounds
+without speech."""
+
+MEASURED_SCHEMA = pa.schema(
+    [*SCHEMA, *((name, pa.float32()) for name in MEASURES)], metadata=SCHEMA.metadata
+)
+
 
 def write_table(path: str, tables: Iterable[pa.Table], corpora: Sequence[str] = ()) -> None:
     """Writes tables of utterances as one Arrow file, in their order.
 
     Args:
         path: of the file.
-        tables: as `SCHEMA` says, and all with the same columns.
+        tables: as `SCHEMA` or `MEASURED_SCHEMA` says, and all with the same columns.
         corpora: descriptions of the corpora, kept in the file for `take_catalogue`.
     """
     remaining = iter(tables)
@@ -67,12 +76,13 @@ def write_table(path: str, tables: Iterable[pa.Table], corpora: Sequence[str] = 
 
 def drop_unused_columns(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """Returns tables without the optional columns in which none of them has anything."""
-    names = [
-        name
-        for name in SCHEMA.names
-        if name not in _OPTIONAL or any(table[name].null_count < len(table) for table in tables)
+    unused = {
+        name for name in _OPTIONAL if all(table[name].null_count == len(table) for table in tables)
+    }
+    return [
+        table.select([name for name in table.column_names if name not in unused])
+        for table in tables
     ]
-    return [table.select(names) for table in tables]
 
 
 def keep_catalogue(catalogue_path: str, kept_folder: str) -> str:
@@ -90,16 +100,20 @@ def keep_catalogue(catalogue_path: str, kept_folder: str) -> str:
     return catalogue_path
 
 
-def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> None:
+def take_catalogue(
+    kept_folder: str, folder: str, corpora: Sequence[str], *, needs_measures: bool = False
+) -> None:
     """Copies the catalogue that another job has kept, if there is one.
 
     Args:
         kept_folder: the folder that jobs share.
         folder: of the dataset that needs the catalogue.
         corpora: descriptions of the corpora that it must be of.
+        needs_measures: whether it must have `MEASURES`.
 
     Raises:
-        UserError: the file is not a catalogue, or one of other corpora or of another version.
+        UserError: the file is not a catalogue, one of other corpora or of another version, or one
+            without measures where they are needed.
     """
     kept = files.join(kept_folder, dataset.CATALOGUE)
     if not files.exists(kept):
@@ -118,6 +132,11 @@ def take_catalogue(kept_folder: str, folder: str, corpora: Sequence[str]) -> Non
         raise UserError(
             f"{kept} is the catalogue of {of}, not of {json.dumps(list(corpora))}: name another"
             " --catalogue"
+        )
+    if needs_measures and MEASURES[0] not in schema.names:
+        raise UserError(
+            f"{kept} has no measures of its speech, and the recipe's clean_enough needs them:"
+            f" remove {kept_folder}, and this job makes it anew"
         )
     _copy_catalogue(kept_folder, folder)
 
@@ -143,24 +162,33 @@ def read_table(path: str) -> pa.Table:
 class Catalogue:
     """A catalogue that is mapped into memory.
 
+    Utterances that are not clean enough keep their entries, but no method lists them.
+
     Attributes:
         speaker_names: each speaker once.
         speakers: int32 [utterances], the index of each utterance's speaker in `speaker_names`.
     """
 
-    def __init__(self, table: pa.Table) -> None:
-        """Prepares to look things up in a table that `write_table` wrote."""
-        # Catalogues of the first versions have fewer columns.
-        for name in SCHEMA.names:
+    def __init__(self, table: pa.Table, clean_enough: CleanEnough | None = None) -> None:
+        """Prepares to look things up in a table that `write_table` wrote.
+
+        Args:
+            table: of the utterances; must have `MEASURES` if there are limits.
+            clean_enough: the limits for utterances, or None.
+        """
+        # Catalogues of the first versions have fewer columns, and speech need not be measured.
+        for name in MEASURED_SCHEMA.names:
             if name not in table.column_names:
                 table = table.append_column(name, pa.nulls(len(table)))
-        table = table.select(SCHEMA.names)
         self._table = table
-        self._batches = table.to_batches()
+        self._batches = table.select(SCHEMA.names).to_batches()
         self._ends = np.cumsum([len(batch) for batch in self._batches])
         speakers = table.column("speaker").combine_chunks().dictionary_encode()
         self.speaker_names: Sequence[str] = speakers.dictionary.to_pylist()
         self.speakers: npt.NDArray[np.int32] = speakers.indices.to_numpy()
+        self.is_clean_enough: npt.NDArray[np.bool_] = np.ones(len(table), bool)
+        for name, limit in (clean_enough or CleanEnough()).limits.items():
+            self.is_clean_enough &= ~self.is_beyond(name, limit)
 
     def __len__(self) -> int:
         return len(self.speakers)
@@ -182,10 +210,29 @@ class Catalogue:
         """Returns the paths of the files at some entries, each relative to its corpus."""
         return self._table["path"].take(pa.array(entries)).to_pylist()  # type: ignore[no-any-return]
 
+    def measures(self, name: str) -> npt.NDArray[np.float32]:
+        """Returns one of `MEASURES`, float32 [utterances]; NaN for sounds without speech."""
+        measures: npt.NDArray[np.float32] = self._table[name].cast(pa.float32()).to_numpy()
+        return measures
+
+    def is_beyond(self, limit_name: str, limit: float) -> npt.NDArray[np.bool_]:
+        """Returns whether each utterance is beyond one of the limits of `CleanEnough`.
+
+        Args:
+            limit_name: such as `min_snr_db`.
+            limit: its value.
+
+        Returns:
+            bool [utterances].
+        """
+        side, _, name = limit_name.partition("_")
+        measures = self.measures(name)
+        return measures < limit if side == "min" else measures > limit
+
     def entries_of(self, corpus: str) -> npt.NDArray[np.int32]:
         """Returns the entries of one corpus, int32 [entries]."""
         of_corpus = pc.equal(self._table["corpus"], corpus).to_numpy()
-        return np.flatnonzero(of_corpus).astype(np.int32)
+        return np.flatnonzero(of_corpus & self.is_clean_enough).astype(np.int32)
 
     def speakers_of(self, corpus: str) -> list[str]:
         """Returns the names of the speakers of one corpus, sorted."""
@@ -197,7 +244,7 @@ class Catalogue:
         """Returns the entries of all corpora but some, int32 [entries]."""
         names = pa.array(list(corpora), pa.string())
         is_inside = pc.is_in(self._table["corpus"], names).to_numpy()
-        return np.flatnonzero(~is_inside).astype(np.int32)
+        return np.flatnonzero(~is_inside & self.is_clean_enough).astype(np.int32)
 
     def entries_by_id(self) -> dict[str, int]:
         """Returns the entry of each utterance, by the utterance's id."""
@@ -231,12 +278,17 @@ class Catalogue:
         return ((stop - start) / rate)[entries]  # type: ignore[no-any-return]
 
 
-def open_catalogue(path: str) -> Catalogue:
-    """Maps a catalogue into memory; the same file only once a process."""
-    return _open_version(path, files.version(path)[1])
+def open_catalogue(path: str, clean_enough: CleanEnough | None = None) -> Catalogue:
+    """Maps a catalogue into memory; the same file only once a process.
+
+    Args:
+        path: of the file.
+        clean_enough: as for `Catalogue`.
+    """
+    return _open_version(path, files.version(path)[1], clean_enough)
 
 
 @functools.lru_cache(maxsize=1)
-def _open_version(path: str, last_updated_s: float) -> Catalogue:
+def _open_version(path: str, last_updated_s: float, clean_enough: CleanEnough | None) -> Catalogue:
     del last_updated_s
-    return Catalogue(read_table(path))
+    return Catalogue(read_table(path), clean_enough)

@@ -9,14 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import PCollection, TaggedOutput
 
+from beam_jobs.audio.cleanness import Cleanness
 from beam_jobs.corpora.catalogue import (
+    MEASURED_SCHEMA,
+    MEASURES,
     SCHEMA,
     drop_unused_columns,
     read_table,
     write_table,
 )
+from beam_jobs.corpora.clean_enough import measure_utterance
 from beam_jobs.corpora.headers import catalogue_utterance
-from beam_jobs.corpora.layout import Found
+from beam_jobs.corpora.layout import SOUNDS, Candidate, Corpus, Found
 from beam_jobs.corpora.shared_audio import SharedAudioError, find_doubtful
 from beam_jobs.runtime.dead_letters import REJECTED, Rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS, stop
@@ -24,6 +28,9 @@ from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.storage import files
 from schemas import dataset
 from schemas.recipe import Utterance
+
+_Entry = tuple[Utterance, Cleanness | None]
+"""An utterance, and its measures where they are asked for and it is speech."""
 
 # Few enough files for a small corpus, small enough ranges to be sorted in memory for a large one.
 _NUM_PARTS = 16
@@ -44,6 +51,7 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
         corpus_roots: Mapping[str, str],
         prefix_names: bool,
         refuse_shared: bool,
+        measure_speech: bool,
     ) -> None:
         """Makes the transform.
 
@@ -55,7 +63,9 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
                 unique within one corpus only.
             refuse_shared: whether to stop the job if two corpora have the same audio, and to reject
                 what has several speakers in one corpus.
+            measure_speech: whether to decode all speech, and say how clean it is.
         """
+        self._measure_speech = measure_speech
         self._folder = folder
         self._corpora = corpora
         self._corpus_roots = corpus_roots
@@ -68,17 +78,24 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
             found
             | "SpreadFiles" >> beam.Reshuffle()
             | "ReadHeaders"
-            >> beam.ParDo(_ReadHeader(self._folder, prefix_names=self._prefix_names)).with_outputs(
-                REJECTED, main="utterances"
-            )
+            >> beam.ParDo(
+                _ReadHeader(
+                    self._folder,
+                    prefix_names=self._prefix_names,
+                    measure_speech=self._measure_speech,
+                )
+            ).with_outputs(REJECTED, main="utterances")
         )
         written = (
             read.utterances
-            | "SortById" >> beam.Map(lambda utterance: (_part(utterance.id), utterance))
+            | "SortById" >> beam.Map(lambda entry: (_part(entry[0].id), entry))
             | "GroupIntoParts" >> beam.GroupByKey()
             | "WriteParts"
             >> beam.FlatMap(
-                _write_part, folder=self._folder, corpus_roots=self._corpus_roots
+                _write_part,
+                folder=self._folder,
+                corpus_roots=self._corpus_roots,
+                is_measured=self._measure_speech,
             ).with_outputs(REJECTED, main="parts")
         )
         rejected = (read[REJECTED], written[REJECTED]) | "AllRejected" >> beam.Flatten()
@@ -99,22 +116,32 @@ class CatalogueUtterances(beam.PTransform[PCollection[Found], PCollection[str]])
 
 
 class _ReadHeader(CountingDoFn):
-    """Reads the header of a file. Input: a candidate. Output: its utterance, or its rejection."""
+    """Reads the header of a file. Input: a candidate. Output: its `_Entry`, or its rejection."""
 
-    def __init__(self, folder: str, *, prefix_names: bool) -> None:
+    def __init__(self, folder: str, *, prefix_names: bool, measure_speech: bool) -> None:
         super().__init__(files.join(folder, PROGRESS))
         self._prefix_names = prefix_names
+        self._measure_speech = measure_speech
 
     def process(
         self, element: Found
-    ) -> Iterator[Utterance | TaggedOutput[Literal["rejected"], Rejected]]:
-        utterance = catalogue_utterance(*element, prefix_names=self._prefix_names)
-        if isinstance(utterance, Rejected):
-            self.recorder.add(looked=1, rejected=utterance)
-            yield TaggedOutput(REJECTED, utterance)
+    ) -> Iterator[_Entry | TaggedOutput[Literal["rejected"], Rejected]]:
+        entry = self._read(*element)
+        if isinstance(entry, Rejected):
+            self.recorder.add(looked=1, rejected=entry)
+            yield TaggedOutput(REJECTED, entry)
         else:
             self.recorder.add(looked=1)
-            yield utterance
+            yield entry
+
+    def _read(self, corpus: Corpus, candidate: Candidate | Rejected) -> _Entry | Rejected:
+        utterance = catalogue_utterance(corpus, candidate, prefix_names=self._prefix_names)
+        if isinstance(utterance, Rejected):
+            return utterance
+        if not self._measure_speech or corpus.layout in SOUNDS:
+            return utterance, None
+        cleanness = measure_utterance(utterance, corpus.root)
+        return cleanness if isinstance(cleanness, Rejected) else (utterance, cleanness)
 
 
 def _order(utterance_id: str) -> bytes:
@@ -127,23 +154,34 @@ def _part(utterance_id: str) -> int:
 
 
 def _write_part(
-    keyed: tuple[int, Iterable[Utterance]], folder: str, corpus_roots: Mapping[str, str]
+    keyed: tuple[int, Iterable[_Entry]],
+    folder: str,
+    corpus_roots: Mapping[str, str],
+    is_measured: bool,
 ) -> Iterator[str | TaggedOutput[Literal["rejected"], Rejected]]:
     """Writes one part of the catalogue; yields its path, and each utterance with a taken id."""
-    part, utterances = keyed
-    unique: dict[str, Utterance] = {}
-    for utterance in sorted(utterances, key=lambda one: (_order(one.id), one.id, one.path)):
-        first = unique.setdefault(utterance.id, utterance)
+    part, entries = keyed
+    unique: dict[str, _Entry] = {}
+    for entry in sorted(entries, key=lambda one: (_order(one[0].id), one[0].id, one[0].path)):
+        utterance = entry[0]
+        first, _ = unique.setdefault(utterance.id, entry)
         if first is not utterance:
             path = files.join(corpus_roots[utterance.corpus], utterance.path)
             reason = f"duplicate utterance id: {utterance.id!r} is {first.path} too"
             yield TaggedOutput(REJECTED, Rejected(path, reason))
     columns = [
-        pa.array([getattr(one, field.name) for one in unique.values()], field.type)
+        pa.array([getattr(one, field.name) for one, _ in unique.values()], field.type)
         for field in SCHEMA
     ]
+    if is_measured:
+        measures = [measured for _, measured in unique.values()]
+        columns += [
+            pa.array([one and getattr(one, name) for one in measures], pa.float32())
+            for name in MEASURES
+        ]
     path = files.join(folder, PROGRESS, f"catalogue-{part:02d}.arrow")
-    write_table(path, [pa.table(columns, schema=SCHEMA)])
+    table = pa.table(columns, schema=MEASURED_SCHEMA if is_measured else SCHEMA)
+    write_table(path, [table])
     yield path
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from beam_jobs.corpora.catalogue import Catalogue, open_catalogue
+from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.dataset.folder import check_writable, remove_dataset
 from beam_jobs.dataset.shards import render_usable
 from beam_jobs.dataset.spec import DatasetSpec
@@ -107,7 +107,7 @@ def describe_plan(spec: DatasetSpec) -> tuple[str, bool]:
         NothingToDoError: no mixtures can be made.
     """
     plan = spec.open_plan()
-    catalogue = open_catalogue(files.join(spec.folder, dataset.CATALOGUE))
+    catalogue = spec.open_catalogue()
     rejected = set(read_rejected(files.join(spec.folder, dataset.REJECTED)))
     sample = _take_sample(plan, spec, rejected)
     lines = [
@@ -164,6 +164,10 @@ def _describe_corpora(spec: DatasetSpec, catalogue: Catalogue) -> Iterator[str]:
     sounds = spec.plan_options.sounds
     speech = catalogue.entries_outside(sounds.values())
     yield f"utterances   {len(speech):,}, {catalogue.durations_s(speech).sum() / 3600:.2f} h"
+    if spec.plan_options.config.clean_enough is not None:
+        left_out = np.flatnonzero(~catalogue.is_clean_enough)
+        hours = catalogue.durations_s(left_out.astype(np.int32)).sum() / 3600
+        yield f"left out     {len(left_out):,} that are not clean enough, {hours:.2f} h"
     yield f"speakers     {len(np.unique(catalogue.speakers[speech])):,}"
     for option, corpus in sounds.items():
         yield f"{option:12} {len(catalogue.entries_of(corpus)):,} files"

@@ -5,12 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from beam_jobs.corpora.catalogue import open_catalogue
 from beam_jobs.dataset.card import licenses_of, list_corpora, write_card
 from beam_jobs.dataset.corpus_summary import summarise_corpora
 from beam_jobs.dataset.folder import remove_leftovers
 from beam_jobs.dataset.reading import read_mixtures
 from beam_jobs.dataset.spec import DatasetSpec
+from beam_jobs.quality.cleanness import compare_with_limits, summarise_cleanness
 from beam_jobs.quality.examples import Example, make_example
 from beam_jobs.quality.expectations import compare_with_config
 from beam_jobs.quality.measurements import Measurements
@@ -98,7 +98,7 @@ def _summarise(
     command: str,
 ) -> Quality:
     config = spec.plan_options.config
-    catalogue = open_catalogue(files.join(spec.folder, dataset.CATALOGUE))
+    catalogue = spec.open_catalogue()
     speech = catalogue.entries_outside(spec.plan_options.sounds.values())
     num_planned = sum(spec.open_plan().counts.values())
     num_made = sum(info.num_mixtures for info in described.shards)
@@ -113,8 +113,12 @@ def _summarise(
         asked=(
             ()
             if spec.given
-            else compare_with_config(measurements, config, catalogue.genders(speech))
+            else (
+                *compare_with_config(measurements, config, catalogue.genders(speech)),
+                *compare_with_limits(catalogue, config.clean_enough),
+            )
         ),
+        cleanness={} if config.clean_enough is None else summarise_cleanness(catalogue),
         rejected=rejected,
         missing_mixtures=num_planned - num_made,
         corpora=summarise_corpora(spec, catalogue),

@@ -4,7 +4,6 @@ import numpy as np
 
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.audio.types import UnusableAudioError
-from beam_jobs.corpora.catalogue import open_catalogue
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.runtime.job_folder import check_writable
 from beam_jobs.storage import files
@@ -43,7 +42,7 @@ def check_kept_catalogue(spec: DatasetSpec, kept_folder: str) -> None:
         StaleCatalogueError: a file is missing, shorter than the catalogue has it, or of another
             sample rate.
     """
-    catalogue = open_catalogue(files.join(spec.folder, dataset.CATALOGUE))
+    catalogue = spec.open_catalogue()
     num_checked = min(len(catalogue), _NUM_CHECKED)
     # The catalogue is in the order of a hash, so that even steps meet all parts of the corpora.
     entries = np.linspace(0, len(catalogue) - 1, num_checked).astype(np.int32)

@@ -10,13 +10,14 @@ from apache_beam.pvalue import PBegin, PCollection
 from beam_jobs.corpora import find_utterances
 from beam_jobs.corpora.catalogue import keep_catalogue, take_catalogue
 from beam_jobs.corpora.catalogue_transforms import CatalogueUtterances
+from beam_jobs.corpora.clean_enough import find_unclean
 from beam_jobs.corpora.layout import SOUNDS, Corpus, Found
 from beam_jobs.dataset.folder import forget_corpus
 from beam_jobs.dataset.kept_catalogue import StaleCatalogueError, check_kept_catalogue
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.given_recipes import find_named_files
 from beam_jobs.recipes.plan import NothingToDoError
-from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.runtime.dead_letters import Rejected, read_rejected, write_rejected
 from beam_jobs.runtime.job_folder import PROGRESS
 from beam_jobs.runtime.work_counts import CountingDoFn
 from beam_jobs.storage import files
@@ -41,10 +42,16 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
     def expand(self, root: PBegin) -> PCollection[str]:
         """Finds the files of the corpora and reads their headers."""
         spec = self._spec
+        clean_enough = spec.plan_options.config.clean_enough
         path = files.join(spec.folder, dataset.CATALOGUE)
         descriptions = [corpus.description for corpus in spec.corpora]
         if self._kept_folder and not files.exists(path):
-            take_catalogue(self._kept_folder, spec.folder, descriptions)
+            take_catalogue(
+                self._kept_folder,
+                spec.folder,
+                descriptions,
+                needs_measures=clean_enough is not None,
+            )
             if files.exists(path):
                 _check_taken(spec, self._kept_folder)
         catalogue: PCollection[str]
@@ -62,11 +69,25 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
                     corpus_roots=spec.corpus_roots,
                     prefix_names=num_speaking > 1 and spec.given is None,
                     refuse_shared=spec.given is None,
+                    measure_speech=clean_enough is not None,
                 )
             )
         if self._kept_folder:
             catalogue |= "KeepCatalogue" >> beam.Map(keep_catalogue, self._kept_folder)
+        if clean_enough is not None:
+            # Not kept for other jobs, which may have other limits.
+            catalogue |= "RejectUnclean" >> beam.Map(_reject_unclean, spec)
         return catalogue
+
+
+def _reject_unclean(catalogue_path: str, spec: DatasetSpec) -> str:
+    """Writes down what is not clean enough, and returns the path of the catalogue, unchanged."""
+    path = files.join(spec.folder, dataset.REJECTED)
+    clean_enough = spec.plan_options.config.clean_enough
+    assert clean_enough is not None
+    unclean = find_unclean(spec.open_catalogue(), clean_enough, spec.corpus_roots)
+    write_rejected(path, sorted({*read_rejected(path), *unclean}))
+    return catalogue_path
 
 
 def _check_taken(spec: DatasetSpec, kept_folder: str) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import threading
 
-from beam_jobs.corpora.catalogue import open_catalogue
 from beam_jobs.dataset.corpus_summary import describe_corpora
 from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.spec import DatasetSpec
@@ -37,7 +36,7 @@ def _watch(spec: DatasetSpec, renders: bool, stopped: threading.Event) -> None:
     path = files.join(spec.folder, dataset.CATALOGUE)
     if not files.exists(path):
         return
-    catalogue = open_catalogue(path)
+    catalogue = spec.open_catalogue()
     if len(catalogue):
         say("\n".join(describe_corpora(spec, catalogue)))
     if renders:

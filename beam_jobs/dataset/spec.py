@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from beam_jobs.corpora.catalogue import open_catalogue
+from beam_jobs.corpora.catalogue import Catalogue, open_catalogue
 from beam_jobs.corpora.layout import Corpus
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.given_plan import GivenPlan
@@ -84,13 +84,18 @@ class DatasetSpec:
         """The names of the sources, where they are the same in all mixtures; else empty."""
         return self.given.instruments if self.given else ()
 
+    def open_catalogue(self) -> Catalogue:
+        """Maps the catalogue in the folder of the dataset into memory."""
+        path = files.join(self.folder, dataset.CATALOGUE)
+        return open_catalogue(path, self.plan_options.config.clean_enough)
+
     def open_plan(self) -> Plan:
         """Makes the plan of the dataset from the catalogue in its folder.
 
         Raises:
             NothingToDoError: no mixtures can be made.
         """
-        catalogue = open_catalogue(files.join(self.folder, dataset.CATALOGUE))
+        catalogue = self.open_catalogue()
         if self.given is not None:
             rejected = read_rejected(files.join(self.folder, dataset.REJECTED))
             return GivenPlan(catalogue, self.given, rejected, self.plan_options.num_shards)

@@ -1,6 +1,6 @@
 """The quality of a dataset, from the measurements of its shards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.quality.measurements import Measurements
@@ -19,6 +19,7 @@ from schemas.quality import (
     Expectation,
     GivenChecks,
     GivenMixtures,
+    Histogram,
     Quality,
     RejectedFiles,
     Residual,
@@ -40,6 +41,7 @@ def summarise_quality(
     rejected: Sequence[Rejected],
     missing_mixtures: int,
     corpora: Sequence[CorpusSpeakers],
+    cleanness: Mapping[str, Histogram],
 ) -> Quality:
     """Summarises the measurements of all shards of a dataset.
 
@@ -55,6 +57,7 @@ def summarise_quality(
         rejected: the files that could not be used.
         missing_mixtures: mixtures that were planned and not made.
         corpora: the speech in the catalogue.
+        cleanness: histograms of the utterances in the catalogue; empty where none was measured.
     """
     splits = [split for split in SPLITS if split in uses]
     speaker_uses = count_speaker_uses({split: uses[split] for split in splits}, catalogue)
@@ -94,7 +97,7 @@ def summarise_quality(
             )
             for split in splits
         },
-        histograms=measurements.summarise_histograms(),
+        histograms={**measurements.summarise_histograms(), **cleanness},
         checks=checks,
         rejected=RejectedFiles(len(rejected), dict(reasons.most_common())),
         asked=tuple(asked),
