@@ -181,7 +181,7 @@ class _Floor:
     def draw(self) -> list[list[int]]:
         """Draws the first sample of each utterance, by speaker."""
         while any(self._left):
-            if not self._place_backchannel() and not self._place_two_inside():
+            if not self._place_two_inside() and not self._place_backchannel():
                 self._place_turn()
         return self._offsets
 
@@ -261,12 +261,25 @@ class _Floor:
         """Draws who has the floor next: one who is not to say a backchannel, if anybody."""
         speakers = self._speakers_with_more()
         speakers = [one for one in speakers if not self._is_due(one)] or speakers
-        probability = self._conversation.pause_probability
-        if probability is not None and self._holder in speakers and len(speakers) > 1:
-            if next(self._uniforms) < probability:
+        if self._conversation.pause_probability is not None and self._holder in speakers:
+            others = [one for one in speakers if one != self._holder]
+            if not others or next(self._uniforms) < self._pause_probability(self._holder):
                 return self._holder
-            speakers.remove(self._holder)
+            speakers = others
         return self._draw_speaker(speakers)
+
+    def _pause_probability(self, holder: int) -> float:
+        """Returns how probably the present speaker goes on: more so who has more left than others.
+
+        If speakers stayed with the same probability and were followed by others by what those have
+        left, what each has left would last unequally long. With these probabilities, whose mean is
+        the one that was asked for, it lasts until the end for everyone.
+        """
+        asked = self._conversation.pause_probability
+        assert asked is not None
+        shares = [left / sum(self._left) for left in self._left]
+        spread = 1 - sum(share**2 for share in shares)
+        return 1 - (1 - asked) * (1 - shares[holder]) / spread
 
     def _draw_speaker(self, speakers: Sequence[int]) -> int:
         """Draws one of some speakers by the number of utterances that each of them has left."""
