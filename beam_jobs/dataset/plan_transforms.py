@@ -54,8 +54,9 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
             )
             if files.exists(path):
                 _check_taken(spec, self._kept_folder)
+        is_there = files.exists(path)
         catalogue: PCollection[str]
-        if files.exists(path):
+        if is_there:
             catalogue = root | "Catalogue" >> beam.Create([path])
         else:
             num_speaking = sum(corpus.layout not in SOUNDS for corpus in spec.corpora)
@@ -72,10 +73,10 @@ class MakeCatalogue(beam.PTransform[PBegin, PCollection[str]]):
                     measure_speech=clean_enough is not None,
                 )
             )
-        if self._kept_folder:
+        # Beside one that is there, rejected.jsonl may have what is not clean enough here alone.
+        if self._kept_folder and not (is_there and clean_enough):
             catalogue |= "KeepCatalogue" >> beam.Map(keep_catalogue, self._kept_folder)
         if clean_enough is not None:
-            # Not kept for other jobs, which may have other limits.
             catalogue |= "RejectUnclean" >> beam.Map(_reject_unclean, spec)
         return catalogue
 

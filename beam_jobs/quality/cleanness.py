@@ -14,10 +14,15 @@ from schemas.recipe_config import CleanEnough
 QUANTITIES: Mapping[str, Quantity] = {
     "bandwidth_hz": Quantity("Bandwidth of the utterances of the corpora", "Hz", 100),
     "snr_db": Quantity("Signal-to-noise ratio of the utterances of the corpora", "dB", 1),
-    "clipped_share": Quantity("Clipped samples of the utterances", "of the samples", 1e-4),
+    "clipped_share": Quantity(
+        "Clipped samples of the utterances of the corpora", "in a million", 10
+    ),
     "speech_share": Quantity("Speech in the utterances of the corpora", "of the time", 0.01),
 }
 """What is measured of utterances, by the catalogue's names."""
+
+# From the catalogue's measures to the units of `QUANTITIES`.
+_SCALES = {"clipped_share": 1e6}
 
 
 def summarise_cleanness(catalogue: Catalogue) -> dict[str, Histogram]:
@@ -28,7 +33,8 @@ def summarise_cleanness(catalogue: Catalogue) -> dict[str, Histogram]:
     histograms = {}
     for name, quantity in QUANTITIES.items():
         histogram = RunningHistogram()
-        if len(measures := _finite(catalogue.measures(name))):
+        measures = _SCALES.get(name, 1) * _finite(catalogue.measures(name))
+        if len(measures):
             bins = np.floor(measures / quantity.step + 1e-9).astype(np.int64)
             numbers, counts = np.unique(bins, return_counts=True)
             histogram = RunningHistogram(
@@ -48,12 +54,13 @@ def compare_with_limits(
     for name, limit in (clean_enough or CleanEnough()).limits.items():
         side, _, measure = name.partition("_")
         quantity = QUANTITIES[measure]
-        kept = _finite(catalogue.measures(measure)[catalogue.is_clean_enough])
-        span = f"{kept.min():.5g} to {kept.max():.5g} {quantity.unit}" if len(kept) else "none"
+        scale = _SCALES.get(measure, 1)
+        kept = scale * _finite(catalogue.measures(measure)[catalogue.is_clean_enough])
+        span = f"{kept.min():.4g} to {kept.max():.4g} {quantity.unit}" if len(kept) else "none"
         num_beyond = int(catalogue.is_beyond(name, limit).sum())
         yield Expectation(
             quantity.title,
-            asked=f"at {'least' if side == 'min' else 'most'} {limit:g} {quantity.unit}",
+            asked=f"at {'least' if side == 'min' else 'most'} {scale * limit:g} {quantity.unit}",
             achieved=f"{span}; {num_beyond:,} left out",
         )
 

@@ -115,6 +115,7 @@ def test_the_report_shows_what_was_measured_of_all_and_counts_what_was_left_out(
     assert histograms["utterance_bandwidth_hz"]["max"] == 8000
     asked = {row["asked"]: row["achieved"] for row in built.quality["asked"]}
     assert asked["at least 7000 Hz"] == "8000 to 8000 Hz; 1 left out"
+    assert asked["at most 1000 in a million"] == "0 to 0 in a million; 1 left out"
     assert asked["at least 15 dB"].endswith("; 1 left out")
     assert built.quality["rejected"]["by_reason"]["too noisy"] == 1
 
