@@ -74,16 +74,15 @@ def clip(samples: Samples, clipping: Clipping) -> Samples:
 def follow_level(samples: Samples, automatic: AutomaticGain, sample_rate: int) -> Samples:
     """Changes the gain all the time, so that the speech comes to a level."""
     size = round(_STRETCH_S * sample_rate)
+    stretches = np.pad(samples, (0, -len(samples) % size)).reshape(-1, size)
     asked = 10 ** (automatic.level_dbfs / 10)
+    greatest = 10 ** (_MAX_GAIN_DB / 20)
     power = asked
-    gains_db = [0.0]
-    for start in range(0, len(samples), size):
-        stretch = samples[start : start + size]
-        new = float(np.mean(np.square(stretch)))
+    gains = [1.0]
+    for new in (np.einsum("ij,ij->i", stretches, stretches) / size).tolist():
         if new > 10 ** (_PAUSE_DBFS / 10):
             power += (new - power) * _STRETCH_S / _MEMORY_S
-        gain_db = 10 * math.log10(asked / power)
-        gains_db.append(min(max(gain_db, -_MAX_GAIN_DB), _MAX_GAIN_DB))
-    places = np.arange(len(gains_db)) * size
-    gain = 10 ** (np.interp(np.arange(len(samples)), places, gains_db) / 20)
+        gains.append(min(max(math.sqrt(asked / power), 1 / greatest), greatest))
+    places = np.arange(len(gains)) * size
+    gain = np.interp(np.arange(len(samples)), places, gains)
     return samples * gain.astype(np.float32)

@@ -19,6 +19,7 @@ from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.given_recipes import find_given_recipes
 from beam_jobs.recipes.plan import PlanOptions
+from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.random_numbers import keyed_uniforms
 from beam_jobs.recipes.recipe_format import BadRecipeError, RecipeContext
 from beam_jobs.recipes.transmission import draw_transmission
@@ -193,6 +194,11 @@ def test_a_recipe_without_transmission_says_nothing_of_it():
 def test_a_configuration_is_read_back_from_its_document(transmission):
     config = config_with(transmission)
     assert parse_recipe_config(json.dumps(config.to_document()), "recipe") == config
+
+
+@pytest.mark.parametrize("name", ["telephone", "broadcast"])
+def test_the_presets_need_no_more_than_what_is_installed_with_the_package(name):
+    assert not load_recipe_config(name).codecs & {"amr_nb", "opus"}
 
 
 @pytest.mark.parametrize(
