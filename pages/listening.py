@@ -19,7 +19,10 @@ from schemas.pcm import Pcm, to_samples
 
 T = TypeVar("T")
 # Bright enough for the dark panel of an example, and distinct to the colour-blind.
-SOURCE_COLOURS = ("#5cb3ff", "#ffb454", "#56d9a4", "#ff86b3", "#b9a2ff")
+SOURCE_COLOURS = (
+    *("#5cb3ff", "#ffb454", "#56d9a4", "#ff86b3", "#b9a2ff"),
+    *("#e4e36a", "#ff8a70", "#6fe3f2", "#d98cf0", "#b5e86a"),
+)
 NOISE_COLOUR = "#98a3b8"
 
 _MP3_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)

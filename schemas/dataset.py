@@ -96,7 +96,7 @@ class Dataset:
     Attributes:
         name: the beginning of the shards' names.
         sample_rate: of all audio, in Hz.
-        num_sources: the number of sources in each mixture.
+        num_sources: the number of sources in each mixture, or in those that have most.
         compression: of the TFRecord files, as TensorFlow calls it.
         shards: all shards, by split and index.
         files: the CRC-32C of each other file, by name, except this one and the recipes, which the
@@ -104,6 +104,8 @@ class Dataset:
         num_channels: of all audio.
         instruments: the names of the sources if they are the same in all mixtures.
         mixture_given: whether mixtures are recordings rather than the sums of their parts.
+        silent_rows: whether mixtures may have fewer sources than `num_sources`, and silent rows
+            after them.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Dataset:
     num_channels: int = 1
     instruments: tuple[str, ...] = ()
     mixture_given: bool = False
+    silent_rows: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -134,8 +137,14 @@ class Dataset:
     def to_json(self) -> str:
         """Returns the content of `dataset.json`."""
         document = {"version": VERSION, "fingerprint": self.fingerprint} | dataclasses.asdict(self)
-        for name, usual in (("num_channels", 1), ("instruments", ()), ("mixture_given", False)):
-            if document[name] == usual:
+        usual = {
+            "num_channels": 1,
+            "instruments": (),
+            "mixture_given": False,
+            "silent_rows": False,
+        }
+        for name, value in usual.items():
+            if document[name] == value:
                 del document[name]
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
@@ -231,6 +240,9 @@ def features_document(
     | offsets_s | [sources] | float32, seconds; of a speaker's first utterance |
     | gains_db | [sources] | float32, dB, from the file's samples to those in the mixture |
     | recipe | | text, JSON |
+
+    Where a mixture has fewer sources than others, silent rows follow its own: zeros in `sources`,
+    an empty text in `speakers`, and 0 in `offsets_s` and `gains_db`.
     """
     samples = [-1] if num_channels == 1 else [-1, num_channels]
     features = {

@@ -18,9 +18,11 @@ class StoredMixture:
     Attributes:
         recipe: its complete description.
         mixture: int16 [samples, channels].
-        sources: int16 [sources, samples, channels], as they sound in the mixture.
+        sources: int16 [sources, samples, channels], as they sound in the mixture. Where the dataset
+            has mixtures of more sources, the rows after those of the recipe are silent.
         noise: int16 [samples, channels], or None.
-        gains_db: the gain from the samples of each source's file to those in the mixture.
+        gains_db: the gain from the samples of each source's file to those in the mixture; 0 for a
+            silent row.
         degraded: int16 [samples, channels], the mixture after its transmission, or None.
     """
 
@@ -30,6 +32,11 @@ class StoredMixture:
     noise: Pcm | None
     gains_db: tuple[float, ...]
     degraded: Pcm | None = None
+
+    @property
+    def own_sources(self) -> Pcm:
+        """The sources without silent rows, int16 [rows of the recipe, samples, channels]."""
+        return self.sources[: len(self.recipe.rows)]
 
 
 def decode_mixture(record: bytes, origin: str) -> StoredMixture:
@@ -51,10 +58,11 @@ def decode_mixture(record: bytes, origin: str) -> StoredMixture:
     def audio(name: str) -> Pcm:
         return np.frombuffer(features[name][0], np.int16)
 
+    mixture = audio("mixture").reshape(shape)
     return StoredMixture(
         recipe=recipe,
-        mixture=audio("mixture").reshape(shape),
-        sources=audio("sources").reshape(len(recipe.rows), *shape),
+        mixture=mixture,
+        sources=audio("sources").reshape(-1, *mixture.shape),
         noise=audio("noise").reshape(shape) if recipe.has_noise else None,
         gains_db=tuple(features["gains_db"]),
         degraded=None if recipe.transmission is None else audio("degraded").reshape(shape),

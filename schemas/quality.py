@@ -210,7 +210,7 @@ class Quality:
         description: of its recipes.
         command: the command line that built it.
         sample_rate: of all audio, in Hz.
-        num_speakers: the sources of each mixture.
+        num_speakers: the sources of each mixture, or of those that have most.
         splits: by name; only splits with mixtures.
         use: by the name of the split.
         histograms: by the name of the quantity.

@@ -15,7 +15,7 @@ from schemas.validation import InvalidDocumentError, check_document, load_docume
 
 VERSION = 1
 
-MAX_ROWS = 5
+MAX_ROWS = 10
 
 
 def _document(record: Any) -> dict[str, Any]:

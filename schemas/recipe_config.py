@@ -216,7 +216,8 @@ class RecipeConfig:
 
     Attributes:
         description: one sentence for people.
-        num_speakers: the number of speakers in each mixture, 1 to 5.
+        num_speakers: the number of speakers in each mixture, 1 to 10; or numbers of which each is
+            that of as many mixtures, and one that is there twice that of twice as many.
         offset_s: the start of each source after that of the one before it, in seconds.
         level_kind: as in `Source`, or `relative_db`: the RMS level of the first source over each
             other one.
@@ -227,8 +228,8 @@ class RecipeConfig:
         channels: the treatment of the channels of each file.
         overlap_ratio: the time in which two or more sources sound over that in which any does.
         conversation: the turn-taking of speakers who have several utterances each.
-        same_gender_share: the share of mixtures whose speakers are all of one gender; None leaves
-            it to chance.
+        same_gender_share: the share of mixtures whose speakers are all of one gender, of those
+            that have two or more; None leaves it to chance.
         max_utterances_per_speaker: the utterances of a speaker beyond this number are left out;
             None takes all.
         max_uses_per_shard: how often the mixtures of a shard use an utterance at most; None leaves
@@ -245,7 +246,7 @@ class RecipeConfig:
     """
 
     description: str
-    num_speakers: int
+    num_speakers: int | tuple[int, ...]
     offset_s: Uniform | None
     level_kind: LevelKind | Literal["relative_db"]
     level: Uniform
@@ -270,7 +271,7 @@ class RecipeConfig:
         if len(timing) > 1:
             raise InvalidDocumentError(f"{' and '.join(timing)} do not go together: give one")
         for name in ("overlap_ratio", "same_gender_share"):
-            if self.num_speakers == 1 and getattr(self, name) is not None:
+            if self.most_speakers == 1 and getattr(self, name) is not None:
                 raise InvalidDocumentError(f"{name} and num_speakers 1 do not go together")
         if self.conversation and self.length == "min":
             raise InvalidDocumentError(
@@ -298,18 +299,32 @@ class RecipeConfig:
     def _check_conversation(self) -> None:
         for name, least in _LEAST_SPEAKERS.items():
             given = self.conversation and getattr(self.conversation, name) is not None
-            if given and self.num_speakers < least:
+            if given and self.most_speakers < least:
                 raise InvalidDocumentError(
-                    f"conversation.{name} and num_speakers {self.num_speakers} do not go together:"
+                    f"conversation.{name} and num_speakers {self.most_speakers} do not go together:"
                     f" it takes {least} speakers"
                 )
+
+    @property
+    def speaker_numbers(self) -> tuple[int, ...]:
+        """The numbers of speakers, each as often as its share of the mixtures asks for."""
+        return (self.num_speakers,) if isinstance(self.num_speakers, int) else self.num_speakers
+
+    @property
+    def most_speakers(self) -> int:
+        """The number of speakers in the mixtures that have most."""
+        return max(self.speaker_numbers)
 
     def to_document(self) -> dict[str, Any]:
         """Returns the JSON document that `parse_recipe_config` reads."""
         document: dict[str, Any] = {
             "version": VERSION,
             "description": self.description,
-            "num_speakers": self.num_speakers,
+            "num_speakers": (
+                self.num_speakers
+                if isinstance(self.num_speakers, int)
+                else {"choices": list(self.num_speakers)}
+            ),
             "level": {self.level_kind: _range_document(self.level)},
             "length": self.length,
             "sample_rate": self.sample_rate,
@@ -360,6 +375,10 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
     """
     document = load_document(text, "recipe_config", origin)
     del document["version"]
+    if isinstance(document["num_speakers"], dict):
+        document["num_speakers"] = tuple(map(int, document["num_speakers"]["choices"]))
+    else:
+        document["num_speakers"] = int(document["num_speakers"])
     for name in ("offset_s", "overlap_ratio"):
         value = document.get(name)
         document[name] = None if value is None else _parse_range(value, f"{origin}: {name}")

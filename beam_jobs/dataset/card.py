@@ -121,8 +121,9 @@ def _counts(described: Dataset, quality: Quality) -> str:
     checks = quality.checks
     disjoint = isinstance(checks, Checks) and not checks.speakers_in_two_splits
     apart = " No speaker is in two splits." if disjoint else ""
+    at_most = "up to " if described.silent_rows else ""
     return (
-        f"{quality.num_mixtures} mixtures of {described.num_sources} sources, 16 bits,"
+        f"{quality.num_mixtures} mixtures of {at_most}{described.num_sources} sources, 16 bits,"
         f" {described.sample_rate} Hz, {channels}.{apart}\n\n{_table(heads, rows)}"
     )
 
@@ -147,6 +148,11 @@ def _content(spec: DatasetSpec, described: Dataset) -> str:
     if spec.has_transmission:
         rows.append(("degraded", f"int16 [{samples}]", "the mixture after its transmission"))
     text = _table(("feature", "type", "meaning"), rows)
+    if described.silent_rows:
+        text += (
+            "\n\nA mixture of fewer sources has silent rows after them: zeros in `sources`, an"
+            " empty text in `speakers`."
+        )
     if described.instruments:
         text += f"\n\nThe sources are, in this order: {', '.join(described.instruments)}."
     if described.mixture_given:

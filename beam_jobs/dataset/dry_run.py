@@ -149,7 +149,8 @@ def _render(
             )
         except NoUtteranceLeftError:
             continue
-        rendered.append((len(encode_mixture(mixture)), time.perf_counter() - start_s))
+        record = encode_mixture(mixture, spec.plan_options.config.most_speakers)
+        rendered.append((len(record), time.perf_counter() - start_s))
     rejected.update(unusable.values())
     if not rendered:
         raise NothingToDoError(

@@ -75,12 +75,13 @@ def _describe(spec: DatasetSpec, infos: Sequence[ShardInfo]) -> Dataset:
     return Dataset(
         name=spec.dataset_name,
         sample_rate=config.sample_rate,
-        num_sources=config.num_speakers,
+        num_sources=config.most_speakers,
         compression=spec.compression,
         shards=tuple(sorted(infos, key=_shard_order)),
         num_channels=num_channels(config.channels),
         instruments=spec.instruments,
         mixture_given=spec.mixture_given,
+        silent_rows=len(set(config.speaker_numbers)) > 1,
     )
 
 

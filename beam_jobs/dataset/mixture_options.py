@@ -177,11 +177,11 @@ def _choose_config(arguments: argparse.Namespace) -> RecipeConfig:
     if missing := find_missing(config.codecs):
         raise UsageError(f"--recipe={recipe}: transmission: {missing}")
     if not isinstance(config.length, str):
-        num_samples = config.length * config.sample_rate * config.num_speakers
+        num_samples = config.length * config.sample_rate * config.most_speakers
         if num_samples > MAX_SAMPLES:
-            longest_s = MAX_SAMPLES / config.sample_rate / config.num_speakers
+            longest_s = MAX_SAMPLES / config.sample_rate / config.most_speakers
             raise UsageError(
-                f"--length: {config.length:g} s of {config.num_speakers} speakers at"
+                f"--length: {config.length:g} s of {config.most_speakers} speakers at"
                 f" {config.sample_rate} Hz do not fit into memory: at most {longest_s:.0f} s"
             )
     return config

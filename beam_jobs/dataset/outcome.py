@@ -59,7 +59,7 @@ def describe_result(
     if spec.given:
         lines.append(spec.plan_options.config.description)
     for split, num_speakers in plan.left_out().items():
-        if num_speakers < spec.plan_options.config.num_speakers:
+        if num_speakers < spec.plan_options.config.most_speakers:
             lines.append(
                 f"left out: {split}, whose {num_speakers} speakers are too few for a mixture"
             )

@@ -57,6 +57,7 @@ def render_shard(
         NothingUsableError: the first files of a shard can't be used.
     """
     measurements = Measurements()
+    config = spec.plan_options.config
     path = files.join(spec.folder, shard.tfrecord(spec.dataset_name))
     with (
         files.write_atomically(files.join(spec.folder, shard.recipes)) as recipes,
@@ -74,7 +75,7 @@ def render_shard(
                 except NoUtteranceLeftError:
                     # The report counts the missing mixtures.
                     continue
-                write_record(records, encode_mixture(mixture))
+                write_record(records, encode_mixture(mixture, config.most_speakers))
                 _write_line(recipes, mixture.recipe)
                 measurements.record_uses(shard.split, entries[: len(mixture.recipe.sources)])
                 measurements.measure(mixture)

@@ -104,7 +104,7 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
     recipe = parse_recipe(features["recipe"][0], "recipe")
     mixture = np.frombuffer(features["mixture"][0], np.int16)
     parts = np.frombuffer(features["sources"][0], np.int16)
-    num_sources = num_parts = len(recipe.rows)
+    num_sources, num_parts = len(recipe.rows), described.num_sources
     if recipe.has_noise:
         parts = np.concatenate([parts, np.frombuffer(features["noise"][0], np.int16)])
         num_parts += 1
@@ -112,7 +112,9 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
         yield "its id is not that of its recipe"
     if {features["sample_rate"][0], recipe.sample_rate} != {described.sample_rate}:
         yield f"its sample rate is not the one in {dataset.DATASET}"
-    if num_sources != described.num_sources:
+    if num_sources > described.num_sources or (
+        num_sources < described.num_sources and not described.silent_rows
+    ):
         yield f"{num_sources} sources where {dataset.DATASET} has {described.num_sources}"
     if recipe.num_channels != described.num_channels:
         yield f"{recipe.num_channels} channels where {dataset.DATASET} has {described.num_channels}"
@@ -121,6 +123,8 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
     num_values = recipe.num_samples * recipe.num_channels
     if len(mixture) != num_values or len(parts) != num_parts * len(mixture):
         yield "its audio is not as long as its recipe says"
+    elif parts.reshape(num_parts, -1)[num_sources : described.num_sources].any():
+        yield "sound in a row for which its recipe has no source"
     elif recipe.has_rooms and len(features["dry_sources"][0]) != len(features["sources"][0]):
         yield "its dry sources are not as long as its sources"
     elif recipe.transmission is not None and len(features["degraded"][0]) != mixture.nbytes:

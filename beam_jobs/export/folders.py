@@ -13,7 +13,7 @@ from schemas.pcm import Pcm
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields all audio of a mixture."""
+    """Yields all audio of a mixture, without files for silent rows."""
     return all_audio(f"{_folder(mixture)}/", mixture, described)
 
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -18,7 +19,10 @@ from schemas.recipe import Recipe
 DEGRADED = "degraded"
 """The name of what a mixture became on its transmission."""
 
-_ORDINALS = ("first", "second", "third", "fourth", "fifth")
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth"),
+    *("sixth", "seventh", "eighth", "ninth", "tenth"),
+)
 
 # Characters that some file system refuses in a name; names of dots are folders everywhere.
 _UNSAFE = re.compile(r'^\.|[\x00-\x1f"%*/:<>?\\|]')
@@ -162,10 +166,20 @@ class ExportLayout:
     documents: Callable[[Export], Mapping[str, str]] = lambda _: {}
 
 
-def all_audio(prefix: str, mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields all audio of a mixture, each by its name behind a prefix."""
+def all_audio(
+    prefix: str, mixture: StoredMixture, described: Dataset, *, silent_rows: bool = False
+) -> Iterator[tuple[str, Pcm]]:
+    """Yields all audio of a mixture, each by its name behind a prefix.
+
+    Args:
+        prefix: of all names.
+        mixture: has the audio.
+        described: the dataset.
+        silent_rows: whether to yield them, too.
+    """
+    sources = mixture.sources if silent_rows else mixture.own_sources
     yield f"{prefix}mixture", mixture.mixture
-    for name, source in zip(source_names(described), mixture.sources, strict=True):
+    for name, source in zip(source_names(described), sources, strict=False):
         yield f"{prefix}{name}", source
     if mixture.noise is not None:
         yield f"{prefix}noise", mixture.noise
@@ -192,6 +206,17 @@ def csv_table(
 ) -> Table:
     """Returns a table with a row for each mixture, from its fields in the order of the columns."""
     return Table(path, lambda entry: _csv_row(fields(entry)), header=_csv_row(columns))
+
+
+def speaker_fields(entry: TableEntry, num_sources: int) -> list[object]:
+    """Returns the speaker, the gender and the offset of each of the first sources of a mixture.
+
+    In a mixture of fewer, they are followed by those of silence, which has `silent` for a speaker.
+    """
+    own = zip(entry.speakers, entry.genders, entry.offsets_s, strict=True)
+    silence = itertools.repeat(("silent", "unknown", 0.0))
+    rows = itertools.islice(itertools.chain(own, silence), num_sources)
+    return list(itertools.chain.from_iterable(rows))
 
 
 def source_names(described: Dataset) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def tables(export: Export, split: str) -> Sequence[Table]:
 def _cut(export: Export, split: str, entry: TableEntry) -> dict[str, Any]:
     kinds = {"noise": export.has_noise, DEGRADED: export.has_degraded}
     there = (kind for kind, is_there in kinds.items() if is_there)
-    parts = [*source_names(export.described), *there]
+    parts = [*source_names(export.described)[: len(entry.speakers)], *there]
     return {
         "id": entry.name,
         "start": 0.0,

@@ -7,12 +7,19 @@ Source: https://github.com/JorisCos/LibriMix, scripts/create_librimix_from_metad
 al., 2020).
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from beam_jobs.export.layout import Export, ExportLayout, Table, TableEntry, csv_table, file_name
+from beam_jobs.export.layout import (
+    Export,
+    ExportLayout,
+    Table,
+    TableEntry,
+    csv_table,
+    file_name,
+    speaker_fields,
+)
 from beam_jobs.storage import files
 from schemas.dataset import Dataset
 from schemas.errors import UserError
@@ -36,7 +43,10 @@ def check(described: Dataset) -> None:
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the sources, the noise, the mixtures of LibriMix's tasks, and the degraded ones."""
+    """Yields the sources, the noise, the mixtures of LibriMix's tasks, and the degraded ones.
+
+    Silent rows have files, too: both tools read as many sources of each mixture.
+    """
     recipe = mixture.recipe
     folder = f"{_folder(described)}/{_SUBSETS[recipe.split]}"
     name = file_name(recipe.id)
@@ -84,10 +94,9 @@ def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table
     def fields(entry: TableEntry) -> list[object]:
         subfolders = [task, *(_subfolder(part) for part in parts)]
         paths = [path(subfolder, entry.name) for subfolder in subfolders]
-        speakers = list(zip(entry.speakers, entry.genders, entry.offsets_s, strict=True))
-        described = itertools.chain.from_iterable(speakers[:num_sources])
+        speakers = speaker_fields(entry, num_sources)
         overlap_ratio = [entry.overlap_ratio] if num_sources > 1 else []
-        return [entry.name, *paths, entry.num_samples, *described, *overlap_ratio]
+        return [entry.name, *paths, entry.num_samples, *speakers, *overlap_ratio]
 
     return csv_table(f"{folder}/metadata/mixture_{subset}_{task}.csv", columns, fields)
 

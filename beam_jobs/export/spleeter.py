@@ -3,7 +3,6 @@
 Source: https://github.com/deezer/spleeter/wiki/5.-Training-with-your-own-data.
 """
 
-import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from beam_jobs.export.layout import (
     csv_table,
     file_name,
     source_names,
+    speaker_fields,
 )
 from beam_jobs.storage import files
 from schemas.dataset import Dataset
@@ -29,7 +29,10 @@ _MIX = "mix"
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the mixture, its sources, and what became of it; its noise has no file."""
+    """Yields the mixture, its sources, and what became of it; its noise has no file.
+
+    Silent rows have files, too: Spleeter reads the file of each instrument.
+    """
     recipe = mixture.recipe
     folder = f"{recipe.split}/{file_name(recipe.id)}"
     yield f"{folder}/{_MIX}", mixture.mixture
@@ -62,8 +65,7 @@ def tables(export: Export, split: str) -> Sequence[Table]:
         row: list[object] = [path(entry, name) for name in names]
         row.append(entry.num_samples / export.described.sample_rate)
         if not export.described.instruments:
-            speakers = zip(entry.speakers, entry.genders, entry.offsets_s, strict=True)
-            row += [*itertools.chain.from_iterable(speakers), entry.overlap_ratio]
+            row += [*speaker_fields(entry, len(sources)), entry.overlap_ratio]
         if export.has_degraded:
             row.append(path(entry, DEGRADED))
         return row

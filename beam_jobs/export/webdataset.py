@@ -22,8 +22,11 @@ from schemas.pcm import Pcm
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields all audio of a mixture."""
-    return all_audio(f"{_key(mixture)}.", mixture, described)
+    """Yields all audio of a mixture.
+
+    Silent rows have files, too: Hugging Face's datasets refuses examples that differ in their keys.
+    """
+    return all_audio(f"{_key(mixture)}.", mixture, described, silent_rows=True)
 
 
 def texts(mixture: StoredMixture) -> Mapping[str, str]:
@@ -41,7 +44,7 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
         "speakers": entry.speakers,
         "genders": entry.genders,
         "offsets_s": [float(offset_s) for offset_s in entry.offsets_s],
-        "gains_db": mixture.gains_db,
+        "gains_db": mixture.gains_db[: len(recipe.rows)],
         "overlap_ratio": float(entry.overlap_ratio),
         "speech": [dataclasses.asdict(stretch) for stretch in entry.speech],
         "recipe": recipe.to_json(),

@@ -47,11 +47,11 @@ def make_example(stored: StoredMixture) -> Example:
         split=recipe.split,
         sample_rate=recipe.sample_rate,
         mixture=stored.mixture,
-        sources=stored.sources,
+        sources=stored.own_sources,
         noise=stored.noise,
         speakers=tuple(row[0].speaker for row in recipe.rows),
         placed_s=tuple(map(_placed_s, recipe.rows)),
-        gains_db=stored.gains_db,
+        gains_db=stored.gains_db[: len(recipe.rows)],
         noise_events_s=tuple(
             sorted(
                 (event.offset_s, event.offset_s + event.duration_s)

@@ -36,6 +36,7 @@ def compare_with_config(
         genders: of all utterances, [utterances]; `f`, `m` or empty.
     """
     return (
+        *_numbers(measurements, config),
         *_timing(measurements, config),
         *_levels(measurements, config),
         *(_turns(measurements, config, config.conversation) if config.conversation else ()),
@@ -45,8 +46,22 @@ def compare_with_config(
     )
 
 
+def _numbers(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
+    """Compares the shares of the mixtures of each number of speakers, if there are several."""
+    asked, achieved = Counter(config.speaker_numbers), measurements.histograms["num_sources"].counts
+    if len(asked) == 1 or not achieved:
+        return
+    yield Expectation("Speakers in a mixture", asked=_shares(asked), achieved=_shares(achieved))
+
+
+def _shares(counts: Counter[int]) -> str:
+    return ", ".join(
+        f"{number} in {counts[number] / counts.total():.1%}" for number in sorted(counts)
+    )
+
+
 def _timing(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
-    if config.num_speakers == 1 or config.length != "max":
+    if config.most_speakers == 1 or config.length != "max":
         return
     if config.offset_s is not None:
         yield from _compare(measurements, "Shift of a source", config.offset_s, "offset_s")
@@ -61,7 +76,7 @@ def _timing(measurements: Measurements, config: RecipeConfig) -> Iterator[Expect
 def _levels(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
     if config.level_kind == "loudness_lufs":
         yield from _compare(measurements, "Loudness of a source", config.level, "loudness_lufs")
-    if config.level_kind == "relative_db" and config.num_speakers == 2:
+    if config.level_kind == "relative_db" and config.most_speakers == 2:
         yield from _compare(
             measurements, "Level over the other", config.level, "level_difference_db"
         )

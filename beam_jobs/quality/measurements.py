@@ -30,6 +30,7 @@ _VERSION = 1
 
 QUANTITIES: Mapping[str, Quantity] = {
     "duration_s": Quantity("Length of the mixtures", "s", 0.1),
+    "num_sources": Quantity("Speakers in a mixture", "speakers", 1),
     "overlap_ratio": Quantity("Time in which at least two sources overlap", "of the speech", 0.01),
     "offset_s": Quantity("A source starts so long after the one before it", "s", 0.05),
     "level_difference_db": Quantity("Loudest source over softest, RMS", "dB", 0.25),
@@ -90,6 +91,9 @@ _OF_SOME = (
     "degradation_db",
 )
 
+# Left out where all mixtures have as many.
+_OF_NUMBERS = "num_sources"
+
 # Mixtures that are named of those that are the least the sums of their sources.
 _NUM_WORST = 10
 
@@ -113,7 +117,8 @@ class Measurements:
             16-bit PCM.
         clipped_samples: samples at full scale.
         silent_sources: sources without any sound in their mixture.
-        genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones.
+        genders: mixtures of speakers of `one` gender, of `both`, and of `unknown` ones, of those
+            with two or more.
         exact_mixtures: given mixtures that are the sums of their sources.
         worst_residuals: of the given mixtures that are not, the worst: what the sources leave over,
             in dB relative to the mixture, and the id.
@@ -147,11 +152,13 @@ class Measurements:
         is_in_sample = num_before % _LOUDNESS_EVERY == 0
         self.samples[recipe.split] += recipe.num_samples
         self._count("duration_s", recipe.duration_s)
-        self._count("overlap_ratio", recipe.overlap_ratio)
+        self._count("num_sources", len(recipe.rows))
+        if len(recipe.rows) > 1:
+            self._count("overlap_ratio", recipe.overlap_ratio)
+            self.genders[_genders(recipe)] += 1
         for earlier, later in itertools.pairwise(sorted(recipe.offsets_s)):
             self._count("offset_s", later - earlier)
         self._measure_turns(recipe)
-        self.genders[_genders(recipe)] += 1
         self._count("common_gain_db", recipe.common_gain_db)
         self._count("silence_ratio", _silence_ratio(mixture))
 
@@ -205,6 +212,7 @@ class Measurements:
             for name, quantity in QUANTITIES.items()
             if (name not in _OF_TURNS or self.histograms["num_turns"].counts)
             and (name not in _OF_SOME or self.histograms[name].counts)
+            and (name != _OF_NUMBERS or len(self.histograms[name].counts) > 1)
         }
 
     def _measure_turns(self, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from beam_jobs.recipes.pairing import Indices
+from beam_jobs.recipes.group_sizes import Indices
 from beam_jobs.recipes.random_numbers import draw
 from schemas.recipe_config import Conversation
 
@@ -84,7 +84,7 @@ def divide_into_runs(
     return Runs(order, np.append(np.flatnonzero(new), len(order)))
 
 
-def gamma_shape(dominance: float | None, num_speakers: int) -> float:
+def gamma_shape(dominance: float | None, num_speakers: float) -> float:
     """Returns the shape of the gamma distribution of the speech of each speaker.
 
     Gamma distributed amounts of speech are shares with a symmetric Dirichlet distribution of the
@@ -92,7 +92,7 @@ def gamma_shape(dominance: float | None, num_speakers: int) -> float:
 
     Args:
         dominance: as in `Conversation`.
-        num_speakers: in a conversation.
+        num_speakers: in a conversation, or their mean.
     """
     return (1 / dominance - 1) / num_speakers if dominance else math.inf
 

@@ -15,7 +15,8 @@ from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.recipes.conversation import Runs, divide_into_runs, gamma_shape
 from beam_jobs.recipes.drawing import draw_recipe
 from beam_jobs.recipes.gender_share import GenderShare
-from beam_jobs.recipes.pairing import Indices, uses_per_round
+from beam_jobs.recipes.group_sizes import GroupSizes, Indices
+from beam_jobs.recipes.pairing import uses_per_round
 from beam_jobs.recipes.plan import (
     MIXTURE_S,
     Draft,
@@ -73,12 +74,12 @@ class DrawnPlan:
         """
         self._catalogue = catalogue
         self._options = options
-        group_size = options.config.num_speakers
+        self._sizes = GroupSizes(options.config.speaker_numbers)
+        most_speakers = self._sizes.largest
         self._scenes = SceneFilesPlan(
             catalogue,
             options.sounds,
             noise=options.config.noise,
-            num_speakers=group_size,
             shares=options.shares,
             seed=options.seed,
         )
@@ -87,11 +88,11 @@ class DrawnPlan:
         entries = {
             split: of_split
             for split, of_split in self._entries_by_split().items()
-            if len(np.unique(catalogue.speakers[of_split])) >= group_size
+            if len(np.unique(catalogue.speakers[of_split])) >= most_speakers
         }
         if not entries:
             raise NothingToDoError(
-                f"no split has the {group_size} speakers of a mixture, all together have"
+                f"no split has the {most_speakers} speakers of a mixture, all together have"
                 f" {len(self.speaker_splits)}: add speakers to the corpus, change --splits, or"
                 " lower num_speakers in the recipe"
             )
@@ -110,7 +111,9 @@ class DrawnPlan:
             counts = apportion(options.num_mixtures, placed)
         else:
             counts = {
-                split: uses_per_round(catalogue.speakers[units[split]], group_size) // group_size
+                split: self._sizes.num_groups(
+                    uses_per_round(catalogue.speakers[units[split]], most_speakers)
+                )
                 for split in entries
             }
         self._splits: dict[str, _SplitPlan] = {
@@ -149,13 +152,14 @@ class DrawnPlan:
         in_order = plan.tables.groups(shard.index)
         for first in range(start, stop, _DRAFTS_AT_ONCE):
             groups = list(itertools.islice(in_order, _DRAFTS_AT_ONCE))
+            numbers = list(map(len, groups))
             if runs := plan.runs:
                 groups = [np.concatenate([runs[run] for run in group]) for group in groups]
             entries = plan.entries[np.concatenate(groups)]
             utterances = iter(self._catalogue.utterances(entries))
             remaining = iter(entries.tolist())
             ids = [f"{shard.split}-{first + index:09d}" for index in range(len(groups))]
-            scenes = self._scenes.draw(ids, shard.split)
+            scenes = self._scenes.draw(ids, numbers, shard.split)
             for mixture_id, group, scene in zip(ids, groups, scenes, strict=True):
                 yield self._draft(
                     mixture_id,
@@ -203,7 +207,8 @@ class DrawnPlan:
             if spare is None:
                 raise NoUtteranceLeftError(planned.id)
             entries[index] = spare
-        (scene,) = self._scenes.draw([planned.id], planned.split, unusable)
+        numbers = [len(planned.rows)]
+        (scene,) = self._scenes.draw([planned.id], numbers, planned.split, unusable)
         if scene is None:
             raise NoUtteranceLeftError(planned.id)
         utterances = self._catalogue.utterances(np.array(entries, np.int32))
@@ -252,7 +257,7 @@ class DrawnPlan:
                 " rejected.jsonl for what can't be used"
             )
         if shares:
-            return split_by_shares(names, shares, min_speakers=self._options.config.num_speakers)
+            return split_by_shares(names, shares, min_speakers=self._sizes.largest)
         own_splits = catalogue.speaker_splits()
         return split_by_corpus({name: own_splits[name] for name in names})
 
@@ -263,7 +268,7 @@ class DrawnPlan:
         num_shards = choose_num_shards(num_mixtures, options.num_shards, self._mixture_s)
         tables = Tables(
             self._catalogue.speakers[units],
-            group_size=options.config.num_speakers,
+            sizes=self._sizes,
             key=(options.seed, split),
             num_mixtures=num_mixtures,
             num_shards=num_shards,
@@ -279,8 +284,8 @@ class DrawnPlan:
         return divide_into_runs(
             self._catalogue.speakers[entries],
             self._catalogue.durations_s(entries),
-            config.conversation.speech_s / config.num_speakers,
-            shape=gamma_shape(config.conversation.dominance, config.num_speakers),
+            config.conversation.speech_s / self._sizes.mean,
+            shape=gamma_shape(config.conversation.dominance, self._sizes.mean),
             generator=keyed_generator(self._options.seed, split, "runs"),
         )
 

@@ -4,6 +4,7 @@ A given share of the groups is of one gender, and the others have both.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GenderShare:
-    """The share of groups of one gender that is asked for.
+    """The share of groups of one gender that is asked for, of those of two or more.
 
     Attributes:
         women: bool [utterances], true if the speaker is a woman; all others are men.
@@ -31,28 +32,22 @@ class GenderShare:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Places:
-    """The places in one round; some at both ends belong to groups that reach into other rounds.
+    """The places of the groups of one size that are in a round as a whole.
 
     Attributes:
-        group_size: the number of places in a group.
-        num_groups: the number of groups that are in the round with all their places.
-        head: the number of places before these groups.
-        tail: the number of places after them.
-        first_group: the number of the first of these groups, in the sequence of all groups.
+        in_round: int64 [groups, size], the places of each group among those of the round.
+        first_group: the number of the first of these groups, in the sequence of all of this size.
     """
 
-    group_size: int
-    num_groups: int
-    head: int
-    tail: int
+    in_round: npt.NDArray[np.int64]
     first_group: int
 
 
 def share_places(
-    places: Places,
-    num_women: int,
+    places: Sequence[Places],
+    women: Flags,
     same: float,
-    alone: tuple[bool, bool],
+    num_speakers: tuple[int, int],
     generator: np.random.Generator,
 ) -> Flags | None:
     """Decides which places of a round are for women.
@@ -61,37 +56,51 @@ def share_places(
     nearest one that they can.
 
     Args:
-        places: of the round.
-        num_women: in the round; all others are men.
-        same: the share of the groups that are of one gender.
-        alone: whether there are enough women, and enough men, for a group of their own.
+        places: of the groups of each size, the largest first. All other places are of groups that
+            reach into other rounds, or of one utterance.
+        women: bool [places], true for each woman's utterance in the round.
+        same: the share of the groups of each size that are of one gender.
+        num_speakers: the numbers of different women and men in the round.
         generator: of random numbers.
 
     Returns:
-        bool [places], true for a woman's; None if no group is in the round as a whole, or no
-        division of it is possible.
+        bool [places], true for a woman's; None if there are no groups, or no division of the round
+        is possible.
     """
-    size, num_groups = places.group_size, places.num_groups
-    if not num_groups:
+    if not places:
         return None
-    numbers = np.arange(places.first_group, places.first_group + num_groups + 1)
-    is_same = np.diff(np.floor(numbers * same + 1e-9)) > 0
-    division = _divide(places, num_women, int(is_same.sum()), alone, generator)
-    if division is None:
-        return None
-    num_same, num_of_women, women_in_mixed = division
-    if num_same != is_same.sum():
-        is_same = _spread(num_same, num_groups) > 0
-    women = np.empty(num_groups, np.int64)
-    women[is_same] = size * generator.permutation(_spread(num_of_women, num_same))
-    women[~is_same] = generator.permutation(_spread(women_in_mixed, num_groups - num_same))
-    in_groups = generator.permuted(np.arange(size) < women[:, np.newaxis], axis=1)
-    num_outside = places.head + places.tail
-    outside = generator.permutation(np.arange(num_outside) < num_women - women.sum())
-    places_of_women: Flags = np.concatenate(
-        [outside[: places.head], in_groups.ravel(), outside[places.head :]]
-    )
-    return places_of_women
+    for_women = np.zeros(len(women), bool)
+    is_left = np.ones(len(women), bool)
+    num_women = int(women.sum())
+    for one in places:
+        num_groups, size = one.in_round.shape
+        numbers = np.arange(one.first_group, one.first_group + num_groups + 1)
+        is_same = np.diff(np.floor(numbers * same + 1e-9)) > 0
+        division = _divide(
+            size,
+            num_groups,
+            # To the groups of one size, those of smaller ones are places like any others.
+            int(is_left.sum()) - one.in_round.size,
+            num_women,
+            int(is_same.sum()),
+            (num_speakers[0] >= size, num_speakers[1] >= size),
+            generator,
+        )
+        if division is None:
+            return None
+        num_same, num_of_women, women_in_mixed = division
+        if num_same != is_same.sum():
+            is_same = _spread(num_same, num_groups) > 0
+        in_group = np.empty(num_groups, np.int64)
+        in_group[is_same] = size * generator.permutation(_spread(num_of_women, num_same))
+        in_group[~is_same] = generator.permutation(_spread(women_in_mixed, num_groups - num_same))
+        for_women[one.in_round] = generator.permuted(
+            np.arange(size) < in_group[:, np.newaxis], axis=1
+        )
+        is_left[one.in_round] = False
+        num_women -= int(in_group.sum())
+    for_women[is_left] = generator.permutation(np.arange(is_left.sum()) < num_women)
+    return for_women
 
 
 def _spread(total: int, count: int) -> npt.NDArray[np.int64]:
@@ -100,21 +109,21 @@ def _spread(total: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def _divide(
-    places: Places,
+    size: int,
+    num_groups: int,
+    num_outside: int,
     num_women: int,
     num_same: int,
     alone: tuple[bool, bool],
     generator: np.random.Generator,
 ) -> tuple[int, int, int] | None:
-    """Divides the women of a round among its groups.
+    """Divides women among groups of one size and places outside of them.
 
     Returns:
         The number of groups of one gender, as near to `num_same` as is possible; the number of
         these that are of women; and the number of women in all other groups together. None if
         there is no solution.
     """
-    size, num_groups = places.group_size, places.num_groups
-    num_outside = places.head + places.tail
     num_people = size * num_groups + num_outside
     # Chance decides between two numbers that are equally near.
     near = np.argsort(np.abs(np.arange(num_groups + 1) - num_same + generator.uniform(-0.1, 0.1)))

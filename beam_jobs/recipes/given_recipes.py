@@ -24,7 +24,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
-from schemas.recipe import Channels
+from schemas.recipe import MAX_ROWS, Channels
 from schemas.recipe_config import RecipeConfig, Uniform
 
 # So many are no slip, and each worker gets them all.
@@ -55,7 +55,7 @@ class GivenRecipes:
     Attributes:
         files: in order.
         format_name: the format of all files.
-        num_sources: in each mixture.
+        source_numbers: the numbers of sources that mixtures have, ascending.
         has_noise: whether each mixture has noise; if not, none has.
         has_rooms: whether each mixture is in a room; if not, none is.
         has_transmission: whether each mixture goes through a channel; if not, none does.
@@ -68,7 +68,7 @@ class GivenRecipes:
 
     files: tuple[RecipeFile, ...]
     format_name: str
-    num_sources: int
+    source_numbers: tuple[int, ...]
     has_noise: bool
     has_rooms: bool
     has_transmission: bool
@@ -81,9 +81,10 @@ class GivenRecipes:
     @property
     def config(self) -> RecipeConfig:
         """The configuration as far as recipes that are not drawn have one."""
+        numbers = self.source_numbers
         return RecipeConfig(
             description=self._description,
-            num_speakers=self.num_sources,
+            num_speakers=numbers[0] if len(numbers) == 1 else numbers,
             offset_s=Uniform(0.0, 0.0),
             level_kind="gain_db",
             level=Uniform(0.0, 0.0),
@@ -133,11 +134,8 @@ class GivenRecipes:
             BadRecipeError: the recipe can't be used, or not in a dataset with the first one.
         """
         named = recipe.named_files()
-        if recipe.num_sources != self.num_sources:
-            raise BadRecipeError(
-                f"{recipe.num_sources} sources where the first recipe has"
-                f" {self.num_sources}: a dataset has as many in each mixture"
-            )
+        if recipe.num_sources > MAX_ROWS:
+            raise BadRecipeError(f"{recipe.num_sources} sources where {MAX_ROWS} are the most")
         if recipe.mixture_given != self.mixture_given:
             raise BadRecipeError(
                 "a given mixture, where the first recipe has none, or the other way"
@@ -178,6 +176,7 @@ def find_given_recipes(
     chosen = _choose_format(paths)
     counts_by_path: dict[str, Counter[str]] = {}
     ids = _Ids()
+    numbers = set[int]()
     usable: GivenRecipe | None = None
     audio: tuple[int, Channels] = (0, "average")
     problem = "no recipe in it"
@@ -188,6 +187,7 @@ def find_given_recipes(
                 continue
             counts[recipe.split] += 1
             ids.add(recipe.id)
+            numbers.add(recipe.num_sources)
             if usable is None:
                 try:
                     audio, usable = recipe.audio(), recipe
@@ -210,7 +210,7 @@ def find_given_recipes(
             for path, counts in counts_by_path.items()
         ),
         format_name=chosen.NAME,
-        num_sources=usable.num_sources,
+        source_numbers=tuple(sorted(numbers.intersection(range(1, MAX_ROWS + 1)))),
         has_noise=usable.has_noise,
         has_rooms=usable.has_rooms,
         has_transmission=usable.has_transmission,

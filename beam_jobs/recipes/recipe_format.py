@@ -54,8 +54,9 @@ def check_id(mixture_id: str) -> None:
 class GivenRecipe(Protocol):
     """A recipe as a line of a file gives it, before the headers of its audio files are read.
 
-    `origin`, `split` and `id` cost little, so that the recipes of a large file can be counted and
-    skipped. Everything else may check the line first, and raises `BadRecipeError` if it is wrong.
+    `origin`, `split`, `id` and `num_sources` cost little, so that the recipes of a large file can
+    be counted and skipped. Everything else may check the line first, and raises `BadRecipeError` if
+    it is wrong.
     """
 
     @property

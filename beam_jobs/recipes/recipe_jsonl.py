@@ -90,7 +90,16 @@ class _JsonRecipe:
 
     @property
     def num_sources(self) -> int:
-        return len(self._recipe.rows)
+        sources = self._document.get("sources")
+        if not isinstance(sources, list):
+            return 0
+        # A source without a row has one of its own.
+        return len(
+            {
+                str(source.get("row", f"of {number}") if isinstance(source, dict) else number)
+                for number, source in enumerate(sources)
+            }
+        )
 
     @property
     def has_noise(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.corpora.headers import MIN_DURATION_S
-from beam_jobs.recipes.pairing import Indices
+from beam_jobs.recipes.group_sizes import Indices
 from beam_jobs.recipes.random_numbers import draw, draw_whole, keyed_uniforms
 from beam_jobs.recipes.splits import split_by_shares
 from schemas.dataset import SPLITS, Split
@@ -81,7 +81,6 @@ class SceneFilesPlan:
         sounds: Mapping[str, str],
         *,
         noise: NoiseConfig | None,
-        num_speakers: int,
         shares: Mapping[Split, float],
         seed: int,
     ) -> None:
@@ -91,12 +90,10 @@ class SceneFilesPlan:
             catalogue: of speech, noise and room responses.
             sounds: the names of the corpora of `noise` and of `rooms`, if there are any.
             noise: of each mixture, or None.
-            num_speakers: in each mixture.
             shares: of the speakers in each split; empty for the corpus's own splits.
             seed: of the job.
         """
         self._catalogue = catalogue
-        self._num_speakers = num_speakers
         self._seed = seed
         shares = shares or _SHARES
         divided = {
@@ -133,12 +130,17 @@ class SceneFilesPlan:
         return ""
 
     def draw(
-        self, mixture_ids: Sequence[str], split: str, unusable: Collection[int] = ()
+        self,
+        mixture_ids: Sequence[str],
+        num_speakers: Sequence[int],
+        split: str,
+        unusable: Collection[int] = (),
     ) -> list[SceneFiles | None]:
         """Draws the files of some mixtures.
 
         Args:
             mixture_ids: of the mixtures.
+            num_speakers: in each of them.
             split: of all of them.
             unusable: entries of the catalogue.
 
@@ -147,7 +149,10 @@ class SceneFilesPlan:
         """
         if self._backgrounds is self._event_sounds is self._responses is None:
             return [NO_FILES] * len(mixture_ids)
-        drawn = [self._draw_entries(mixture_id, split, unusable) for mixture_id in mixture_ids]
+        drawn = [
+            self._draw_entries(mixture_id, number, split, unusable)
+            for mixture_id, number in zip(mixture_ids, num_speakers, strict=True)
+        ]
         entries = [entry for one in drawn if one is not None for kind in one for entry in kind]
         files = iter(self._catalogue.utterances(np.array(entries, np.int32)))
         scenes: list[SceneFiles | None] = []
@@ -161,7 +166,7 @@ class SceneFilesPlan:
         return scenes
 
     def _draw_entries(
-        self, mixture_id: str, split: str, unusable: Collection[int]
+        self, mixture_id: str, num_speakers: int, split: str, unusable: Collection[int]
     ) -> tuple[list[int], list[int], list[int]] | None:
         """Draws the background, the events and the room responses of a mixture."""
         background: list[int] = []
@@ -185,7 +190,7 @@ class SceneFilesPlan:
                 return None
             while not in_room:
                 room = self._rooms[int(responses[int(next(uniforms) * len(responses))])]
-                in_room = _draw_distinct(room, self._num_speakers, unusable, uniforms)
+                in_room = _draw_distinct(room, num_speakers, unusable, uniforms)
         return background, events, in_room
 
 

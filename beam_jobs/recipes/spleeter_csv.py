@@ -23,7 +23,7 @@ from beam_jobs.recipes.recipe_format import BadRecipeError, GivenRecipe, RecipeC
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage.files import join
 from schemas.errors import UserError
-from schemas.recipe import Channels, GivenMixture, Recipe, Source, Utterance
+from schemas.recipe import MAX_ROWS, Channels, GivenMixture, Recipe, Source, Utterance
 
 NAME = "Spleeter's training CSV"
 
@@ -32,7 +32,6 @@ _MIX = "mix"
 _MIX_COLUMN = _MIX + _SUFFIX
 # Exports of datasets with transmission have it, and it is no instrument.
 _DEGRADED_COLUMN = "degraded" + _SUFFIX
-_MAX_INSTRUMENTS = 5
 # No song is as long as that: it would be cut into more pieces than anybody wants.
 _MAX_DURATION_S = 360_000.0
 
@@ -203,10 +202,8 @@ def _find_instruments(path: str, columns: Sequence[str]) -> tuple[str, ...]:
         for name in columns
         if name.endswith(_SUFFIX) and name not in (_MIX_COLUMN, _DEGRADED_COLUMN)
     )
-    if not 1 <= len(instruments) <= _MAX_INSTRUMENTS:
-        raise UserError(
-            f"{path}: {len(instruments)} instruments: a mixture has 1 to {_MAX_INSTRUMENTS}"
-        )
+    if not 1 <= len(instruments) <= MAX_ROWS:
+        raise UserError(f"{path}: {len(instruments)} instruments: a mixture has 1 to {MAX_ROWS}")
     return instruments
 
 

@@ -165,27 +165,39 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
     )
 
 
-def encode_mixture(mixture: RenderedMixture) -> bytes:
-    """Encodes a mixture as the record that `schemas.dataset.features_document` describes."""
+def encode_mixture(mixture: RenderedMixture, num_sources: int = 0) -> bytes:
+    """Encodes a mixture as the record that `schemas.dataset.features_document` describes.
+
+    Args:
+        mixture: what to encode.
+        num_sources: the rows of the record's `sources`; those that the mixture has no source for
+            are silent. Without it, as many as the mixture has.
+    """
     recipe = mixture.recipe
-    optional = {
-        "noise": mixture.noise,
-        "dry_sources": mixture.dry_sources,
-        "degraded": mixture.degraded,
-    }
+    num_silent = max(num_sources - len(recipe.rows), 0)
+    sources, dry_sources = mixture.sources, mixture.dry_sources
+    if num_silent:
+        sources = _add_silent_rows(sources, num_silent)
+        dry_sources = None if dry_sources is None else _add_silent_rows(dry_sources, num_silent)
+    optional = {"noise": mixture.noise, "dry_sources": dry_sources, "degraded": mixture.degraded}
     return encode_example(
         {name: audio.data.cast("B") for name, audio in optional.items() if audio is not None}
         | {
             "id": recipe.id.encode(),
             "mixture": mixture.mixture.data.cast("B"),
-            "sources": mixture.sources.data.cast("B"),
+            "sources": sources.data.cast("B"),
             "sample_rate": [recipe.sample_rate],
-            "speakers": [sources[0].speaker.encode() for sources in recipe.rows],
-            "offsets_s": recipe.offsets_s,
-            "gains_db": mixture.gains_db,
+            "speakers": [*(row[0].speaker.encode() for row in recipe.rows), *[b""] * num_silent],
+            "offsets_s": [*recipe.offsets_s, *[0.0] * num_silent],
+            "gains_db": [*mixture.gains_db, *[0.0] * num_silent],
             "recipe": recipe.to_json().encode(),
         }
     )
+
+
+def _add_silent_rows(sources: Pcm, count: int) -> Pcm:
+    """Returns int16 [sources + count, samples, ...], with silence after the sources."""
+    return np.concatenate([sources, np.zeros((count, *sources.shape[1:]), np.int16)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -91,7 +91,9 @@ UNIFORMS = st.tuples(
 CONFIGS = st.builds(
     RecipeConfig,
     description=st.text(max_size=20),
-    num_speakers=st.integers(1, 5),
+    num_speakers=st.one_of(
+        st.integers(1, 10), st.lists(st.integers(1, 10), min_size=1, max_size=4).map(tuple)
+    ),
     offset_s=UNIFORMS,
     level_kind=st.sampled_from(["gain_db", "loudness_lufs", "relative_db"]),
     level=UNIFORMS,
@@ -109,7 +111,7 @@ def drawn(draw, configs=CONFIGS):
         utterance(
             f"speaker{number}", number, duration_s=draw(st.floats(0.1, 8)), sample_rate=draw(RATES)
         )
-        for number in range(chosen.num_speakers)
+        for number in range(draw(st.sampled_from(chosen.speaker_numbers)))
     ]
     recipe = a_recipe(chosen, draw(st.integers()), utterances)
     return chosen, utterances, recipe
@@ -140,7 +142,9 @@ def test_what_a_job_was_asked_for_is_read_back_from_its_json(config, seed, name)
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"num_speakers": 6}, r"\$\.num_speakers: 6 is greater than the maximum of 5"),
+        ({"num_speakers": 11}, r"\$\.num_speakers: 11 is greater than the maximum of 10"),
+        ({"num_speakers": {"choices": []}}, r"\$\.num_speakers\.choices: \[\] should be non-empty"),
+        ({"num_speakers": {"choices": [2, 0]}}, r"\$\.num_speakers\.choices\[1\]: 0 is less than"),
         ({"offset_s": -1}, r"\$\.offset_s: "),
         ({"offset_s": {"uniform": [5, 1]}}, "offset_s: the range ends before it starts"),
         ({"level": {"gain_db": 0, "relative_db": 0}}, r"\$\.level: "),
@@ -228,15 +232,61 @@ def test_a_crop_keeps_as_much_overlap_as_there_is(first_s, second_s, gap_s, leng
     assert kept_s == pytest.approx(min(overlap_s, length_s), abs=3 / 8000)
 
 
-@pytest.mark.parametrize("num_speakers", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("num_speakers", [1, 2, 3, 5, 10])
 @pytest.mark.parametrize("length", ["min", "max", 0.4])
-def test_one_to_five_speakers_meet(num_speakers, length):
-    plan = DrawnPlan(a_catalogue(), options(num_speakers=num_speakers, length=length))
+def test_one_to_ten_speakers_meet(num_speakers, length):
+    asked = options(splits="train=1", num_speakers=num_speakers, length=length)
+    plan = DrawnPlan(a_catalogue(), asked)
     for shard in plan.shards:
         for draft in plan.drafts(shard):
             recipe = draft.recipe
             assert len({source.speaker for source in recipe.sources}) == num_speakers
             assert len(recipe.sources) == num_speakers
+
+
+@pytest.mark.parametrize("num_mixtures", [0, 100, 1001])
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (2, 1, 2, 3), (7, 10)])
+def test_several_numbers_of_speakers_have_the_shares_that_were_asked_for(numbers, num_mixtures):
+    asked = options(splits="train=1", num_speakers=numbers, num_mixtures=num_mixtures)
+    plan = DrawnPlan(a_catalogue(), asked)
+    recipes = [draft.recipe for shard in plan.shards for draft in plan.drafts(shard)]
+    for start in range(0, max(len(recipes) - 40, 1), 7):
+        stretch = recipes[start : start + 40]
+        found = Counter(len(recipe.sources) for recipe in stretch)
+        for number, count in Counter(numbers).items():
+            assert found[number] == pytest.approx(len(stretch) * count / len(numbers), abs=3)
+    uses = Counter(source.utterance for recipe in recipes for source in recipe.sources)
+    assert max(uses.values()) - min(uses.values()) <= 1
+    if num_mixtures:
+        assert len(recipes) == num_mixtures
+        assert len(uses) == 80
+    else:
+        # Utterances that fill no mixture are left.
+        assert 80 - max(numbers) < len(uses) <= 80
+
+
+def test_with_several_numbers_of_speakers_a_shard_is_planned_alone():
+    asked = options(num_speakers=(1, 2, 3), num_mixtures=500, num_shards=5)
+    whole = DrawnPlan(a_catalogue(40), asked)
+    for shard in whole.shards:
+        alone = DrawnPlan(a_catalogue(40), asked)
+        assert list(alone.drafts(shard)) == list(whole.drafts(shard))
+
+
+def test_conversations_are_of_several_numbers_of_speakers_too():
+    talk = load_recipe_config("conversation").conversation
+    asked = options(
+        splits="train=1",
+        num_speakers=(1, 2, 3),
+        num_mixtures=12,
+        offset_s=None,
+        conversation=dataclasses.replace(
+            talk, speech_s=4, pause_probability=0.3, dominance=0.2, three_at_once=0.1
+        ),
+    )
+    plan = DrawnPlan(a_catalogue(), asked)
+    recipes = [draft.recipe for shard in plan.shards for draft in plan.drafts(shard)]
+    assert Counter(len(recipe.rows) for recipe in recipes) == {1: 4, 2: 4, 3: 4}
 
 
 def test_levels_over_the_first_source_are_drawn_for_the_others():

@@ -228,7 +228,7 @@ class TestBadRows:
         [
             ("vocals_path,drums_path,duration", "without mix_path in its header"),
             ("mix_path,vocals_path,drums_path", "without duration in its header"),
-            ("mix_path,duration", "0 instruments: a mixture has 1 to 5"),
+            ("mix_path,duration", "0 instruments: a mixture has 1 to 10"),
         ],
     )
     def test_a_header_that_lacks_something_is_said(self, corpus, good, tmp_path, header, message):

@@ -153,10 +153,10 @@ def simulate_rooms(num_rooms: int, num_samples: int) -> npt.NDArray[np.int16]:
     config = load_recipe_config(str(recipe_path("train_far")))
     if not isinstance(config.rooms, SimulatedRooms):
         raise UserError("train_far: its rooms are not simulated")
-    responses = np.zeros((num_rooms, config.num_speakers, num_samples), np.float32)
+    responses = np.zeros((num_rooms, config.most_speakers, num_samples), np.float32)
     for room in range(num_rooms):
         uniforms = keyed_uniforms("rooms", room)
-        places = draw_simulated_rooms(config.rooms, config.num_speakers, uniforms)
+        places = draw_simulated_rooms(config.rooms, config.most_speakers, uniforms)
         for speaker, place in enumerate(places):
             response = simulate_response(place, SAMPLE_RATE)
             start = response.direct_part.start
