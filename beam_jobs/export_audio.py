@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_jobs.dataset.reading import has_feature, open_dataset
+from beam_jobs.dataset.reading import enrolment_samples, has_feature, open_dataset
 from beam_jobs.export import LAYOUTS, find_layout, output_folder
 from beam_jobs.export.export_transforms import ExportShards, FinishExport
 from beam_jobs.export.layout import Export
@@ -79,6 +79,7 @@ def run(argv: Sequence[str]) -> int:
         described=open_dataset(dataset_folder),
         has_noise=has_feature(dataset_folder, "noise"),
         has_degraded=has_feature(dataset_folder, "degraded"),
+        enrolment_samples=enrolment_samples(dataset_folder),
         output=files.absolute(arguments.output),
         layout_name=layout.name,
         audio_format=arguments.audio_format or layout.audio_format,

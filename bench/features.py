@@ -46,6 +46,7 @@ FEATURES = {
     "level in LUFS": {"level": {"loudness_lufs": -28}},
     "crop to 4 s": {"length": 4.0},
     "resampling to 8 kHz": {"sample_rate": 8000},
+    "enrolment of 5 s": {"enrolment_s": 5},
     "speed": {"speed": {"choices": [0.9, 1.1]}},
     "noise, SNR": {"noise": {"snr_db": 10}},
     "noise, LUFS": {"noise": {"loudness_lufs": -35}},
@@ -77,8 +78,8 @@ def write_sounds(root: Path, corpus: str, count: int, durations_s: tuple[float, 
         path = f"{number}.flac"
         (root / corpus).mkdir(exist_ok=True)
         soundfile.write(root / corpus / path, 0.1 * envelope * rng.normal(size=num_samples), RATE)
-        name = f"{corpus}/{number}"
-        sounds.append(Utterance(name, corpus, path, name, "", "", 0, num_samples, RATE, 1))
+        name, speaker = f"{corpus}/{number}", f"{corpus}/{number // 2}"
+        sounds.append(Utterance(name, corpus, path, speaker, "", "", 0, num_samples, RATE, 1))
     return sounds
 
 

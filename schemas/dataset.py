@@ -224,6 +224,7 @@ def features_document(
     noise: bool = False,
     rooms: bool = False,
     transmission: bool = False,
+    enrolment_samples: int = 0,
 ) -> dict[str, Any]:
     """Returns the content of `features.json`.
 
@@ -235,6 +236,7 @@ def features_document(
     | noise | like mixture; only with noise | int16 |
     | degraded | like mixture, after its transmission; only with transmission | int16 |
     | dry_sources | like sources, their direct sound alone; only with rooms | int16 |
+    | enrolments | [sources, enrolment samples], or with channels; only with enrolments | int16 |
     | sample_rate | | int64, Hz |
     | speakers | [sources] | text |
     | offsets_s | [sources] | float32, seconds; of a speaker's first utterance |
@@ -267,6 +269,9 @@ def features_document(
         features["degraded"] = _tensor("int16", samples, "bytes")
     if rooms:
         features["dry_sources"] = _tensor("int16", [num_sources, *samples], "bytes")
+    if enrolment_samples:
+        shape = [num_sources, enrolment_samples, *samples[1:]]
+        features["enrolments"] = _tensor("int16", shape, "bytes")
     return {
         "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
         "featuresDict": {"features": features},

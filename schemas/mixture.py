@@ -24,6 +24,8 @@ class StoredMixture:
         gains_db: the gain from the samples of each source's file to those in the mixture; 0 for a
             silent row.
         degraded: int16 [samples, channels], the mixture after its transmission, or None.
+        enrolments: int16 [sources, samples, channels], another utterance of each speaker, or None;
+            with the same silent rows as the sources.
     """
 
     recipe: Recipe
@@ -32,6 +34,7 @@ class StoredMixture:
     noise: Pcm | None
     gains_db: tuple[float, ...]
     degraded: Pcm | None = None
+    enrolments: Pcm | None = None
 
     @property
     def own_sources(self) -> Pcm:
@@ -66,6 +69,11 @@ def decode_mixture(record: bytes, origin: str) -> StoredMixture:
         noise=audio("noise").reshape(shape) if recipe.has_noise else None,
         gains_db=tuple(features["gains_db"]),
         degraded=None if recipe.transmission is None else audio("degraded").reshape(shape),
+        enrolments=(
+            None
+            if recipe.enrolments is None
+            else audio("enrolments").reshape(-1, recipe.enrolments_shape[1], *shape[1:])
+        ),
     )
 
 

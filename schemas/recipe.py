@@ -291,6 +291,9 @@ class Recipe:
             none, None in a dataset without.
         transmission: the steps that the mixture goes through, in order, to become the dataset's
             `degraded`; empty where it stays as it is, and None where there is no `degraded`.
+        enrolments: another utterance of the speaker of each row, in the order of the rows, or a
+            part of it; each starts at 0, at the level of its row and without a room.
+        enrolment_s: the length to which enrolments are padded, in seconds; None without any.
     """
 
     id: str
@@ -305,6 +308,8 @@ class Recipe:
     mixture: GivenMixture | None = None
     noise_events: tuple[NoiseEvent, ...] | None = None
     transmission: tuple[Step, ...] | None = None
+    enrolments: tuple[Source, ...] | None = None
+    enrolment_s: float | None = None
 
     @property
     def num_samples(self) -> int:
@@ -349,10 +354,16 @@ class Recipe:
         return (self.num_samples,) if self.num_channels == 1 else (self.num_samples, 2)
 
     @property
+    def enrolments_shape(self) -> tuple[int, ...]:
+        """The shape of all enrolments: [rows, samples], or [rows, samples, channels]."""
+        num_samples = round((self.enrolment_s or 0) * self.sample_rate)
+        return (len(self.rows), num_samples, *self.audio_shape[1:])
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """All parts that have a file, each recorded room once.
 
-        Sources, noise, noise events, rooms and the given mixture, in this order.
+        Sources, noise, noise events, rooms, the given mixture and enrolments, in this order.
         """
         noise = () if self.noise is None else (self.noise,)
         rooms = dict.fromkeys(source.room for source in self.sources)
@@ -362,6 +373,7 @@ class Recipe:
             *(self.noise_events or ()),
             *(room for room in rooms if isinstance(room, RecordedRoom)),
             *(() if self.mixture is None else (self.mixture,)),
+            *(self.enrolments or ()),
         )
 
     @property
@@ -379,20 +391,20 @@ class Recipe:
         # Not dataclasses.asdict, which takes ten times as long: this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
-        for name in ("mixture", "noise_events", "transmission"):
+        for name in ("mixture", "noise_events", "transmission", "enrolments", "enrolment_s"):
             if document[name] is None:
                 del document[name]
         if self.transmission is not None:
             document["transmission"] = steps_document(self.transmission)
-        document["sources"] = [
-            {
-                name: value
-                for name in Source.__slots__
-                if (value := getattr(source, name)) is not None
-            }
-            for source in self.sources
-        ]
+        for name in document.keys() & {"sources", "enrolments"}:
+            document[name] = [_source_document(source) for source in document[name]]
         return _ENCODER.encode(document)
+
+
+def _source_document(source: Source) -> dict[str, Any]:
+    return {
+        name: value for name in Source.__slots__ if (value := getattr(source, name)) is not None
+    }
 
 
 def overlap_ratio(intervals_s: Iterable[tuple[float, float]], at_once: int = 2) -> float:
@@ -463,7 +475,10 @@ def _make_recipe(document: Mapping[str, Any], origin: str) -> Recipe:
         fields["mixture"] = GivenMixture(**fields["mixture"])
     if "transmission" in fields:
         fields["transmission"] = parse_steps(fields["transmission"])
+    if "enrolments" in fields:
+        fields["enrolments"] = tuple(_parse_source(one) for one in fields["enrolments"])
     recipe = Recipe(**fields)
+    _check_enrolments(recipe, origin)
     if recipe.has_rooms and recipe.num_channels > 1:
         raise InvalidDocumentError(f"{origin}: rooms are not for stereo")
     if recipe.transmission is not None and recipe.num_channels > 1:
@@ -494,6 +509,22 @@ def _with_level(document: Mapping[str, Any]) -> dict[str, Any]:
     kind = next(kind for kind in get_args(NoiseLevelKind) if kind in document)
     fields = {name: value for name, value in document.items() if name != kind}
     return fields | {"level_kind": kind, "level": document[kind]}
+
+
+def _check_enrolments(recipe: Recipe, origin: str) -> None:
+    if (recipe.enrolments is None) != (recipe.enrolment_s is None):
+        raise InvalidDocumentError(f"{origin}: enrolments and enrolment_s go together: give both")
+    if recipe.enrolments is None:
+        return
+    speakers = [sources[0].speaker for sources in recipe.rows]
+    if [one.speaker for one in recipe.enrolments] != speakers:
+        raise InvalidDocumentError(
+            f"{origin}: enrolments are not those of the speakers of the rows"
+        )
+    used = {(source.corpus, source.utterance) for source in recipe.sources}
+    for one in recipe.enrolments:
+        if (one.corpus, one.utterance) in used:
+            raise InvalidDocumentError(f"{origin}: {one.utterance!r} is in the mixture, too")
 
 
 def _check_rows(recipe: Recipe, origin: str) -> None:

@@ -240,6 +240,8 @@ class RecipeConfig:
         transmission: the channels that mixtures go through, equally likely, each a list of steps;
             or None.
         clean_enough: what utterances are measured for and may be like; None measures nothing.
+        enrolment_s: the length of another utterance of each speaker, in seconds; None leaves them
+            out.
 
     Raises:
         InvalidDocumentError: two settings do not go together.
@@ -263,6 +265,7 @@ class RecipeConfig:
     speed: Distribution | None = None
     transmission: tuple[tuple[TransmissionStep, ...], ...] | None = None
     clean_enough: CleanEnough | None = None
+    enrolment_s: float | None = None
 
     def __post_init__(self) -> None:
         timing = [name for name in _TIMING if getattr(self, name) is not None]
@@ -340,7 +343,10 @@ class RecipeConfig:
                 for name in Conversation.__slots__
                 if (value := getattr(self.conversation, name)) is not None
             }
-        for name in ("same_gender_share", "max_utterances_per_speaker", "max_uses_per_shard"):
+        for name in (
+            *("same_gender_share", "max_utterances_per_speaker", "max_uses_per_shard"),
+            "enrolment_s",
+        ):
             if getattr(self, name) is not None:
                 document[name] = getattr(self, name)
         if self.noise is not None:

@@ -147,6 +147,10 @@ def _content(spec: DatasetSpec, described: Dataset) -> str:
         rows.append(("dry_sources", f"int16 [{each}, {samples}]", "their direct sound alone"))
     if spec.has_transmission:
         rows.append(("degraded", f"int16 [{samples}]", "the mixture after its transmission"))
+    if spec.enrolment_samples:
+        shape = samples.replace("samples", str(spec.enrolment_samples))
+        meaning = "another utterance of each speaker"
+        rows.append(("enrolments", f"int16 [{each}, {shape}]", meaning))
     text = _table(("feature", "type", "meaning"), rows)
     if described.silent_rows:
         text += (

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.dataset.folder import check_writable, remove_dataset
+from beam_jobs.dataset.outcome import describe_not_enrolled
 from beam_jobs.dataset.shards import render_usable
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import Draft, NothingToDoError, NoUtteranceLeftError, Plan
@@ -111,7 +112,7 @@ def describe_plan(spec: DatasetSpec) -> tuple[str, bool]:
     rejected = set(read_rejected(files.join(spec.folder, dataset.REJECTED)))
     sample = _take_sample(plan, spec, rejected)
     lines = [
-        *_describe_corpora(spec, catalogue),
+        *_describe_corpora(spec, plan, catalogue),
         *_describe_mixtures(spec, plan, sample),
         *_describe_rejected(rejected),
     ]
@@ -161,7 +162,7 @@ def _render(
     return rendered[1:] or rendered
 
 
-def _describe_corpora(spec: DatasetSpec, catalogue: Catalogue) -> Iterator[str]:
+def _describe_corpora(spec: DatasetSpec, plan: Plan, catalogue: Catalogue) -> Iterator[str]:
     sounds = spec.plan_options.sounds
     speech = catalogue.entries_outside(sounds.values())
     yield f"utterances   {len(speech):,}, {catalogue.durations_s(speech).sum() / 3600:.2f} h"
@@ -170,6 +171,8 @@ def _describe_corpora(spec: DatasetSpec, catalogue: Catalogue) -> Iterator[str]:
         hours = catalogue.durations_s(left_out.astype(np.int32)).sum() / 3600
         yield f"left out     {len(left_out):,} that are not clean enough, {hours:.2f} h"
     yield f"speakers     {len(np.unique(catalogue.speakers[speech])):,}"
+    if plan.num_not_enrolled:
+        yield f"left out     {describe_not_enrolled(plan)}"
     for option, corpus in sounds.items():
         yield f"{option:12} {len(catalogue.entries_of(corpus)):,} files"
 

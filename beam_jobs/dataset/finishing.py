@@ -136,6 +136,7 @@ def _write_documents(spec: DatasetSpec, described: Dataset, quality: Quality) ->
         noise=spec.has_noise,
         rooms=spec.has_rooms,
         transmission=spec.has_transmission,
+        enrolment_samples=spec.enrolment_samples,
     )
     info = dataset.dataset_info_document(described, spec.version, quality.description)
     documents = {

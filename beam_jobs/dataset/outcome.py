@@ -3,7 +3,7 @@
 from beam_jobs.dataset import folder as dataset_folder
 from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.recipes.plan import NothingToDoError
+from beam_jobs.recipes.plan import NothingToDoError, Plan
 from beam_jobs.runtime.dead_letters import ReasonCounts, read_rejected
 from beam_jobs.runtime.job_folder import reason_to_stop
 from beam_jobs.storage import files
@@ -32,6 +32,12 @@ def explain(error: NothingToDoError, spec: DatasetSpec) -> NothingToDoError:
     if not rejected or reason_to_stop(spec.folder):
         return error
     return NothingToDoError(f"{error}; rejected, {ReasonCounts(rejected).describe()}")
+
+
+def describe_not_enrolled(plan: Plan) -> str:
+    """Describes the speakers whom a plan leaves out for want of an enrolment."""
+    speakers = "speaker" if plan.num_not_enrolled == 1 else "speakers"
+    return f"{plan.num_not_enrolled:,} {speakers} without another utterance to be enrolled with"
 
 
 def describe_result(
@@ -65,6 +71,8 @@ def describe_result(
             )
         else:
             lines.append(f"left out: {split}, for which too few mixtures were asked for")
+    if plan.num_not_enrolled:
+        lines.append(f"left out: {describe_not_enrolled(plan)}")
     if recipes_only:
         done = f"{sum(plan.counts.values())} recipes in {files.join(spec.folder, 'recipes')}"
     else:

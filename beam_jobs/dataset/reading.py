@@ -29,6 +29,13 @@ def has_feature(folder: str, name: str) -> bool:
     return name in features["featuresDict"]["features"]
 
 
+def enrolment_samples(folder: str) -> int:
+    """Returns the length of the enrolment of each speaker in a dataset; 0 without any."""
+    features = json.loads(files.read_text(files.join(folder, dataset.FEATURES)))
+    enrolments = features["featuresDict"]["features"].get("enrolments")
+    return int(enrolments["tensor"]["shape"]["dimensions"][1]) if enrolments else 0
+
+
 def read_quality(folder: str) -> Quality:
     """Reads the quality of a finished dataset.
 

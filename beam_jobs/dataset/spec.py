@@ -75,6 +75,13 @@ class DatasetSpec:
         return self.plan_options.config.transmission is not None
 
     @property
+    def enrolment_samples(self) -> int:
+        """The length of the enrolment of each speaker in samples; 0 without any."""
+        config = self.plan_options.config
+        enrolment_s = config.enrolment_s if self.given is None else self.given.enrolment_s
+        return round((enrolment_s or 0) * config.sample_rate)
+
+    @property
     def mixture_given(self) -> bool:
         """True if the mixtures are recordings rather than the sums of their parts."""
         return self.given is not None and self.given.mixture_given

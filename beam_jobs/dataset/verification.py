@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -129,6 +130,10 @@ def check_record(features: Mapping[str, Any], described: Dataset) -> Iterator[st
         yield "its dry sources are not as long as its sources"
     elif recipe.transmission is not None and len(features["degraded"][0]) != mixture.nbytes:
         yield "its degraded mixture is not as long as the mixture"
+    elif recipe.enrolments is not None and len(features["enrolments"][0]) != 2 * math.prod(
+        (described.num_sources, *recipe.enrolments_shape[1:])
+    ):
+        yield "its enrolments are not as long as its recipe says"
     elif recipe.mixture is None and (parts.reshape(num_parts, -1).sum(axis=0) != mixture).any():
         yield "its mixture is not the sum of its parts"
 

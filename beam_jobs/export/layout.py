@@ -19,6 +19,9 @@ from schemas.recipe import Recipe
 DEGRADED = "degraded"
 """The name of what a mixture became on its transmission."""
 
+ENROLMENT = "enrolment"
+"""The end of the names of enrolments, behind those of the sources."""
+
 _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth"),
     *("sixth", "seventh", "eighth", "ninth", "tenth"),
@@ -40,6 +43,7 @@ class Export:
         described: the content of its `dataset.json`.
         has_noise: its mixtures have noise.
         has_degraded: its mixtures went through channels of transmission.
+        enrolment_samples: the length of the enrolment of each speaker; 0 without any.
         output: the folder of the export.
         layout_name: the name of the layout, as `--layout` has it.
         audio_format: `wav` or `flac`.
@@ -49,6 +53,7 @@ class Export:
     described: Dataset
     has_noise: bool
     has_degraded: bool
+    enrolment_samples: int
     output: str
     layout_name: str
     audio_format: AudioFormat
@@ -185,6 +190,10 @@ def all_audio(
         yield f"{prefix}noise", mixture.noise
     if mixture.degraded is not None:
         yield f"{prefix}{DEGRADED}", mixture.degraded
+    if mixture.enrolments is not None:
+        enrolments = mixture.enrolments[: len(sources)]
+        for name, enrolment in zip(source_names(described), enrolments, strict=False):
+            yield f"{prefix}{name}_{ENROLMENT}", enrolment
 
 
 def file_name(name: str) -> str:

@@ -1,8 +1,9 @@
 """The manifests of Lhotse: for each split its recordings, supervisions, and cuts.
 
 A cut is a mixture; its sources, its noise and what became of it on its transmission are recordings
-in fields of their own, such as `cut.load_first_speaker()`. A supervision is an utterance in the
-mixture.
+in fields of their own, such as `cut.load_first_speaker()`. An enrolment has another length than
+its cut, and is read by `cut.first_speaker_enrolment.load_audio()`. A supervision is an utterance in
+the mixture.
 
 Source: https://lhotse.readthedocs.io, "Representing a corpus" and "Cuts".
 """
@@ -14,6 +15,7 @@ from typing import Any
 from beam_jobs.export import folders
 from beam_jobs.export.layout import (
     DEGRADED,
+    ENROLMENT,
     Export,
     ExportLayout,
     Table,
@@ -45,11 +47,14 @@ def tables(export: Export, split: str) -> Sequence[Table]:
 def _cut(export: Export, split: str, entry: TableEntry) -> dict[str, Any]:
     kinds = {"noise": export.has_noise, DEGRADED: export.has_degraded}
     there = (kind for kind, is_there in kinds.items() if is_there)
-    parts = [*source_names(export.described)[: len(entry.speakers)], *there]
+    names = source_names(export.described)[: len(entry.speakers)]
+    parts = [*names, *there]
+    if export.enrolment_samples:
+        parts += [f"{name}_{ENROLMENT}" for name in names]
     return {
         "id": entry.name,
         "start": 0.0,
-        "duration": _duration_s(export, entry),
+        "duration": entry.num_samples / export.described.sample_rate,
         "channel": _channel(export),
         "supervisions": _supervisions(export, entry),
         "recording": _recording(export, split, entry, "mixture"),
@@ -63,12 +68,14 @@ def _recording(export: Export, split: str, entry: TableEntry, part: str) -> dict
     path = export.path(f"{split}/{entry.name}/{part}.{export.audio_format}")
     channels = list(range(export.described.num_channels))
     kind = "url" if files.is_remote(path) else "file"
+    is_enrolment = part.endswith(f"_{ENROLMENT}")
+    num_samples = export.enrolment_samples if is_enrolment else entry.num_samples
     return {
         "id": entry.name if part == "mixture" else f"{entry.name}-{part}",
         "sources": [{"type": kind, "channels": channels, "source": path}],
         "sampling_rate": export.described.sample_rate,
-        "num_samples": entry.num_samples,
-        "duration": _duration_s(export, entry),
+        "num_samples": num_samples,
+        "duration": num_samples / export.described.sample_rate,
         "channel_ids": channels,
     }
 
@@ -93,10 +100,6 @@ def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
 def _channel(export: Export) -> int | list[int]:
     num_channels = export.described.num_channels
     return 0 if num_channels == 1 else list(range(num_channels))
-
-
-def _duration_s(export: Export, entry: TableEntry) -> float:
-    return entry.num_samples / export.described.sample_rate
 
 
 def _line(document: Mapping[str, Any]) -> str:

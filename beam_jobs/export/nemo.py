@@ -27,7 +27,7 @@ from schemas.pcm import Pcm
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the mixture, its sources, and its noise, all in the folder of their split.
+    """Yields all audio of the mixture, in the folder of its split.
 
     NeMo knows recordings by the names of their files, whatever the folder.
     """

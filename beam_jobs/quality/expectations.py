@@ -144,6 +144,10 @@ def _scene(measurements: Measurements, config: RecipeConfig) -> Iterator[Expecta
         yield from _compare(measurements, "Reverberation time", config.rooms.rt60_s, "rt60_s")
     if config.speed is not None:
         yield from _compare(measurements, "Speed of an utterance", config.speed, "speed")
+    if config.enrolment_s is not None:
+        asked = Uniform(config.enrolment_s, config.enrolment_s)
+        note = "; shorter ones are followed by silence"
+        yield from _compare(measurements, "Speech in an enrolment", asked, "enrolment_s", note)
 
 
 def _noises(measurements: Measurements, noise: NoiseConfig) -> Iterator[Expectation]:

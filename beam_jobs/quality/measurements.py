@@ -59,6 +59,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "event_start_s": Quantity("Start of the noise events in the mixture", "s", 0.1),
     "rt60_s": Quantity("Reverberation time of the rooms", "s", 0.01),
     "direct_to_reverberant_db": Quantity("Direct over reverberated sound", "dB", 0.25),
+    "enrolment_s": Quantity("Speech in an enrolment, before it is padded", "s", 0.1),
     "speed": Quantity("Speed of the utterances that are played faster or slower", "times", 0.01),
     "kbps": Quantity("Bit rate of codecs that have several", "kbit/s", 0.5),
     "packet_loss": Quantity("Packets that get lost, where any does", "of the packets", 0.01),
@@ -88,6 +89,7 @@ _OF_SOME = (
     "speed",
     "kbps",
     "packet_loss",
+    "enrolment_s",
     "degradation_db",
 )
 
@@ -233,6 +235,8 @@ class Measurements:
         for source in mixture.recipe.sources:
             if source.speed is not None:
                 self._count("speed", source.speed)
+        for enrolment in mixture.recipe.enrolments or ():
+            self._count("enrolment_s", enrolment.duration_s)
         for room in mixture.rooms:
             if room is not None:
                 self._count("rt60_s", room.rt60_s)

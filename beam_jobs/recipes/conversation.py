@@ -38,6 +38,18 @@ class Runs:
         """Returns the utterances of a run, int32 [utterances]."""
         return self.utterances[self.bounds[run] : self.bounds[run + 1]]
 
+    def select(self, chosen: npt.NDArray[np.bool_]) -> "Runs":
+        """Returns only some runs.
+
+        Args:
+            chosen: bool [runs], true for these.
+        """
+        sizes = np.diff(self.bounds)
+        return Runs(
+            self.utterances[np.repeat(chosen, sizes)],
+            np.append(0, np.cumsum(sizes[chosen])),
+        )
+
     @property
     def firsts(self) -> Indices:
         """The first utterance of each run, int32 [runs]."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from beam_jobs.recipes.conversation import conversation_offsets
+from beam_jobs.recipes.enrolment import place_enrolments
 from beam_jobs.recipes.overlap import overlap_offsets
 from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
 from beam_jobs.recipes.scene import NO_FILES, SceneFiles, draw_scene, draw_speeds
@@ -25,6 +26,7 @@ def draw_recipe(
     split: str,
     utterances: Sequence[Utterance],
     scene: SceneFiles = NO_FILES,
+    enrolments: Sequence[Utterance] = (),
 ) -> Recipe:
     """Draws everything about a mixture that a configuration leaves to chance.
 
@@ -36,6 +38,7 @@ def draw_recipe(
         utterances: in the mixture; those of one speaker are next to each other, and only in a
             conversation does anyone have several.
         scene: the files of its noise and of its room.
+        enrolments: another utterance of each speaker, if the configuration asks for them.
     """
     rate = config.sample_rate
     uniforms = keyed_uniforms(seed, mixture_id)
@@ -86,6 +89,8 @@ def draw_recipe(
         ),
     )
     recipe = draw_scene(recipe, scene, config, seed)
+    if config.enrolment_s is not None:
+        recipe = place_enrolments(recipe, enrolments, config.enrolment_s, seed)
     if config.transmission is None:
         return recipe
     uniforms = keyed_uniforms(seed, mixture_id, "transmission")

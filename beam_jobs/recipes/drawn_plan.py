@@ -7,13 +7,15 @@ own shard.
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.recipes.conversation import Runs, divide_into_runs, gamma_shape
 from beam_jobs.recipes.drawing import draw_recipe
+from beam_jobs.recipes.enrolment import Enrolments, has_another
 from beam_jobs.recipes.gender_share import GenderShare
 from beam_jobs.recipes.group_sizes import GroupSizes, Indices
 from beam_jobs.recipes.pairing import uses_per_round
@@ -49,6 +51,7 @@ class _SplitPlan:
         runs: of utterances, for conversations.
         num_mixtures: in the split.
         num_shards: of the split.
+        enrolments: of the speakers of the split, or None.
     """
 
     entries: Indices
@@ -56,6 +59,7 @@ class _SplitPlan:
     runs: Runs | None
     num_mixtures: int
     num_shards: int
+    enrolments: Enrolments | None
 
 
 class DrawnPlan:
@@ -63,6 +67,8 @@ class DrawnPlan:
 
     Attributes:
         speaker_splits: the split of each speaker.
+        num_not_enrolled: the speakers who are left out because they have no other utterance for an
+            enrolment.
     """
 
     def __init__(self, catalogue: Catalogue, options: PlanOptions) -> None:
@@ -84,18 +90,12 @@ class DrawnPlan:
             seed=options.seed,
         )
         self._speech = catalogue.entries_outside(options.sounds.values())
+        self.num_not_enrolled = 0
+        if options.config.enrolment_s is not None:
+            # Before they are divided, so that each split gets its share of the others.
+            self._speech = self._speech[self._can_be_enrolled(self._speech)]
         self.speaker_splits = self._divide_speakers()
-        entries = {
-            split: of_split
-            for split, of_split in self._entries_by_split().items()
-            if len(np.unique(catalogue.speakers[of_split])) >= most_speakers
-        }
-        if not entries:
-            raise NothingToDoError(
-                f"no split has the {most_speakers} speakers of a mixture, all together have"
-                f" {len(self.speaker_splits)}: add speakers to the corpus, change --splits, or"
-                " lower num_speakers in the recipe"
-            )
+        entries = self._entries_by_split()
         runs = {
             split: self._divide_into_runs(split, of_split) for split, of_split in entries.items()
         }
@@ -104,6 +104,26 @@ class DrawnPlan:
             split: of_split if (own := runs[split]) is None else of_split[own.firsts]
             for split, of_split in entries.items()
         }
+        if options.config.enrolment_s is not None:
+            for split, of_split in units.items():
+                chosen = self._can_be_enrolled(of_split)
+                units[split] = of_split[chosen]
+                if (own := runs[split]) is None:
+                    entries[split] = units[split]
+                else:
+                    runs[split] = own.select(chosen)
+        entries = {
+            split: of_split
+            for split, of_split in entries.items()
+            if len(np.unique(catalogue.speakers[units[split]])) >= most_speakers
+        }
+        if not entries:
+            left_out = f", and {self.num_not_enrolled} who can't be enrolled are left out"
+            raise NothingToDoError(
+                f"no split has the {most_speakers} speakers of a mixture, all together have"
+                f" {len(self.speaker_splits)}{left_out if self.num_not_enrolled else ''}: add"
+                " speakers to the corpus, change --splits, or lower num_speakers in the recipe"
+            )
         counts: Mapping[Split, int]
         if options.num_mixtures:
             weights = options.shares or {split: len(entries[split]) for split in entries}
@@ -158,15 +178,23 @@ class DrawnPlan:
             entries = plan.entries[np.concatenate(groups)]
             utterances = iter(self._catalogue.utterances(entries))
             remaining = iter(entries.tolist())
+            drawn = [list(itertools.islice(remaining, len(group))) for group in groups]
             ids = [f"{shard.split}-{first + index:09d}" for index in range(len(groups))]
             scenes = self._scenes.draw(ids, numbers, shard.split)
-            for mixture_id, group, scene in zip(ids, groups, scenes, strict=True):
+            enrolled = [
+                self._draw_enrolled(mixture_id, shard.split, own)
+                for mixture_id, own in zip(ids, drawn, strict=True)
+            ]
+            others = iter(self._find_utterances(itertools.chain.from_iterable(enrolled)))
+            for mixture_id, own, scene, other in zip(ids, drawn, scenes, enrolled, strict=True):
                 yield self._draft(
                     mixture_id,
                     shard.split,
-                    list(itertools.islice(remaining, len(group))),
-                    list(itertools.islice(utterances, len(group))),
+                    own,
+                    list(itertools.islice(utterances, len(own))),
                     scene or NO_FILES,
+                    other,
+                    list(itertools.islice(others, len(other))),
                 )
 
     def redraft(self, draft: Draft, unusable: Collection[int]) -> Draft:
@@ -188,9 +216,15 @@ class DrawnPlan:
         generator = keyed_generator(self._options.seed, planned.id, "spares")
         order = generator.permutation(self._splits[planned.split].entries)
         spares = iter(order.tolist())
-        entries = self._leave_out(draft.entries[: len(planned.sources)], unusable)
+        heard = draft.entries[: len(planned.sources)]
+        unfit = {
+            entry
+            for entry in heard
+            if entry in unusable or not self._has_other(planned.split, entry, heard, unusable)
+        }
+        entries = self._leave_out(heard, unfit)
         for index, entry in enumerate(entries):
-            if entry not in unusable:
+            if entry not in unfit:
                 continue
             others = {speakers[other] for other in entries[:index] + entries[index + 1 :]}
             candidates: Iterator[int] = spares
@@ -201,7 +235,9 @@ class DrawnPlan:
             fitting = (
                 spare
                 for spare in candidates
-                if spare not in unusable and speakers[spare] not in others
+                if spare not in unusable
+                and speakers[spare] not in others
+                and self._has_other(planned.split, spare, [spare], unusable)
             )
             spare = next(fitting, None)
             if spare is None:
@@ -211,8 +247,12 @@ class DrawnPlan:
         (scene,) = self._scenes.draw([planned.id], numbers, planned.split, unusable)
         if scene is None:
             raise NoUtteranceLeftError(planned.id)
-        utterances = self._catalogue.utterances(np.array(entries, np.int32))
-        return self._draft(planned.id, planned.split, entries, utterances, scene)
+        enrolled = self._draw_enrolled(planned.id, planned.split, entries, unusable)
+        utterances = self._find_utterances(entries)
+        enrolments = self._find_utterances(enrolled)
+        return self._draft(
+            planned.id, planned.split, entries, utterances, scene, enrolled, enrolments
+        )
 
     def _draft(
         self,
@@ -221,6 +261,8 @@ class DrawnPlan:
         entries: Sequence[int],
         utterances: Sequence[Utterance],
         scene: SceneFiles,
+        enrolled: Sequence[int],
+        enrolments: Sequence[Utterance],
     ) -> Draft:
         recipe = draw_recipe(
             self._options.config,
@@ -229,8 +271,47 @@ class DrawnPlan:
             split=split,
             utterances=utterances,
             scene=scene,
+            enrolments=enrolments,
         )
-        return Draft(recipe, (*entries, *scene.entries))
+        return Draft(recipe, (*entries, *scene.entries, *enrolled))
+
+    def _find_utterances(self, entries: Iterable[int]) -> list[Utterance]:
+        return self._catalogue.utterances(np.fromiter(entries, np.int32))
+
+    def _can_be_enrolled(self, units: Indices) -> npt.NDArray[np.bool_]:
+        """Returns whether speakers have another one of some utterances or runs, [units]."""
+        speakers = self._catalogue.speakers[units]
+        chosen = has_another(speakers)
+        self.num_not_enrolled += len(np.unique(speakers[~chosen]))
+        return chosen
+
+    def _draw_enrolled(
+        self, mixture_id: str, split: str, entries: Sequence[int], unusable: Collection[int] = ()
+    ) -> list[int]:
+        """Draws the entry of an enrolment of each speaker in a mixture, if there are any.
+
+        Raises:
+            NoUtteranceLeftError: a speaker has no other utterance that can be used.
+        """
+        enrolments = self._splits[split].enrolments
+        if enrolments is None:
+            return []
+        speakers = dict.fromkeys(self._catalogue.speakers[list(entries)].tolist())
+        drawn = []
+        for row, speaker in enumerate(speakers):
+            entry = enrolments.draw(mixture_id, row, speaker, entries, unusable)
+            if entry is None:
+                raise NoUtteranceLeftError(mixture_id)
+            drawn.append(entry)
+        return drawn
+
+    def _has_other(
+        self, split: str, entry: int, heard: Collection[int], unusable: Collection[int]
+    ) -> bool:
+        """Returns whether the speaker of an utterance can be enrolled, if that is asked for."""
+        enrolments = self._splits[split].enrolments
+        speaker = int(self._catalogue.speakers[entry])
+        return enrolments is None or enrolments.has_other(speaker, heard, unusable)
 
     def _leave_out(self, entries: Sequence[int], unusable: Collection[int]) -> list[int]:
         """Returns the utterances of a mixture without the unusable ones of speakers with others."""
@@ -251,6 +332,10 @@ class DrawnPlan:
         catalogue, shares = self._catalogue, self._options.shares
         uses = np.bincount(catalogue.speakers[self._speech])
         names = [catalogue.speaker_names[speaker] for speaker in np.flatnonzero(uses)]
+        if not names and self.num_not_enrolled:
+            raise NothingToDoError(
+                "enrolment_s and this corpus do not go together: no speaker has another utterance"
+            )
         if not names:
             raise NothingToDoError(
                 "no usable utterance in the corpus: give --corpus a folder with audio, and see"
@@ -275,11 +360,14 @@ class DrawnPlan:
             max_uses=options.config.max_uses_per_shard,
             genders=self._gender_share(units),
         )
-        return _SplitPlan(entries, tables, runs, num_mixtures, num_shards)
+        enrolments = None
+        if options.config.enrolment_s is not None:
+            enrolments = Enrolments(self._catalogue.speakers, entries, options.seed)
+        return _SplitPlan(entries, tables, runs, num_mixtures, num_shards, enrolments)
 
     def _divide_into_runs(self, split: Split, entries: Indices) -> Runs | None:
         config = self._options.config
-        if config.conversation is None:
+        if config.conversation is None or not len(entries):
             return None
         return divide_into_runs(
             self._catalogue.speakers[entries],

@@ -26,7 +26,10 @@ class GivenPlan:
 
     Attributes:
         counts: the number of mixtures of each split that has any.
+        num_not_enrolled: 0: given recipes leave out nobody.
     """
+
+    num_not_enrolled = 0
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class GivenRecipes:
         has_noise: whether each mixture has noise; if not, none has.
         has_rooms: whether each mixture is in a room; if not, none is.
         has_transmission: whether each mixture goes through a channel; if not, none does.
+        enrolment_s: the length of the enrolment of each speaker, in seconds; None without any.
         mixture_given: whether each mixture is a recording; if not, each is the sum of its parts.
         instruments: the names of the sources, if each mixture has the same.
         context: what the files leave open, with the rate and the channels of the mixtures.
@@ -72,6 +73,7 @@ class GivenRecipes:
     has_noise: bool
     has_rooms: bool
     has_transmission: bool
+    enrolment_s: float | None
     mixture_given: bool
     instruments: tuple[str, ...]
     context: RecipeContext
@@ -151,6 +153,11 @@ class GivenRecipes:
             raise BadRecipeError(
                 "transmission, where the first recipe has none, or the other way round"
             )
+        if recipe.enrolment_s != self.enrolment_s:
+            raise BadRecipeError(
+                f"enrolments of {recipe.enrolment_s or 0:g} s, where those of the first recipe have"
+                f" {self.enrolment_s or 0:g} s"
+            )
         if recipe.split not in SPLITS:
             raise BadRecipeError(f"no split of that name: {recipe.split!r}")
         return named
@@ -214,6 +221,7 @@ def find_given_recipes(
         has_noise=usable.has_noise,
         has_rooms=usable.has_rooms,
         has_transmission=usable.has_transmission,
+        enrolment_s=usable.enrolment_s,
         mixture_given=usable.mixture_given,
         instruments=usable.instruments,
         context=dataclasses.replace(

@@ -88,6 +88,7 @@ class _LibriMixRecipe:
 
     has_rooms: ClassVar[bool] = False
     has_transmission: ClassVar[bool] = False
+    enrolment_s: ClassVar[float | None] = None
     mixture_given: ClassVar[bool] = False
     instruments: ClassVar[tuple[str, ...]] = ()
 

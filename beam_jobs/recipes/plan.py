@@ -68,6 +68,10 @@ class Plan(Protocol):
         """The number of mixtures of each split that has any."""
 
     @property
+    def num_not_enrolled(self) -> int:
+        """The speakers left out because they have no other utterance for an enrolment."""
+
+    @property
     def shards(self) -> tuple[Shard, ...]:
         """All shards of all splits."""
 

@@ -88,6 +88,10 @@ class GivenRecipe(Protocol):
         """True if the mixture goes through a channel of transmission."""
 
     @property
+    def enrolment_s(self) -> float | None:
+        """The length of the enrolment of each speaker, in seconds; None without any."""
+
+    @property
     def mixture_given(self) -> bool:
         """True if the mixture is a recording rather than the sum of its parts."""
 

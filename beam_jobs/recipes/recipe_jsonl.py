@@ -114,6 +114,10 @@ class _JsonRecipe:
         return self._recipe.transmission is not None
 
     @property
+    def enrolment_s(self) -> float | None:
+        return self._recipe.enrolment_s
+
+    @property
     def mixture_given(self) -> bool:
         return self._recipe.mixture is not None
 
@@ -192,7 +196,7 @@ def _check_ranges(recipe: Recipe) -> None:
                 f"a noise event of {event.duration_s:g} s that starts at {event.offset_s:g} s of"
                 f" {recipe.duration_s:g} s"
             )
-    for source in recipe.sources:
+    for source in (*recipe.sources, *(recipe.enrolments or ())):
         if source.stop > source.start and source.offset_s >= recipe.duration_s:
             raise BadRecipeError(
                 f"a source that starts at {source.offset_s:g} s of {recipe.duration_s:g} s"

@@ -115,6 +115,7 @@ class _Piece:
     # If there is a room, it is in the files.
     has_rooms: ClassVar[bool] = False
     has_transmission: ClassVar[bool] = False
+    enrolment_s: ClassVar[float | None] = None
     mixture_given: ClassVar[bool] = True
 
     @property

@@ -3,6 +3,8 @@
 All float audio here is float32 in steps of 16-bit PCM, and is overwritten.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from beam_jobs.rendering.scratch import Scratch
@@ -74,6 +76,21 @@ def quantise_dry(dry: Samples, gain: float, scratch: Scratch) -> Pcm:
     dry_pcm = scratch.array("dry_pcm", dry.shape, np.int16)
     np.copyto(dry_pcm, dry, casting="unsafe")
     return dry_pcm
+
+
+def quantise_enrolments(enrolments: Samples, peaks: Sequence[float], scratch: Scratch) -> Pcm:
+    """Rounds enrolments, each with a gain of its own if it would clip.
+
+    Args:
+        enrolments: float32 [sources, samples].
+        peaks: the greatest absolute value in each of them, in steps.
+        scratch: has the result, of the same shape, until the next call.
+    """
+    for enrolment, peak in zip(enrolments, peaks, strict=True):
+        _round(enrolment, common_gain(peak, is_given=False))
+    enrolments_pcm = scratch.array("enrolments_pcm", enrolments.shape, np.int16)
+    np.copyto(enrolments_pcm, enrolments, casting="unsafe")
+    return enrolments_pcm
 
 
 def _round(samples: Samples, gain: float) -> None:

@@ -14,6 +14,7 @@ from beam_jobs.rendering.placing import Stretch, join, join_in_time, place
 from beam_jobs.rendering.quantising import (
     common_gain,
     quantise_dry,
+    quantise_enrolments,
     quantise_given,
     quantise_sums,
 )
@@ -88,6 +89,8 @@ class RenderedMixture:
         degraded: int16 [samples], the mixture after its transmission, or None.
         noises: the levels of the noise under the whole mixture and of each event, where a recipe
             has events; else empty.
+        enrolments: int16 [sources, enrolment samples], another utterance of each speaker, with
+            silence after it if it is too short; or None.
     """
 
     recipe: Recipe
@@ -100,6 +103,7 @@ class RenderedMixture:
     rooms: tuple[Reverberated | None, ...]
     degraded: Pcm | None
     noises: tuple[HeardNoise, ...] = ()
+    enrolments: Pcm | None = None
 
 
 def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixture:
@@ -162,6 +166,7 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
             else transmit(mixture_pcm, recipe.transmission, recipe.sample_rate)
         ),
         noises=tuple(noises),
+        enrolments=_render_enrolments(recipe, reader, scratch),
     )
 
 
@@ -175,17 +180,23 @@ def encode_mixture(mixture: RenderedMixture, num_sources: int = 0) -> bytes:
     """
     recipe = mixture.recipe
     num_silent = max(num_sources - len(recipe.rows), 0)
-    sources, dry_sources = mixture.sources, mixture.dry_sources
-    if num_silent:
-        sources = _add_silent_rows(sources, num_silent)
-        dry_sources = None if dry_sources is None else _add_silent_rows(dry_sources, num_silent)
-    optional = {"noise": mixture.noise, "dry_sources": dry_sources, "degraded": mixture.degraded}
+    by_row = {
+        "sources": mixture.sources,
+        "dry_sources": mixture.dry_sources,
+        "enrolments": mixture.enrolments,
+    }
+    audio = {
+        name: _add_silent_rows(rows, num_silent) if num_silent else rows
+        for name, rows in by_row.items()
+        if rows is not None
+    }
+    optional = {"noise": mixture.noise, "degraded": mixture.degraded}
+    audio |= {name: samples for name, samples in optional.items() if samples is not None}
     return encode_example(
-        {name: audio.data.cast("B") for name, audio in optional.items() if audio is not None}
+        {name: samples.data.cast("B") for name, samples in audio.items()}
         | {
             "id": recipe.id.encode(),
             "mixture": mixture.mixture.data.cast("B"),
-            "sources": sources.data.cast("B"),
             "sample_rate": [recipe.sample_rate],
             "speakers": [*(row[0].speaker.encode() for row in recipe.rows), *[b""] * num_silent],
             "offsets_s": [*recipe.offsets_s, *[0.0] * num_silent],
@@ -338,6 +349,19 @@ def _hear(
         snr_db=rms_level_dbfs(speech) - rms_level_dbfs(placed),
         loudness_lufs=signal.loudness_lufs + gain_db if asked_loudness else math.nan,
     )
+
+
+def _render_enrolments(recipe: Recipe, reader: PartReader, scratch: Scratch) -> Pcm | None:
+    if recipe.enrolments is None:
+        return None
+    enrolments = scratch.array("enrolments", recipe.enrolments_shape, np.float32)
+    peaks = []
+    for enrolment, samples in zip(recipe.enrolments, enrolments, strict=True):
+        with _blamed_on(enrolment, recipe):
+            signal = reader.read(enrolment, recipe)
+            gain_db = source_gain_db(enrolment, signal)
+        peaks.append(place(samples, [(0, signal)], gain_db))
+    return quantise_enrolments(enrolments, peaks, scratch)
 
 
 @contextlib.contextmanager
