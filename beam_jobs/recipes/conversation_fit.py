@@ -29,6 +29,9 @@ MAX_SPEECH_S = 600.0
 _NUM_QUANTILES = 21
 # Now and then people talk on inside another one's turn, which is not short.
 _SHORT_QUANTILE = 0.9
+# As in the schema of recipe configurations.
+_MAX_DURATION_S = 3600.0
+_MAX_SHARE = 0.9
 # What a file does not say.
 _LEVEL = Uniform(-33.0, -25.0)
 
@@ -130,15 +133,15 @@ def fit_conversation(recordings: Sequence[Sequence[Turn]]) -> Fit:
 
     speakers = min(statistics.median_low(num_speakers), MAX_ROWS)
     conversation = Conversation(
-        speech_s=round(min(statistics.fmean(speech_s), MAX_SPEECH_S), 1),
+        speech_s=max(round(min(statistics.fmean(speech_s), MAX_SPEECH_S), 1), 0.1),
         pause_s=fit("pause_s", pauses),
         gap_s=fit("gap_s", gaps),
         overlap_s=fit("overlap_s", overlaps),
         overlap_probability=_share(len(overlaps), changes),
         pause_probability=_share(len(pauses), len(pauses) + changes),
-        dominance=min(_round(statistics.fmean(map(find_dominance, recordings))), 0.9),
+        dominance=min(_round(statistics.fmean(map(find_dominance, recordings))), _MAX_SHARE),
         backchannels=_fit_backchannels(lengths_s["backchannel_s"], num_turns),
-        three_at_once=_round(min(three, 0.9)) if speakers > 2 else None,
+        three_at_once=_round(min(three, _MAX_SHARE)) if speakers > 2 else None,
     )
     config = RecipeConfig(
         description="Conversations with the turn-taking of recordings with"
@@ -163,14 +166,14 @@ def fit_quantiles(values: Sequence[float]) -> Quantiles:
     quantiles = np.quantile(numbers, np.linspace(0, 1, _NUM_QUANTILES))
     last = numbers[numbers >= quantiles[-2]]
     quantiles[-1] = max(2 * last.mean() - quantiles[-2], quantiles[-2])
-    return Quantiles(tuple(round(float(one), 3) for one in quantiles))
+    return Quantiles(tuple(round(float(one), 3) for one in quantiles.clip(max=_MAX_DURATION_S)))
 
 
 def _fit_backchannels(lengths_s: Sequence[float], num_turns: int) -> Backchannels | None:
     if not lengths_s:
         return None
-    longest_s = float(np.quantile(lengths_s, _SHORT_QUANTILE))
-    return Backchannels(min(_share(len(lengths_s), num_turns), 0.9), max(round(longest_s, 2), 0.01))
+    longest_s = round(min(float(np.quantile(lengths_s, _SHORT_QUANTILE)), _MAX_DURATION_S), 2)
+    return Backchannels(min(_share(len(lengths_s), num_turns), _MAX_SHARE), max(longest_s, 0.01))
 
 
 def _share(part: float, whole: float) -> float:

@@ -13,6 +13,7 @@ from small_datasets import build, write_corpus
 from test_conversation import PRESET, talks
 
 from beam_jobs import fit_conversation
+from beam_jobs.recipes.conversation_fit import fit_conversation as fit_turn_taking
 from beam_jobs.recipes.conversation_fit import fit_quantiles, merge_turns
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
@@ -186,6 +187,20 @@ def test_what_cannot_be_fitted_is_told(arguments, complaint, tmp_path, capsys):
     printed, said = capsys.readouterr()
     assert not printed
     assert said.splitlines()[-1] == f"fit_conversation: {complaint.replace('{}', str(tmp_path))}"
+
+
+@given(TURNS, st.floats(0.001, 10_000))
+def test_whatever_is_fitted_can_be_read(turns, factor):
+    scaled = [
+        dataclasses.replace(
+            turn, onset_s=turn.onset_s * factor, duration_s=turn.duration_s * factor
+        )
+        for turn in turns
+    ]
+    recording = merge_turns(scaled)
+    if len({turn.speaker for turn in recording}) > 1:
+        config = fit_turn_taking([recording]).config
+        assert parse_recipe_config(json.dumps(config.to_document()), "fitted") == config
 
 
 @given(TURNS)
