@@ -1,6 +1,7 @@
 """Recipes fitted to recordings: what RTTM files say of who speaks when, as a configuration."""
 
 import dataclasses
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ MAX_SPEECH_S = 600.0
 _NUM_QUANTILES = 21
 # Now and then people talk on inside another one's turn, which is not short.
 _SHORT_QUANTILE = 0.9
+# Enough for shares to a twentieth.
+_MAX_CHOICES = 20
 # As in the schema of recipe configurations.
 _MAX_DURATION_S = 3600.0
 _MAX_SHARE = 0.9
@@ -131,7 +134,6 @@ def fit_conversation(recordings: Sequence[Sequence[Turn]]) -> Fit:
         distribution: Distribution = getattr(published, key)
         return distribution
 
-    speakers = min(statistics.median_low(num_speakers), MAX_ROWS)
     conversation = Conversation(
         speech_s=max(round(min(statistics.fmean(speech_s), MAX_SPEECH_S), 1), 0.1),
         pause_s=fit("pause_s", pauses),
@@ -141,12 +143,12 @@ def fit_conversation(recordings: Sequence[Sequence[Turn]]) -> Fit:
         pause_probability=_share(len(pauses), len(pauses) + changes),
         dominance=min(_round(statistics.fmean(map(find_dominance, recordings))), _MAX_SHARE),
         backchannels=_fit_backchannels(lengths_s["backchannel_s"], num_turns),
-        three_at_once=_round(min(three, _MAX_SHARE)) if speakers > 2 else None,
+        three_at_once=_round(min(three, _MAX_SHARE)) if max(num_speakers) > 2 else None,
     )
     config = RecipeConfig(
         description="Conversations with the turn-taking of recordings with"
         f" {sum(speech_s) / 3600:.2g} hours of speech.",
-        num_speakers=speakers,
+        num_speakers=_fit_num_speakers(num_speakers),
         offset_s=None,
         level_kind="loudness_lufs",
         level=_LEVEL,
@@ -167,6 +169,18 @@ def fit_quantiles(values: Sequence[float]) -> Quantiles:
     last = numbers[numbers >= quantiles[-2]]
     quantiles[-1] = max(2 * last.mean() - quantiles[-2], quantiles[-2])
     return Quantiles(tuple(round(float(one), 3) for one in quantiles.clip(max=_MAX_DURATION_S)))
+
+
+def _fit_num_speakers(numbers: Sequence[int]) -> int | tuple[int, ...]:
+    """Returns the number of speakers of recordings, or several of them with their shares."""
+    fitting = sorted(min(number, MAX_ROWS) for number in numbers)
+    if len(fitting) > _MAX_CHOICES:
+        places = (np.arange(_MAX_CHOICES) + 0.5) / _MAX_CHOICES
+        fitting = np.quantile(fitting, places, method="nearest").tolist()
+    counts = Counter(fitting)
+    divisor = math.gcd(*counts.values())
+    reduced = [number for number, count in counts.items() for _ in range(count // divisor)]
+    return reduced[0] if len(reduced) == 1 else tuple(reduced)
 
 
 def _fit_backchannels(lengths_s: Sequence[float], num_turns: int) -> Backchannels | None:

@@ -141,6 +141,22 @@ def test_recordings_are_told_apart_by_their_names_and_files(fit):
     assert config.conversation.speech_s == 7
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([2, 2, 2], 2),
+        ([3, 2, 3, 3, 2, 3], (2, 3, 3)),
+        ([2, 14], (2, 10)),
+        ([2] * 50 + [4] * 150, (2, 4, 4, 4)),
+    ],
+)
+def test_numbers_of_speakers_have_the_shares_of_the_recordings(numbers, expected):
+    recordings = [
+        [Turn(str(speaker), speaker, 0.5) for speaker in range(number)] for number in numbers
+    ]
+    assert fit_turn_taking(recordings).config.num_speakers == expected
+
+
 def test_both_channels_of_a_call_are_one_conversation(fit):
     config, _ = fit(line("x", 0, 2, channel=1) + line("x", 3, 2, channel=2))
     assert config.num_speakers == 2
