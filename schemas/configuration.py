@@ -168,10 +168,12 @@ def _contradictions(configuration: Configuration) -> list[str]:
             for key, value in (("T", configuration.T), ("F", configuration.F))
             if value % _UNET_STRIDE
         ]
-    if configuration.is_on_waveforms and not configuration.loss_type.endswith(("_snr", "_si_sdr")):
+    if configuration.is_on_waveforms and not configuration.loss_type.endswith(
+        ("_snr", "_si_sdr", "_log_mse")
+    ):
         problems.append(
             f"loss_type {configuration.loss_type} compares spectrograms, but "
-            f"{configuration.model_type} has none; use pit_snr or onset_snr"
+            f"{configuration.model_type} has none; use pit_snr, onset_snr or ..._log_mse"
         )
     if configuration.mixture == "degraded" and configuration.dynamic_remixing:
         problems.append(

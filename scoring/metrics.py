@@ -78,6 +78,11 @@ def si_sdr_db(estimates: Samples, sources: Samples) -> Scores:
 def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[int, ...]]:
     """Takes all measures of one mixture, each as the mean over its sources.
 
+    A source that is silent throughout has no SI-SDR. The outputs that are left when all others have
+    theirs belong to the silent ones: `residual_db` is the level of these outputs relative to the
+    mixture. Where only one of several sources is heard, nothing is separated, and its SI-SDR has a
+    name of its own, `single_si_sdr_db`.
+
     SI-SDR, and the permutation that follows from it, are computed over the whole mixture, however
     many blocks it is read in. The other measures are averaged over the blocks.
 
@@ -94,13 +99,26 @@ def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[i
         separated.add(block.estimates, block.sources)
         unprocessed.add(block.mixture[np.newaxis], block.sources)
     pairwise_db = separated.si_sdr_db()
-    order, _ = best_permutation(pairwise_db)
-    mean_db = float(np.mean(pairwise_db[order, range(len(order))]))
-    unprocessed_db = float(np.mean(unprocessed.si_sdr_db()))
-    measures = {"si_sdr_db": mean_db, "si_sdri_db": mean_db - unprocessed_db}
+    is_heard = separated.source_energies > 0
+    order, _ = best_permutation(np.where(is_heard, pairwise_db, 0))
+    measures = {}
+    if not is_heard.all():
+        left = separated.estimate_energies[np.array(order)[~is_heard]]
+        levels_db = 10 * np.log10((left + _EPSILON) / (unprocessed.estimate_energies + _EPSILON))
+        measures["residual_db"] = float(np.mean(levels_db))
+    if not is_heard.any():
+        return measures, order
+    mean_db = float(np.mean(pairwise_db[order, range(len(order))][is_heard]))
+    if not is_heard.all() and is_heard.sum() == 1:
+        return {"single_si_sdr_db": mean_db} | measures, order
+    unprocessed_db = float(np.mean(unprocessed.si_sdr_db()[:, is_heard]))
+    measures = {"si_sdr_db": mean_db, "si_sdri_db": mean_db - unprocessed_db} | measures
     values = collections.defaultdict(list)
     for block in blocks():
-        for name, value in _measure_block(block, order, sample_rate).items():
+        heard = Block(
+            block.estimates[np.array(order)[is_heard]], block.sources[is_heard], block.mixture
+        )
+        for name, value in _measure_block(heard, sample_rate).items():
             values[name].append(value)
     return measures | {name: float(np.mean(all_)) for name, all_ in values.items()}, order
 
@@ -161,6 +179,16 @@ class _Products:
         )
         self._source_energies = self._source_energies + np.sum(sources**2, axis=1)
 
+    @property
+    def source_energies(self) -> Levels:
+        """The energy of each source, float64 [sources]."""
+        return self._source_energies.ravel()
+
+    @property
+    def estimate_energies(self) -> Levels:
+        """The energy of each estimate, float64 [estimates]."""
+        return self._estimate_energies.ravel()
+
     def si_sdr_db(self) -> Scores:
         """Returns float64 [estimates, sources], in dB."""
         energies = self._estimate_energies * self._source_energies
@@ -169,19 +197,21 @@ class _Products:
         return ratio
 
 
-def _measure_block(block: Block, order: tuple[int, ...], sample_rate: int) -> dict[str, float]:
-    """Takes the measures of one block; none where a source is silent in it."""
+def _measure_block(block: Block, sample_rate: int) -> dict[str, float]:
+    """Takes the measures of a block with an estimate of each source, in order.
+
+    None are taken where a source is silent.
+    """
     if not block.sources.any(axis=1).all():
         return {}
-    estimates = block.estimates[list(order)]
     measures: dict[str, float] = {}
     if _BSS_EVAL:
         # Silence has no inverse, so the diagonal is loaded a little.
         sdr_db = _BSS_EVAL.sdr(
-            block.sources.astype(np.float64), estimates.astype(np.float64), load_diag=1e-8
+            block.sources.astype(np.float64), block.estimates.astype(np.float64), load_diag=1e-8
         )
         measures["sdr_db"] = float(np.mean(sdr_db))
-    pairs = list(zip(block.sources, estimates, strict=True))
+    pairs = list(zip(block.sources, block.estimates, strict=True))
     if _STOI:
         scores = [_STOI.stoi(*pair, sample_rate) for pair in pairs]
         if _TOO_LITTLE_SPEECH not in scores:

@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,16 +59,17 @@ def _headlines(
 ) -> list[tuple[str, str]]:
     best, *others = separating_models(models)
     label = "better than the mixture (SI-SDR)"
-    values_db = [one.measures["si_sdri_db"] for one in results if one.model == best["model"]]
-    headlines = [
-        (f"{best['mixtures']:,}", "mixture" if best["mixtures"] == 1 else "mixtures"),
-        (
-            _format_db(best["si_sdri_db"]["mean"]),
-            f"{label}, by {best['model']}" if others else label,
-        ),
-        (_format_db(improvement_db(models, IDEAL_RATIO_MASK)), "what an ideal mask reaches"),
-        (_format_db(min(values_db)), "the least improvement"),
-    ]
+    values_db = _improvements_db(one for one in results if one.model == best["model"])
+    headlines = [(f"{best['mixtures']:,}", "mixture" if best["mixtures"] == 1 else "mixtures")]
+    if values_db:
+        headlines += [
+            (
+                _format_db(best["si_sdri_db"]["mean"]),
+                f"{label}, by {best['model']}" if others else label,
+            ),
+            (_format_db(improvement_db(models, IDEAL_RATIO_MASK)), "what an ideal mask reaches"),
+            (_format_db(min(values_db)), "the least improvement"),
+        ]
     if "stoi" in best:
         before = next(one for one in models if one["model"] == UNPROCESSED)["stoi"]["mean"]
         stoi = format_fixed(best["stoi"]["mean"], 2)
@@ -76,6 +77,11 @@ def _headlines(
             (stoi, f"intelligibility (STOI, up to 1), {format_fixed(before, 2)} before")
         )
     return headlines
+
+
+def _improvements_db(results: Iterable[Result]) -> list[float]:
+    """Returns the improvements of SI-SDR, of those results that have one."""
+    return [one.measures["si_sdri_db"] for one in results if "si_sdri_db" in one.measures]
 
 
 def _cell(summary: dict[str, Any], name: str) -> tuple[str, str]:
@@ -114,10 +120,11 @@ def _tabulate_groups(models: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _draw_charts(results: Sequence[Result]) -> list[tuple[str, str, str]]:
     """Draws how the improvement is spread: for each model its name, a few numbers, and bars."""
-    by_model: dict[str, list[float]] = {}
-    for one in results:
-        if one.model != UNPROCESSED:
-            by_model.setdefault(one.model, []).append(one.measures["si_sdri_db"])
+    by_model = {
+        model: values_db
+        for model in dict.fromkeys(one.model for one in results if one.model != UNPROCESSED)
+        if (values_db := _improvements_db(one for one in results if one.model == model))
+    }
     if not by_model:
         return []
     # All charts have one scale, so that they can be compared.
@@ -168,7 +175,8 @@ def _view_example(mixture: str, shown: Sequence[tuple[Result, Excerpt]]) -> Exam
             detail = "in truth"
         else:
             row = []
-            detail = f"by {one.model}, {_format_db(one.measures['si_sdri_db'])} better"
+            better = "".join(f", {_format_db(value)} better" for value in _improvements_db([one]))
+            detail = f"by {one.model}{better}"
         tracks.append(
             row
             + [

@@ -11,8 +11,6 @@ from scoring.metrics import Levels
 
 _OVERLAP_EDGES_PERCENT = (25, 50, 75)
 _LEVEL_EDGES_DB = (2.5, 5.0)
-# A silent source counts as this loud.
-_SILENCE_DBFS = -100.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,20 +60,24 @@ def find_groups(levels_db: Levels, recipe: Recipe | None = None) -> dict[str, st
         levels_db: the level of each of its sources, [sources].
         recipe: of the mixture, where it has one; without it, only levels make groups.
     """
-    groups = {}
+    groups = {"number of speakers": str(int(np.isfinite(levels_db).sum()))}
     if recipe is not None:
         genders = {source.gender for source in recipe.sources}
         gender = "same" if len(genders) == 1 else "different"
-        groups = {
+        groups |= {
             "gender": "unknown" if "" in genders else gender,
             "overlap": _range_name(100 * recipe.overlap_ratio, _OVERLAP_EDGES_PERCENT, "%"),
         }
-    difference_db = float(np.ptp(np.maximum(levels_db, _SILENCE_DBFS)))
+    heard_db = levels_db[np.isfinite(levels_db)]
+    difference_db = float(heard_db.max() - heard_db.min()) if len(heard_db) else 0.0
     return groups | {"level difference": _range_name(difference_db, _LEVEL_EDGES_DB, "dB")}
 
 
 def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Summarises each model: mean and median of each measure, and mean SI-SDRi in each group."""
+    """Summarises each model: mean and median of each measure, and mean SI-SDRi in each group.
+
+    A measure that not all mixtures have says of how many mixtures it is.
+    """
     summaries = []
     for model in dict.fromkeys(result.model for result in results):
         own = [result for result in results if result.model == model]
@@ -83,11 +85,16 @@ def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
         for name in list_measures(own):
             values = [result.measures[name] for result in own if name in result.measures]
             summary[name] = {"mean": float(np.mean(values)), "median": float(np.median(values))}
+            if len(values) < len(own):
+                summary[name]["mixtures"] = len(values)
         summary["groups"] = {}
         for kind in own[0].groups:
             by_group: dict[str, list[float]] = {}
             for result in own:
-                by_group.setdefault(result.groups[kind], []).append(result.measures["si_sdri_db"])
+                if "si_sdri_db" in result.measures:
+                    by_group.setdefault(result.groups[kind], []).append(
+                        result.measures["si_sdri_db"]
+                    )
             summary["groups"][kind] = {
                 group: {"mixtures": len(values), "mean": float(np.mean(values))}
                 for group, values in sorted(by_group.items())

@@ -35,6 +35,15 @@ MEASURES = {
     ),
     "stoi": Wording("STOI", "0 to 1", "STOI estimates how much of the speech is understood."),
     "pesq": Wording("PESQ", "1 to 4.6", "PESQ estimates how good it sounds."),
+    "single_si_sdr_db": Wording(
+        "SI-SDR of one alone", "dB", "Where one speaker is alone, the SI-SDR has a mean of its own."
+    ),
+    "residual_db": Wording(
+        "Residual",
+        "dB",
+        "The residual is what is left in an output that nobody should be in, relative to the"
+        " mixture.",
+    ),
 }
 """All measures by their names in `report.json`, in the order in which people see them."""
 
@@ -42,13 +51,18 @@ MEASURES = {
 def separating_models(models: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Returns the summaries of the models, without those of the bounds, the best one first."""
     own = [one for one in models if one["model"] not in (UNPROCESSED, IDEAL_RATIO_MASK)]
-    return sorted(own, key=lambda one: -float(one["si_sdri_db"]["mean"]))
+    return sorted(own, key=lambda one: -improvement_of(one))
+
+
+def improvement_of(model: Mapping[str, Any]) -> float:
+    """Returns the mean improvement of SI-SDR in a summary; 0 where nothing is separated."""
+    return float(model["si_sdri_db"]["mean"]) if "si_sdri_db" in model else 0.0
 
 
 def improvement_db(models: Sequence[Mapping[str, Any]], model: str) -> float:
     """Returns the mean improvement of SI-SDR that a model reaches."""
     (found,) = (one for one in models if one["model"] == model)
-    return float(found["si_sdri_db"]["mean"])
+    return improvement_of(found)
 
 
 def describe_outcome(models: Sequence[Mapping[str, Any]]) -> str:
@@ -58,17 +72,19 @@ def describe_outcome(models: Sequence[Mapping[str, Any]]) -> str:
         models: the summaries of all models and bounds.
     """
     best, *others = separating_models(models)
+    if "si_sdri_db" not in best:
+        return "Nobody speaks at the same time as somebody else: there is nothing to separate."
     count = max(one["mixtures"] for one in models)
     mixtures = "the mixture" if count == 1 else f"the {count} mixtures"
+    if num_separated := best["si_sdri_db"].get("mixtures"):
+        mixtures = f"{num_separated} of {mixtures}, those of several speakers,"
     gain_db = best["si_sdri_db"]["mean"]
     if gain_db < 0:
         sentence = f"{best['model']} makes {mixtures} worse by {_format_db(-gain_db)}"
     else:
         sentence = f"{best['model']} improves {mixtures} by {_format_db(gain_db)}"
     if others:
-        rest = ", ".join(
-            f"{one['model']} by {_format_db(one['si_sdri_db']['mean'])}" for one in others
-        )
+        rest = ", ".join(f"{one['model']} by {_format_db(improvement_of(one))}" for one in others)
         sentence += f", {rest}"
     bound_db = improvement_db(models, IDEAL_RATIO_MASK)
     return f"{sentence}; an ideal mask could by {_format_db(bound_db)}."

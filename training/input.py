@@ -108,6 +108,8 @@ def open_dataset(
     dataset = open_mixtures(folder)
     _check_fit(dataset, configuration)
     for split in splits:
+        if split == "train" and dataset.info.silent_rows:
+            _check_silence_is_learnt(dataset, configuration.loss_type)
         if not dataset.num_mixtures(split):
             raise UnusableDatasetError(f"{folder}: the {split} split is empty")
         for shard in dataset.info.split_shards(split):
@@ -218,24 +220,24 @@ def remix(batch: Batch, speakers: tf.Tensor, seed: tf.Tensor) -> Batch:
     """Gives each source new partners from the same batch, and a new level.
 
     If that would pair a speaker with themselves, the mixture keeps its sources. A mixture also
-    keeps its noise, the difference between it and the sum of its sources.
+    keeps its silent rows, and its noise, the difference between it and the sum of its sources.
 
     Args:
         batch: the batch to remix.
-        speakers: text [batch, sources].
+        speakers: text [batch, sources]; empty for a silent row.
         seed: int64 [2].
     """
     sources = batch["sources"]
     noise = batch["mixture"] - tf.reduce_sum(sources, axis=1)
     batch_size, num_sources = sources.shape[0], sources.shape[1]
+    is_heard = speakers != ""
     seeds = tf.random.split(seed, 2)
     shift = tf.random.stateless_uniform([], seeds[0], 0, batch_size, tf.int32)
-    own = tf.range(batch_size)[:, tf.newaxis]
-    slots = tf.broadcast_to(tf.range(num_sources), [batch_size, num_sources])
-    chosen = tf.stack([(own + slots * shift) % batch_size, slots], axis=-1)
+    chosen = _rotate(is_heard, shift)
     partners = tf.gather_nd(speakers, chosen)
-    same = partners[:, :, tf.newaxis] == partners[:, tf.newaxis, :]
-    distinct = tf.math.count_nonzero(same, axis=[1, 2]) == num_sources
+    same = (partners[:, :, tf.newaxis] == partners[:, tf.newaxis, :]) & is_heard[:, tf.newaxis]
+    num_heard = tf.math.count_nonzero(is_heard, axis=1)
+    distinct = tf.math.count_nonzero(same, axis=[1, 2]) == num_heard
     sources = tf.where(
         distinct[:, tf.newaxis, tf.newaxis, tf.newaxis], tf.gather_nd(sources, chosen), sources
     )
@@ -244,6 +246,30 @@ def remix(batch: Batch, speakers: tf.Tensor, seed: tf.Tensor) -> Batch:
     )
     sources *= 10.0 ** (gains_db / 20)
     return batch | {"mixture": tf.reduce_sum(sources, axis=1) + noise, "sources": sources}
+
+
+def _rotate(is_heard: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Returns the source that each slot of each example gets.
+
+    The examples in which a slot is heard are a circle, around which the sources of the slot move by
+    as many steps as its number says, times `shift`.
+
+    Args:
+        is_heard: bool [batch, sources], false for a silent row, which stays where it is.
+        shift: int32.
+
+    Returns:
+        int32 [batch, sources, 2]: the example and the slot of each source.
+    """
+    slots = tf.broadcast_to(tf.range(is_heard.shape[1]), is_heard.shape)
+    # The examples in which a slot is heard, and behind them the others.
+    circles = tf.argsort(tf.cast(~is_heard, tf.int32), axis=0, stable=True)
+    places = tf.cumsum(tf.cast(is_heard, tf.int32), axis=0, exclusive=True)
+    sizes = tf.math.count_nonzero(is_heard, axis=0, dtype=tf.int32)
+    moved = (places + slots * shift) % tf.maximum(sizes, 1)
+    own = tf.broadcast_to(tf.range(is_heard.shape[0])[:, tf.newaxis], is_heard.shape)
+    chosen = tf.where(is_heard, tf.gather_nd(circles, tf.stack([moved, slots], axis=-1)), own)
+    return tf.stack([chosen, slots], axis=-1)
 
 
 def _records(paths: Any, compression: str) -> tf.data.Dataset:
@@ -279,7 +305,9 @@ def _cut(
     latest = tf.maximum(total - configuration.num_samples, 0)
     slots = tf.range(num_sources)
     if configuration.in_onset_order:
-        offsets_s = features["offsets_s"]
+        # A silent row comes last: it starts when the mixture ends.
+        end_s = tf.cast(total, tf.float32) / configuration.sample_rate
+        offsets_s = tf.where(features["speakers"] == "", end_s, features["offsets_s"])
         slots = tf.argsort(offsets_s, stable=True)
         # Begin before the second speaker starts, or nothing would tell who started first.
         if num_sources > 1:
@@ -343,6 +371,20 @@ def _check_fit(dataset: MixtureDataset, configuration: Configuration) -> None:
             f"{dataset.folder}: {dataset.num_channels} channels, but the configuration is for "
             f"{configuration.n_channels}"
         )
+
+
+def _check_silence_is_learnt(dataset: MixtureDataset, loss_type: str) -> None:
+    assignment, _, measure = loss_type.partition("_")
+    if measure in {"si_sdr", "snr"}:
+        remedy = f"{assignment}_log_mse"
+    elif loss_type == "weighted_L1_mask":
+        remedy = "L1_mask"
+    else:
+        return
+    raise UnusableDatasetError(
+        f"{dataset.folder}: mixtures of fewer speakers than {dataset.info.num_sources} have silent "
+        f"rows, of which a model learns nothing by loss_type {loss_type}; use {remedy}"
+    )
 
 
 def _check_size(path: str, shard: ShardInfo) -> None:

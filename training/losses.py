@@ -12,7 +12,11 @@ rest of the name is the comparison:
 - `si_sdr`: of waveforms, regardless of level and sign (Le Roux et al., "SDR - half-baked or well
   done?", ICASSP 2019). It suits masks on magnitudes, which determine both;
 - `snr`: of waveforms as they are (Wisdom et al., "Unsupervised sound separation using mixture
-  invariant training", NeurIPS 2020, equation 2).
+  invariant training", NeurIPS 2020, equation 2);
+- `log_mse`: the power of the error, in dB. It takes sources that are silent, where `si_sdr` and
+  `snr` leave the output to itself: there, the error is what is left in the output, and counts down
+  to a level relative to the mixture (Wisdom et al., "What's all the FUSS about free universal sound
+  separation data?", ICASSP 2021).
 """
 
 import itertools
@@ -25,8 +29,9 @@ from training.separator import Estimate, Reference
 
 _WORST = 1e-8
 _BEST = 1e-3
-"""Ratios saturate softly at 30 dB, and SI-SDR also at -80 dB. Otherwise the loss would be dominated
-by easy examples, in which hardly anyone but one speaker is heard."""
+"""Ratios saturate softly at 30 dB, and SI-SDR also at -80 dB; the power of an error saturates at 30
+dB below the source, or below the mixture if the source is silent. Otherwise the loss would be
+dominated by easy examples, in which hardly anyone but one speaker is heard."""
 
 _SILENCE = 1e-10
 """Mean square below which a source counts as silent."""
@@ -53,6 +58,8 @@ def compute_loss(loss_type: str, estimate: Estimate, reference: Reference) -> tf
         pairwise = _pairwise_l1(estimate.magnitudes, reference.magnitudes)
     elif measure == "phase_sensitive":
         pairwise = _pairwise_squared(estimate.magnitudes, reference.phase_sensitive)
+    elif measure == "log_mse":
+        pairwise = _pairwise_log_mse(estimate.waveforms, reference)
     else:
         ratio_db = pairwise_si_sdr if measure == "si_sdr" else _pairwise_snr
         pairwise = -ratio_db(estimate.waveforms, reference.waveforms)
@@ -101,14 +108,21 @@ def pairwise_si_sdr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
 def si_sdr_improvement(estimate: Estimate, reference: Reference) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the SI-SDR improvement of the outputs, in their best permutation, over the mixture.
 
+    It is that of the sources that are heard; any output may belong to a silent one.
+
     Returns:
-        The improvement, float32 [batch], in dB; and bool [batch], False for examples with a silent
-        source, where there is nothing to separate.
+        The improvement, float32 [batch], in dB; and bool [batch], False for examples in which fewer
+        than two sources are heard, where there is nothing to separate.
     """
-    separated = pairwise_si_sdr(estimate.waveforms, reference.waveforms)
-    unprocessed = pairwise_si_sdr(reference.mixture[:, tf.newaxis], reference.waveforms)
+    is_heard = tf.cast(_is_speech(reference.waveforms), tf.float32)
+    num_heard = tf.reduce_sum(is_heard, axis=1)
+    separated, unprocessed = (
+        pairwise_si_sdr(waveforms, reference.waveforms) * is_heard[:, tf.newaxis]
+        for waveforms in (estimate.waveforms, reference.mixture[:, tf.newaxis])
+    )
     improvement = -best_permutation(-separated) - tf.reduce_mean(unprocessed, axis=[1, 2])
-    return improvement, tf.reduce_all(_is_speech(reference.waveforms), axis=1)
+    num_sources = reference.waveforms.shape[1]
+    return improvement * num_sources / tf.maximum(num_heard, 1), num_heard >= min(num_sources, 2)
 
 
 def _pairwise_snr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
@@ -116,6 +130,16 @@ def _pairwise_snr(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     energy = tf.reduce_mean(sources**2, axis=[2, 3])[:, tf.newaxis] + _SILENCE
     distortion = _pairwise_squared(estimates[..., tf.newaxis], sources[..., tf.newaxis])
     return -10 / np.log(10) * tf.math.log(distortion / energy + _BEST)
+
+
+def _pairwise_log_mse(estimates: tf.Tensor, reference: Reference) -> tf.Tensor:
+    """Computes the power of each output's error, in dB, as `pairwise_si_sdr` in shape."""
+    sources = reference.waveforms
+    source_power = tf.reduce_mean(sources**2, axis=[2, 3])
+    mixture_power = tf.reduce_mean(reference.mixture**2, axis=[1, 2])[:, tf.newaxis]
+    level = tf.where(_is_speech(sources), source_power, mixture_power)[:, tf.newaxis]
+    error = _pairwise_squared(estimates[..., tf.newaxis], sources[..., tf.newaxis])
+    return 10 / np.log(10) * tf.math.log(error + _BEST * (level + _SILENCE))
 
 
 def _weight_of_speech(sources: tf.Tensor) -> tf.Tensor:

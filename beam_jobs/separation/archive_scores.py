@@ -56,7 +56,7 @@ def score_against_files(
 
     Raises:
         UnscorableError: a file is missing, can't be read, or has another length than the first
-            reference; or a reference is silent.
+            reference; or all references are silent.
     """
     results: tuple[Result, ...] = ()
     if references.audio:
@@ -93,7 +93,7 @@ def score_against_mixture(
 
     Raises:
         UnscorableError: a file is missing, can't be read, or is not as long as the mixture; there
-            is not an output for each source; or a source is silent.
+            is not an output for each source; or all sources are silent.
     """
     recipe = mixture.recipe
     outputs, sources = separated.output_paths, mix_down(mixture.sources)
@@ -123,8 +123,8 @@ def _score_audio(
     output: str,
 ) -> tuple[Result, ...]:
     levels_db = source_levels_db(block.sources for block in blocks())
-    if np.isinf(levels_db).any():
-        raise UnscorableError(f"reference {levels_db.argmin() + 1} is silent: nothing to measure")
+    if np.isinf(levels_db).all():
+        raise UnscorableError("all references are silent: nothing to measure")
 
     def write_player(name: str, flac: bytes) -> None:
         with files.write_atomically(files.join(output, AUDIO, name)) as file:

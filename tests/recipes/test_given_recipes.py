@@ -161,6 +161,22 @@ def test_librimix_is_what_its_own_script_writes(
     assert verify_dataset.main([f"--dataset={output}"]) == 0
 
 
+def test_libri2mix_and_libri3mix_together_have_silent_rows(
+    tmp_path: Path, libri_speech: Path
+) -> None:
+    for num_sources in (2, 3):
+        write_metadata(tmp_path / f"libri{num_sources}mix_dev-clean.csv", num_sources)
+    output = tmp_path / "dataset"
+    metadata = tmp_path / "libri*.csv"
+    assert build(output, f"--corpus={libri_speech}", f"--recipes={metadata}") == 0
+    mixtures = read_dataset(output)
+    assert len(mixtures) == 4
+    for name, mixture in mixtures.items():
+        own = mixture["sources"].reshape(3, -1).any(axis=1)
+        assert own.tolist() == [True, True, len(name.split("_")) == 3]
+    assert verify_dataset.main([f"--dataset={output}"]) == 0
+
+
 def test_librimix_without_its_noise_is_the_clean_task_and_that_is_said(
     tmp_path: Path, libri_speech: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

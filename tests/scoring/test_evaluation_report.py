@@ -59,6 +59,36 @@ def test_only_what_divides_the_mixtures_has_a_table():
     assert "by overlap" not in reports[TEXT]
 
 
+def with_one_alone(gains_db):
+    """Adds a mixture in which one speaker is alone."""
+    alone = {"single_si_sdr_db": 25.0, "residual_db": -31.25}
+    return results(gains_db) + [
+        Result(model, "alone", {"gender": "same", "overlap": "0-25 %"}, dict(alone))
+        for model in (UNPROCESSED, *gains_db, IDEAL_RATIO_MASK)
+    ]
+
+
+def test_one_alone_is_reported_apart_from_those_who_are_separated():
+    reports = render_reports(with_one_alone({"tasnet": 8.97}))
+    assert reports[TEXT].startswith(
+        "tasnet improves 2 of the 3 mixtures, those of several speakers, by 9.0 dB; an ideal mask"
+    )
+    for name in (TEXT, PAGE):
+        assert "SI-SDR of one alone" in reports[name]
+        assert "-31.25" in reports[name].replace("\N{MINUS SIGN}", "-")
+    (own,) = (one for one in json.loads(reports[DOCUMENT])["models"] if one["model"] == "tasnet")
+    assert own["si_sdri_db"] == {"mean": 8.97, "median": 8.97, "mixtures": 2}
+    assert own["residual_db"] == {"mean": -31.25, "median": -31.25, "mixtures": 1}
+    assert "overlap" not in reports[TEXT]
+
+
+def test_where_everybody_is_alone_there_is_nothing_to_separate():
+    alone = [one for one in with_one_alone({"tasnet": 1.0}) if one.mixture == "alone"]
+    reports = render_reports(alone)
+    assert reports[TEXT].startswith("Nobody speaks at the same time as somebody else")
+    assert "31.25" in reports[PAGE]
+
+
 def test_who_speaks_when_needs_no_audio():
     errors = DiarisationErrors("a", speech_s=50, missed_s=1, false_alarm_s=2, confusion_s=2)
     page = render_reports([], [errors], "the reference's RTTM files")[PAGE]

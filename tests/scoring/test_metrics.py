@@ -75,8 +75,42 @@ def test_si_sdr_does_not_depend_on_the_blocks(num_blocks: int) -> None:
         assert in_blocks[name] == pytest.approx(whole[name], abs=1e-6)
 
 
-def test_where_a_source_is_silent_only_si_sdr_is_measured() -> None:
-    sources = noise(2, 8000)
+def test_an_output_for_nobody_is_measured_by_what_is_left_in_it() -> None:
+    sources = noise(3, 8000)
     sources[1] = 0
-    measures, _ = measure(Block(sources, sources, sources[0]).alone, 8000)
-    assert set(measures) == {"si_sdr_db", "si_sdri_db"}
+    mixture = sources.sum(axis=0)
+    outputs = sources[[2, 0, 1]] + 0.01 * noise(3, 8000, seed=1)
+    outputs[2] = 0.1 * mixture
+    measures, order = measure(Block(outputs, sources, mixture).alone, 8000)
+    assert order == (1, 2, 0)
+    assert measures["residual_db"] == pytest.approx(-20, abs=1e-3)
+    # All else is that of the others.
+    heard = [0, 2]
+    alone, _ = measure(Block(outputs[:2], sources[heard], mixture).alone, 8000)
+    assert {name: measures[name] for name in alone} == pytest.approx(alone)
+    assert set(measures) == {*alone, "residual_db"}
+
+
+def test_the_si_sdr_of_one_alone_is_not_mixed_with_that_of_several() -> None:
+    sources = noise(2, 8000)
+    sources[0] = 0
+    measures, order = measure(Block(sources[::-1], sources, sources[1]).alone, 8000)
+    assert order == (1, 0)
+    assert measures["single_si_sdr_db"] > 60
+    assert measures["residual_db"] < -90
+    assert set(measures) == {"single_si_sdr_db", "residual_db"}
+
+
+def test_where_everybody_is_silent_only_what_is_left_is_measured() -> None:
+    measures, _ = measure(Block(noise(2, 80), 0 * noise(2, 80), noise(80)).alone, 8000)
+    assert set(measures) == {"residual_db"}
+
+
+def test_a_block_in_which_a_source_is_silent_is_measured_by_si_sdr_alone() -> None:
+    sources = noise(2, 8000)
+    silent = np.array([[1], [0]], np.float32) * sources
+    blocks = [Block(one, one, one.sum(axis=0)) for one in (sources, silent)]
+    measures, _ = measure(lambda: blocks, 8000)
+    only_first, _ = measure(blocks[0].alone, 8000)
+    assert set(measures) == set(only_first)
+    assert measures["si_sdri_db"] > 60

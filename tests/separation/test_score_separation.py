@@ -122,7 +122,7 @@ def test_a_long_recording_is_measured_in_blocks(archive, monkeypatch):
 
 
 def test_a_missing_file_is_named_and_the_rest_is_scored(archive, bundle):
-    for number, name in enumerate(("gone", "unknown", "longer", "silent"), start=1):
+    for number, name in enumerate(("gone", "unknown", "longer", "silent", "nobody"), start=1):
         write_recording(archive, name, low_hz=200 + 20 * number, duration_s=1.5)
     (archive / "calls/text.wav").write_text("not audio")
     separate(archive, bundle)
@@ -132,14 +132,18 @@ def test_a_missing_file_is_named_and_the_rest_is_scored(archive, bundle):
     longer, silent = (archive / f"references/{name}_speaker2.wav" for name in ("longer", "silent"))
     soundfile.write(longer, np.ones(8000), 8000)
     soundfile.write(silent, np.zeros(12000), 8000)
+    for source in (1, 2):
+        soundfile.write(archive / f"references/nobody_speaker{source}.wav", np.zeros(12000), 8000)
     assert score(archive, f"--references={archive}/references") == 3
-    assert row(archive, MODEL)["mixtures"] == 2
+    assert row(archive, MODEL)["mixtures"] == 3
+    assert row(archive, MODEL)["si_sdri_db"]["mixtures"] == 2
+    assert row(archive, UNPROCESSED)["residual_db"] == {"mean": 0, "median": 0, "mixtures": 1}
     reasons = rejected(archive)
     calls = archive / "calls"
     assert str(output) in reasons.pop(f"{calls}/gone.wav")
     assert str(unknown) in reasons.pop(f"{calls}/unknown.wav")
     assert f"{longer}: 1.00 s long, not 1.50 s" == reasons.pop(f"{calls}/longer.wav")
-    assert "reference 2 is silent" in reasons.pop(f"{calls}/silent.wav")
+    assert "all references are silent" in reasons.pop(f"{calls}/nobody.wav")
     assert "not separated: not decoded" in reasons.pop(f"{calls}/text.wav")
     assert not reasons
 
@@ -182,7 +186,8 @@ def test_a_recording_is_compared_with_the_mixture_of_its_name(exported, dataset)
     assert len(expected) > 1
     found = row(exported, MODEL)
     assert found["si_sdr_db"]["mean"] == pytest.approx(np.mean(expected), abs=1e-3)
-    assert set(found["groups"]) == {"gender", "overlap", "level difference"}
+    groups = {"number of speakers", "gender", "overlap", "level difference"}
+    assert set(found["groups"]) == groups
 
 
 def test_a_mixture_may_have_a_folder_of_its_id(tmp_path, dataset, bundle):

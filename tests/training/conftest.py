@@ -58,10 +58,12 @@ def write_dataset(
     reverse_order: bool = False,
     compression: Literal["", "GZIP"] = "",
     degraded: bool = False,
+    silent_rows: bool = False,
 ) -> Path:
     """Writes a finished dataset of generated voices, four mixtures to a shard.
 
-    Degraded mixtures are upside down.
+    Degraded mixtures are upside down. With silent rows, mixtures have one source, two and so on up
+    to `num_sources`, in turn.
     """
     offsets_s = [slot * offset_s for slot in range(num_sources)]
     if reverse_order:
@@ -81,14 +83,19 @@ def write_dataset(
                 recipe = _recipe(split, number, sample_rate, duration_s, offsets_s)
                 if degraded:
                     recipe = dataclasses.replace(recipe, transmission=())
-                write_record(records, _example(recipe))
+                if silent_rows:
+                    own = recipe.sources[: 1 + number % num_sources]
+                    recipe = dataclasses.replace(recipe, sources=own)
+                write_record(records, _example(recipe, num_sources))
             content = records.getvalue()
             if compression:
                 content = gzip.compress(content)
             path.write_bytes(content)
             digest = f"{google_crc32c.value(content):08x}"
             shards.append(ShardInfo(shard, len(numbers), len(content), digest))
-    dataset = Dataset("voices", sample_rate, num_sources, compression, tuple(shards))
+    dataset = Dataset(
+        "voices", sample_rate, num_sources, compression, tuple(shards), silent_rows=silent_rows
+    )
     (folder / DATASET).write_text(dataset.to_json())
     (folder / FEATURES).write_text(
         json.dumps(features_document(num_sources, transmission=degraded))
@@ -126,8 +133,9 @@ def _recipe(
     )
 
 
-def _example(recipe: Recipe) -> bytes:
-    sources = np.zeros((len(recipe.sources), recipe.num_samples), np.int16)
+def _example(recipe: Recipe, num_sources: int) -> bytes:
+    sources = np.zeros((num_sources, recipe.num_samples), np.int16)
+    num_silent = num_sources - len(recipe.sources)
     for slot, source in enumerate(recipe.sources):
         seed = list(f"{recipe.id} {slot}".encode())
         speaker = int(source.speaker.removeprefix("speaker-"))
@@ -141,9 +149,9 @@ def _example(recipe: Recipe) -> bytes:
             "mixture": mixture.tobytes(),
             "sources": sources.tobytes(),
             "sample_rate": [recipe.sample_rate],
-            "speakers": [source.speaker.encode() for source in recipe.sources],
-            "offsets_s": [float(source.offset_s) for source in recipe.sources],
-            "gains_db": [0.0] * len(recipe.sources),
+            "speakers": [*(one.speaker.encode() for one in recipe.sources), *[b""] * num_silent],
+            "offsets_s": [*(float(one.offset_s) for one in recipe.sources), *[0.0] * num_silent],
+            "gains_db": [0.0] * num_sources,
             "recipe": recipe.to_json().encode(),
         }
     )

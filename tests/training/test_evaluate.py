@@ -59,6 +59,29 @@ def test_models_and_bounds_are_in_one_table(
         Image.open(tmp_path / "report" / picture).verify()
 
 
+def test_silent_rows_are_scored_by_what_is_left_in_their_outputs(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+) -> None:
+    model = {"type": "joint.tcn", "params": {"num_blocks": 1, "num_repeats": 1}}
+    names = ["a", "b", "c"]
+    save_untrained(
+        tmp_path / "model", configuration("joint_tcn_mask_8k", model=model, instrument_list=names)
+    )
+    folder = make_dataset(num_sources=3, silent_rows=True)
+    arguments = ["--model_dir", str(tmp_path / "model"), "--dataset", str(folder)]
+    assert main([*arguments, "--output", str(tmp_path / "report")]) == 0
+    document = json.loads((tmp_path / "report/report.json").read_text())
+    mask = next(row for row in document["models"] if row["model"] == IDEAL_RATIO_MASK)
+    # Of four mixtures, two have one speaker, one has two, and one three.
+    assert mask["si_sdri_db"]["mixtures"] == 2
+    assert mask["single_si_sdr_db"]["mixtures"] == 2
+    assert mask["residual_db"]["mixtures"] == 3
+    assert mask["residual_db"]["mean"] < -60
+    assert set(mask["groups"]["number of speakers"]) == {"2", "3"}
+
+
 def test_a_damaged_test_shard_is_named(
     make_dataset: MakeDataset,
     configuration: MakeConfiguration,

@@ -129,6 +129,26 @@ def test_onset_order_puts_who_starts_first_into_the_first_output(
     assert (onsets[:, 0] < onsets[:, 1]).all()
 
 
+def test_onset_order_puts_silent_rows_last(
+    make_dataset: MakeDataset, configuration: MakeConfiguration
+) -> None:
+    config = configuration(
+        "joint_tcn_mask_onset_8k",
+        batch_size=8,
+        T=128,
+        dynamic_remixing=False,
+        loss_type="onset_log_mse",
+        instrument_list=["a", "b", "c"],
+    )
+    folder = make_dataset(num_sources=3, reverse_order=True, silent_rows=True)
+    (batch,) = batches(folder, config, 1)
+    is_heard = batch["sources"].any(axis=(2, 3))
+    assert sorted(is_heard.sum(axis=1)) == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert (is_heard[:, :-1] >= is_heard[:, 1:]).all()
+    onsets = (batch["sources"][..., 0] != 0).argmax(axis=-1)
+    assert (onsets[:, 0] < np.where(is_heard[:, 1], onsets[:, 1], np.inf)).all()
+
+
 def test_validation_is_the_same_stretch_of_every_mixture_each_time(
     make_dataset: MakeDataset, configuration: MakeConfiguration
 ) -> None:
@@ -178,6 +198,49 @@ def test_remixing_never_pairs_a_speaker_with_herself() -> None:
         mixed = remix(clicks(4), tf.constant(names), tf.constant([1, seed]))
         first, second = mixed["sources"].numpy()[..., 0].argmax(axis=-1).T
         assert (names[first, 0] != names[second, 1]).all()
+
+
+def test_remixing_keeps_silent_rows_and_the_number_of_speakers_of_a_mixture() -> None:
+    batch = clicks(6)
+    is_heard = np.ones((6, 2), bool)
+    is_heard[[1, 4], 1] = False
+    sources = batch["sources"] * is_heard[:, :, np.newaxis, np.newaxis]
+    speakers = np.array([[f"a{i}", f"b{i}"] for i in range(6)])
+    speakers[~is_heard] = ""
+    mixture = tf.reduce_sum(sources, axis=1)
+    partners = set()
+    for seed in range(4):
+        mixed = remix(
+            {"mixture": mixture, "sources": sources}, tf.constant(speakers), tf.constant([1, seed])
+        )
+        remixed = mixed["sources"].numpy()[..., 0]
+        np.testing.assert_array_equal(remixed.any(axis=-1), is_heard)
+        np.testing.assert_allclose(mixed["mixture"][..., 0], remixed.sum(axis=1), atol=1e-7)
+        first, second = remixed.argmax(axis=-1).T
+        assert sorted(first) == list(range(6))
+        assert sorted(second[is_heard[:, 1]]) == [0, 2, 3, 5]
+        partners |= set(zip(first, second[is_heard[:, 1]], strict=False))
+    assert len(partners) > 4
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "remedy"),
+    [
+        ("pit_snr", "pit_log_mse"),
+        ("onset_si_sdr", "onset_log_mse"),
+        ("weighted_L1_mask", "L1_mask"),
+    ],
+)
+def test_a_loss_that_learns_nothing_of_silent_rows_is_refused_for_training_alone(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, loss_type: str, remedy: str
+) -> None:
+    folder = make_dataset(silent_rows=True)
+    config = configuration("joint_tcn_mask_8k", loss_type=loss_type)
+    message = f"have silent rows, of which a model learns nothing by loss_type {loss_type}; use"
+    with pytest.raises(UnusableDatasetError, match=f"{message} {remedy}$"):
+        open_dataset(str(folder), config, ["train", "validation"])
+    open_dataset(str(folder), config, ["test"])
+    open_dataset(str(folder), configuration("joint_tcn_mask_8k", loss_type=remedy), ["train"])
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,10 @@ def measure(
         )
         distortion = np.sum((separated - spoken) ** 2) / np.sum(spoken**2)
         return float(10 * np.log10(distortion + 1e-3))
+    if kind == "log_mse":
+        spoken = reference.waveforms[example, source]
+        error = np.mean((estimate.waveforms[example, output] - spoken) ** 2)
+        return float(10 * np.log10(error + 1e-3 * np.mean(spoken**2)))
     magnitudes = estimate.magnitudes.numpy()[example, output]
     if kind == "L1":
         return float(np.abs(magnitudes - reference.magnitudes.numpy()[example, source]).mean())
@@ -61,7 +65,7 @@ def measure(
 
 
 @pytest.mark.parametrize("num_sources", [2, 3, 4, 5])
-@pytest.mark.parametrize("kind", ["L1", "phase_sensitive", "si_sdr", "snr"])
+@pytest.mark.parametrize("kind", ["L1", "phase_sensitive", "si_sdr", "snr", "log_mse"])
 def test_pit_is_the_best_of_all_permutations(kind: str, num_sources: int) -> None:
     estimate, reference = signals(num_sources)
     expected = [
@@ -145,7 +149,7 @@ def test_a_silent_source_leaves_the_loss_and_its_gradient_to_the_others(kind: st
     assert not gradient[:, 1].any()
 
 
-@pytest.mark.parametrize("kind", ["si_sdr", "snr"])
+@pytest.mark.parametrize("kind", ["si_sdr", "snr", "log_mse"])
 def test_complete_silence_has_a_finite_loss_and_gradient(kind: str) -> None:
     silence = tf.zeros((BATCH, 2, 200, 1))
     waveforms = tf.Variable(silence)
@@ -155,6 +159,52 @@ def test_complete_silence_has_a_finite_loss_and_gradient(kind: str) -> None:
         )
     assert np.isfinite(loss).all()
     assert np.isfinite(tape.gradient(loss, waveforms)).all()
+
+
+def constants(outputs: list[float], sources: list[float], mixture: float) -> tuple[float, float]:
+    """Returns the losses `pit_log_mse` and `onset_log_mse` of signals that never change."""
+    waveforms = [
+        tf.constant(values, tf.float32)[tf.newaxis, :, tf.newaxis, tf.newaxis]
+        + tf.zeros((1, len(values), 50, 1))
+        for values in (outputs, sources)
+    ]
+    estimate = Estimate(waveforms[0], None)
+    reference = Reference(waveforms[1], tf.fill((1, 50, 1), float(mixture)), None, None)
+    pit, onset = (
+        float(compute_loss(f"{order}_log_mse", estimate, reference)[0])
+        for order in ("pit", "onset")
+    )
+    return pit, onset
+
+
+def test_log_mse_of_silence_counts_what_is_left_against_the_mixture() -> None:
+    # 10 log10(0.1² + 1²/1000) of the source, and the same of silence in a mixture of power 1.
+    assert constants([0.9, 0.1], [1, 0], 1) == pytest.approx((-19.5861, -19.5861), abs=1e-3)
+    # In a mixture of power 4, 10 log10(0.1² + 4/1000) = -18.5387 of silence.
+    assert constants([0.9, 0.1], [1, 0], 2)[1] == pytest.approx((-19.5861 - 18.5387) / 2, abs=1e-3)
+    # Nothing is left of silence: 10 log10(4/1000) = -23.9794, and 10 log10(1/1000) = -30.
+    assert constants([1, 0], [1, 0], 2)[1] == pytest.approx((-30 - 23.9794) / 2, abs=1e-3)
+
+
+def test_log_mse_finds_the_output_of_silence_among_all() -> None:
+    pit, onset = constants([0, 0, 1], [1, 0, 0], 1)
+    assert pit == pytest.approx(-30, abs=1e-3)
+    assert onset == pytest.approx((0.0043 - 30 + 0.0043) / 3, abs=1e-3)
+
+
+def test_log_mse_teaches_an_output_to_be_silent() -> None:
+    estimate, reference = signals(2)
+    speech = tf.concat([reference.waveforms[:, :1], 0 * reference.waveforms[:, 1:]], axis=1)
+    waveforms = tf.Variable(estimate.waveforms)
+    with tf.GradientTape() as tape:
+        loss = compute_loss(
+            "onset_log_mse",
+            Estimate(waveforms, None),
+            Reference(speech, speech[:, 0], None, None),
+        )
+    gradient = tape.gradient(loss, waveforms).numpy()
+    assert np.isfinite(gradient).all()
+    assert (np.einsum("bnc,bnc->b", gradient[:, 1], estimate.waveforms[:, 1]) > 0).all()
 
 
 def test_improvement_is_over_the_mixture_and_only_where_there_is_something_to_separate() -> None:
@@ -169,6 +219,20 @@ def test_improvement_is_over_the_mixture_and_only_where_there_is_something_to_se
         Estimate(tf.repeat(mixed.mixture[:, tf.newaxis], 2, axis=1), None), mixed
     )
     np.testing.assert_allclose(nothing, 0, atol=1e-3)
+
+
+def test_improvement_is_that_of_the_sources_that_are_heard() -> None:
+    _, full = signals(2)
+    silence = tf.zeros_like(full.waveforms[:, :1])
+    three = tf.concat([full.waveforms, silence], axis=1)
+    mixed = Reference(three, full.mixture, None, None)
+    outputs = 0.5 * full.mixture[:, tf.newaxis] + full.waveforms
+    expected, _ = si_sdr_improvement(Estimate(outputs, None), full)
+    # An output too many may have anything in it.
+    estimate = Estimate(tf.concat([full.mixture[:, tf.newaxis] ** 2, outputs], axis=1), None)
+    improvement, is_mixed = si_sdr_improvement(estimate, mixed)
+    assert is_mixed.numpy().all()
+    np.testing.assert_allclose(improvement, expected, rtol=1e-4)
 
 
 def test_what_one_speaker_fills_is_worth_30_db_at_most() -> None:
