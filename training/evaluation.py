@@ -102,7 +102,7 @@ def _score_mixtures(
 
 def _separate_with(separate: Callable[[tf.Tensor], tf.Tensor], num_channels: int) -> Separate:
     signature = [tf.TensorSpec([None, None, num_channels], tf.float32)]
-    function = tf.function(separate, input_signature=signature)
+    function = tf.function(separate, input_signature=signature, autograph=False)
 
     def separate_mono(mixture: Samples) -> Samples:
         waveform = np.repeat(mixture[np.newaxis, :, np.newaxis], num_channels, axis=2)
