@@ -202,6 +202,24 @@ def test_a_mixture_may_have_a_folder_of_its_id(tmp_path, dataset, bundle):
     }
 
 
+def test_what_became_of_a_mixture_improves_on_itself_and_not_on_the_mixture(exported, dataset):
+    mixture = next(mixtures(dataset, "test"))
+    mixture = dataclasses.replace(mixture, degraded=np.clip(mixture.mixture, -500, 500))
+    out, rate = str(exported / "out"), mixture.recipe.sample_rate
+    record = read_record(out, f"{mixture.recipe.id}.wav")
+    folder = f"test/{mixture.recipe.id}"
+    for name, heard in (("mixture", mixture.mixture), ("degraded", mixture.degraded)):
+        separated = SeparatedRecording(out, f"{folder}/{name}.wav", record, player="")
+        assert separated.mixture_id == mixture.recipe.id
+        score = score_against_mixture(separated, mixture, rttm=False, output="")
+        (unprocessed,) = (one for one in score.results if one.model == UNPROCESSED)
+        block = Block(
+            mix_down(np.stack([heard, heard])), mix_down(mixture.sources), mix_down(heard)
+        )
+        expected, _ = measure(block.alone, rate)
+        assert unprocessed.measures["si_sdr_db"] == pytest.approx(expected["si_sdr_db"], abs=1e-3)
+
+
 def test_a_recording_without_a_mixture_is_named(exported, dataset, bundle):
     write_recording(exported, "stranger", low_hz=200, duration_s=1.0)
     separate(exported, bundle, "--rttm")
