@@ -2,13 +2,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
 from schemas.configuration import Configuration
+from schemas.mixture import decode_mixture
 from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
 from training.evaluate import main
+from training.input import open_mixtures, read_examples
 from training.model_dir import Metrics, ModelDir, TrainingState
 
 MakeDataset = Callable[..., Path]
@@ -80,6 +83,30 @@ def test_silent_rows_are_scored_by_what_is_left_in_their_outputs(
     assert mask["residual_db"]["mixtures"] == 3
     assert mask["residual_db"]["mean"] < -60
     assert set(mask["groups"]["number of speakers"]) == {"2", "3"}
+
+
+def test_a_model_for_degraded_mixtures_is_scored_on_them(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = {"type": "joint.tcn", "params": {"num_blocks": 1, "num_repeats": 1}}
+    folder = make_dataset(degraded=True, num_mixtures={"train": 1, "validation": 1, "test": 1})
+    for mixture in ("given", "degraded"):
+        config = configuration(
+            "joint_tcn_mask_8k", model=model, mixture=mixture, dynamic_remixing=False
+        )
+        save_untrained(tmp_path / mixture, config)
+    arguments = ["--dataset", str(folder), "--output", str(tmp_path / "report")]
+    assert main(["--model_dir", str(tmp_path / "degraded"), *arguments]) == 0
+    (record,) = read_examples(open_mixtures(str(folder)), "test")
+    degraded = decode_mixture(record, "test").degraded
+    played = [soundfile.read(path, dtype="int16")[0] for path in tmp_path.rglob("*.flac")]
+    assert any(np.array_equal(one, degraded[: len(one), 0]) for one in played)
+    both = [f"--model_dir={tmp_path / mixture}" for mixture in ("given", "degraded")]
+    assert main([*both, *arguments]) == 1
+    assert "degraded is for degraded mixtures and given is not" in capsys.readouterr().err
 
 
 def test_a_damaged_test_shard_is_named(
