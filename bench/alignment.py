@@ -18,7 +18,8 @@ from beam_jobs.dataset.reading import open_dataset, read_mixtures
 from beam_jobs.separation.held_windows import HeldWindows
 from beam_jobs.separation.models import describe_model
 from beam_jobs.separation.separator import load_separator
-from beam_jobs.separation.voices import arrange, order_windows
+from beam_jobs.separation.voices import order_windows
+from beam_jobs.separation.window_orders import arrange
 from beam_jobs.separation.windows import Framing, cut_windows
 from schemas.mixture import StoredMixture, mix_down
 from schemas.pcm import Samples

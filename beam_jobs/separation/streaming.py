@@ -27,7 +27,8 @@ from beam_jobs.separation.recording import Recording, SeparationPlan, plan_separ
 from beam_jobs.separation.separator import Separator
 from beam_jobs.separation.turns import TurnFinder, format_rttm
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
-from beam_jobs.separation.voices import VoiceOrder, arrange, order_windows, voice_levels_db
+from beam_jobs.separation.voices import VoiceOrder, order_windows
+from beam_jobs.separation.window_orders import arrange, arrange_levels_db
 from beam_jobs.separation.windows import Framing, OverlapAdd, cut_windows
 from beam_jobs.storage import files
 from beam_jobs.storage.files import OutputError
@@ -390,7 +391,7 @@ def _find_levels_db(
     held: HeldWindows, order: VoiceOrder, framing: Framing, sample_rate: int
 ) -> Levels:
     """Returns the levels of the voices that `_give_to_voices` makes, float32 [voices, frames]."""
-    levels_db = voice_levels_db(held.levels_db, order.changes, framing, sample_rate)
+    levels_db = arrange_levels_db(held.levels_db, order.changes, framing, sample_rate)
     if order.num_voices == 1:
         levels_db[0] = 10 * np.log10(np.sum(10 ** (levels_db / 10), axis=0))
     levels_db[order.num_voices :] = SILENCE_DBFS

@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from schemas.pcm import Samples
 
 # The part of a window's trusted middle that fades into the next window. A short fade costs little
-# time, but outputs that may swap are recognised by their overlap and need a long one.
+# time, but outputs that may swap are recognised by what both windows have in it.
 _ALIGNED_FADE = 0.125
-_JOINT_FADE = 0.5
+_JOINT_FADE = 1 / 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,18 +36,26 @@ class Framing:
 
     @property
     def overlap(self) -> slice:
-        """The part of a window that the window before it has in `overlap_before`, both trusted."""
+        """The part of a window into which the window before it fades, both trusted."""
         return slice(self.context, self.context + self.fade)
-
-    @property
-    def overlap_before(self) -> slice:
-        """The part of a window that the window after it has in `overlap`."""
-        return slice(self.hop + self.context, self.hop + self.context + self.fade)
 
     @property
     def fades(self) -> bool:
         """True if outputs are weighted less at the edges of a window."""
         return bool(self.context or self.fade)
+
+    @property
+    def handover(self) -> int:
+        """The sample of a window at which it takes over from the one before it: in mid-fade."""
+        return self.context + self.fade // 2
+
+    def window_of(self, samples: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Returns the window in whose middle each sample is, as if there were windows without end.
+
+        Args:
+            samples: counted from the start of the first window.
+        """
+        return ((samples - self.handover) // self.hop).astype(np.int64)
 
     def num_windows(self, num_samples: int) -> int:
         """Returns the number of windows that cover a signal."""

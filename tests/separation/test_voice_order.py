@@ -1,12 +1,15 @@
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
 import scipy.signal
 
 from beam_jobs.separation.held_windows import HeldWindows
+from beam_jobs.separation.tracks import Tracks
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
-from beam_jobs.separation.voices import arrange, order_windows
+from beam_jobs.separation.voices import order_windows
+from beam_jobs.separation.window_orders import arrange
 from beam_jobs.separation.windows import crossfade_framing
 
 SAMPLE_RATE = 8000
@@ -149,6 +152,14 @@ def test_the_first_voice_is_who_speaks_first(embedder):
     assert found.confidence > 0.9
 
 
+def take_turns(duration_s):
+    """Returns two tones that take turns of two seconds, with pauses, float64 [2, samples]."""
+    time_s = np.arange(duration_s * SAMPLE_RATE) / SAMPLE_RATE
+    turn, is_pause = (time_s // 2).astype(int) % 2, time_s % 2 > 1.6
+    tones = [0.1 * np.sin(2 * np.pi * frequency_hz * time_s) for frequency_hz in (300, 1100)]
+    return np.stack([np.where((turn == one) & ~is_pause, tones[one], 0) for one in (0, 1)])
+
+
 class SpectralEmbedder:
     """Tells voices as different as these by their long-term spectrum, in pieces of any length."""
 
@@ -161,11 +172,8 @@ class SpectralEmbedder:
 
 
 def test_a_change_of_order_inside_a_window_is_found_in_the_pause():
+    sources = take_turns(20)
     time_s = np.arange(20 * SAMPLE_RATE) / SAMPLE_RATE
-    voices = [0.1 * np.sin(2 * np.pi * frequency_hz * time_s) for frequency_hz in (300, 1100)]
-    # They take turns of two seconds with a pause between them.
-    turn, is_pause = (time_s // 2).astype(int) % 2, time_s % 2 > 1.6
-    sources = [np.where((turn == number) & ~is_pause, voices[number], 0) for number in (0, 1)]
     at_s = 11.8
     outputs = np.where(time_s < at_s, sources, sources[::-1])
     windows = windows_of(*outputs)
@@ -175,10 +183,39 @@ def test_a_change_of_order_inside_a_window_is_found_in_the_pause():
         if not start + 1.5 * SAMPLE_RATE < at_s * SAMPLE_RATE < start + 2.5 * SAMPLE_RATE:
             # Too little is said on one side of the change to tell whose it is.
             continue
-        wanted = np.stack(sources)[:, start : start + FRAMING.length, np.newaxis]
+        wanted = sources[:, start : start + FRAMING.length, np.newaxis]
         arranged = arrange(window, changes, SAMPLE_RATE)
         np.testing.assert_allclose(arranged, wanted, atol=1e-6)
     assert found.num_changes >= 1
+
+
+def test_people_who_take_turns_in_one_output_are_two_voices():
+    sources = take_turns(20)
+    windows = windows_of(sources.sum(axis=0), np.zeros(sources.shape[1]))
+    found = find_order(windows, SpectralEmbedder())
+    assert found.num_voices == 2
+    for number, (window, changes) in enumerate(zip(windows, found.changes, strict=True)):
+        wanted = sources[:, number * FRAMING.hop :][:, : FRAMING.length, np.newaxis]
+        arranged = arrange(window, changes, SAMPLE_RATE)
+        # What is dropped at the edges of a window may be anybody's.
+        heard = slice(FRAMING.context, -FRAMING.context)
+        np.testing.assert_allclose(arranged[:, heard], wanted[:, heard], atol=1e-6)
+
+
+def test_a_track_goes_on_wherever_a_window_hands_over_in_the_middle_of_speech():
+    rng = np.random.default_rng(0)
+    sources = 0.1 * rng.standard_normal((3, 20 * SAMPLE_RATE)).astype(np.float32)
+    swaps = [rng.permutation(3) for _ in windows_of(*sources)]
+    orders = np.array(list(itertools.permutations(range(3))))
+    with contextlib.closing(HeldWindows(SAMPLE_RATE)) as held:
+        for window, swap in zip(windows_of(*sources), swaps, strict=True):
+            held.add(window[swap])
+        tracks = Tracks(held, FRAMING, orders, SAMPLE_RATE)
+        audio = tracks.read(10, tracks.num_frames - 10).reshape(3, -1)
+    wanted = sources[swaps[0], 10 * 160 :][:, : audio.shape[1]]
+    np.testing.assert_allclose(audio, wanted, atol=1e-4)
+    for swap, outputs in zip(swaps, tracks.outputs, strict=True):
+        np.testing.assert_array_equal(swap[list(outputs)], swaps[0])
 
 
 def test_an_order_fades_over_to_the_next():

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,10 +71,3 @@ def test_the_context_of_a_window_is_not_heard():
             output[:, -10:] = 99
         joined.append(join.add(output))
     np.testing.assert_allclose(np.concatenate(joined, axis=1), 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("framing", FRAMINGS)
-def test_both_windows_hold_the_same_samples_where_they_overlap(framing):
-    signal = np.arange(500, dtype=np.float32)[:, np.newaxis]
-    before, after, *_ = cut_windows([signal], 500, framing)
-    np.testing.assert_array_equal(before[framing.overlap_before], after[framing.overlap])
