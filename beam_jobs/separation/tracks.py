@@ -64,11 +64,6 @@ class Tracks:
             held.levels_db, [((0, one),) for one in outputs], framing, sample_rate
         )
 
-    @property
-    def num_frames(self) -> int:
-        """The number of frames of the recording."""
-        return int(self.levels_db.shape[1])
-
     def read(self, start: int, stop: int) -> Samples:
         """Returns the audio of all tracks, mixed to one channel.
 

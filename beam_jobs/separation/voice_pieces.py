@@ -84,9 +84,21 @@ def find_alone(levels_db: Levels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np
     return heard, alone
 
 
-def describe_pieces(tracks: Tracks, embedder: VoiceEmbedder) -> Pieces:
-    """Cuts what tells of speakers into pieces, and embeds them."""
-    found = sorted(_find_pieces(tracks.levels_db), key=lambda one: (sum(one.bounds), one.bounds))
+def describe_pieces(
+    tracks: Tracks,
+    heard: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_],
+    embedder: VoiceEmbedder,
+) -> Pieces:
+    """Cuts what tells of speakers into pieces, and embeds them.
+
+    Args:
+        tracks: of the recording.
+        heard: in which frames each track is heard, as `find_alone` finds it.
+        alone: in which frames it is heard alone.
+        embedder: describes voices.
+    """
+    found = sorted(_find_pieces(heard, alone), key=lambda one: (sum(one.bounds), one.bounds))
     embeddings: list[Embeddings] = []
     for start in range(0, len(found), _BATCH_SIZE):
         batch = [_read(tracks, one) for one in found[start : start + _BATCH_SIZE]]
@@ -121,9 +133,8 @@ class _Found:
     told: npt.NDArray[np.int64]
 
 
-def _find_pieces(levels_db: Levels) -> Iterator[_Found]:
-    heard, alone = find_alone(levels_db)
-    told = np.zeros(levels_db.shape[1], bool)
+def _find_pieces(heard: npt.NDArray[np.bool_], alone: npt.NDArray[np.bool_]) -> Iterator[_Found]:
+    told = np.zeros(heard.shape[1], bool)
     for track, own in enumerate(alone):
         for frames, around in _cut(np.flatnonzero(own)):
             told[frames[0] : frames[-1] + 1] = True

@@ -10,6 +10,7 @@ enough is gained by it.
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -117,20 +118,22 @@ def order_windows(
     orders = np.array(list(itertools.permutations(range(num_sources))), np.int64)
     tracks = Tracks(held, framing, orders, sample_rate)
     as_they_are = tuple(((0, outputs),) for outputs in tracks.outputs)
+    heard, alone = find_alone(tracks.levels_db)
     if num_windows == 1:
-        is_one = _is_one_in_a_window(tracks.levels_db)
+        is_one = _is_one_in_a_window(heard, alone)
         found = VoiceOrder(as_they_are, 1 if is_one else num_sources, False, 1.0)
         return _in_order_of_onset(found, levels_db, framing, sample_rate)
-    pieces = describe_pieces(tracks, embedder)
+    pieces = describe_pieces(tracks, heard, alone, embedder)
     if len(pieces.tracks) < num_sources:
         found = VoiceOrder(as_they_are, num_sources, False, 1.0)
         return _in_order_of_onset(found, levels_db, framing, sample_rate)
-    path = _find_path(pieces, orders, _change_costs_s(tracks.levels_db, pieces))
-    is_one = not _has_two_voices(pieces, path, tracks.levels_db)
+    borders = _find_borders(tracks.levels_db, pieces)
+    path = _find_path(pieces, orders, _change_costs_s(heard, borders))
+    is_one = not _has_two_voices(pieces, path, heard, alone)
     weights_s = np.bincount(pieces.moments, pieces.weights_s)
     confidences = 1 / (1 + np.exp(-path.margins_s / _MARGIN_S))
     found = VoiceOrder(
-        changes=_find_changes(tracks, pieces, orders[path.orders]),
+        changes=_find_changes(tracks, borders, orders[path.orders]),
         num_voices=1 if is_one else num_sources,
         more_voices=not is_one and _has_more_voices(pieces, num_sources + 1),
         confidence=1.0 if is_one else float(np.average(confidences, weights=weights_s)),
@@ -138,23 +141,24 @@ def order_windows(
     return _in_order_of_onset(found, levels_db, framing, sample_rate)
 
 
-def _change_costs_s(levels_db: Levels, pieces: Pieces) -> npt.NDArray[np.float64]:
+def _change_costs_s(
+    heard: npt.NDArray[np.bool_], borders: Sequence[int]
+) -> npt.NDArray[np.float64]:
     """Returns what a change of order costs between each moment and the next, in seconds.
 
     Args:
-        levels_db: of the tracks, float32 [tracks, frames].
-        pieces: of speech.
+        heard: in which frames each track is heard, bool [tracks, frames].
+        borders: the frames between which each moment is.
 
     Returns:
         float64 [moments - 1].
     """
-    heard, _ = find_alone(levels_db)
     reach = round(_AROUND_S / FRAME_S)
     several, anybody = (
         np.cumsum(np.pad(frames.astype(np.int64), (reach + 1, reach)))
         for frames in (heard.sum(axis=0) > 1, heard.any(axis=0))
     )
-    starts = np.array(_find_borders(levels_db, pieces)[1:-1], np.int64)
+    starts = np.array(borders[1:-1], np.int64)
     stops = starts + 2 * reach
     shares = (several[stops] - several[starts]) / np.maximum(anybody[stops] - anybody[starts], 1)
     costs_s: npt.NDArray[np.float64] = _CHANGE_COST_S + _OVERLAP_COST_S * shares
@@ -223,16 +227,15 @@ def _voices_of(pieces: Pieces, orders: npt.NDArray[np.int64]) -> npt.NDArray[np.
 
 
 def _find_changes(
-    tracks: Tracks, pieces: Pieces, orders: npt.NDArray[np.int64]
+    tracks: Tracks, borders: Sequence[int], orders: npt.NDArray[np.int64]
 ) -> tuple[Changes, ...]:
     """Returns the orders of the outputs of each window, which follow from those of the tracks.
 
     Args:
         tracks: of the recording.
-        pieces: of speech.
+        borders: the frames between which each moment is.
         orders: of each moment, for each voice its track, int64 [moments, voices].
     """
-    borders = _find_borders(tracks.levels_db, pieces)
     changes: list[Changes] = []
     for window in range(len(tracks.outputs)):
         found: list[tuple[int, Order]] = []
@@ -263,23 +266,22 @@ def _find_borders(levels_db: Levels, pieces: Pieces) -> list[int]:
     return [*borders, len(loudest_db)]
 
 
-def _is_one_in_a_window(levels_db: Levels) -> bool:
-    heard, alone = find_alone(levels_db)
-    together_share = (heard.sum(axis=0) > 1).sum() / max(heard.any(axis=0).sum(), 1)
-    return _beside_s(alone) < _MIN_TOGETHER_S and bool(together_share < _MIN_TOGETHER_SHARE)
+def _is_one_in_a_window(heard: npt.NDArray[np.bool_], alone: npt.NDArray[np.bool_]) -> bool:
+    return _beside_s(alone) < _MIN_TOGETHER_S and _together_share(heard) < _MIN_TOGETHER_SHARE
 
 
-def _has_two_voices(pieces: Pieces, path: _Path, levels_db: Levels) -> bool:
+def _has_two_voices(
+    pieces: Pieces, path: _Path, heard: npt.NDArray[np.bool_], alone: npt.NDArray[np.bool_]
+) -> bool:
     """Returns whether two people speak, or more.
 
     Args:
         pieces: of speech.
         path: the orders of the tracks.
-        levels_db: of the tracks, float32 [tracks, frames].
+        heard: in which frames each track is heard, bool [tracks, frames].
+        alone: in which frames it is heard alone.
     """
-    heard, alone = find_alone(levels_db)
-    together_share = (heard.sum(axis=0) > 1).sum() / max(heard.any(axis=0).sum(), 1)
-    if together_share >= _TOGETHER_SHARE:
+    if _together_share(heard) >= _TOGETHER_SHARE:
         return True
     spoken_s = float(pieces.weights_s.sum())
     one_voice_s = float(np.linalg.norm(pieces.weighted.sum(axis=0)))
@@ -288,6 +290,11 @@ def _has_two_voices(pieces: Pieces, path: _Path, levels_db: Levels) -> bool:
     beside_s = max(_beside_s(alone) - _LEAKED_SHARE * spoken_s, 0.0)
     gain += _BESIDE_GAIN * np.log1p(beside_s / _BESIDE_S)
     return bool(gain > _TWO_VOICES_GAIN + _CHANCE_GAIN_S / spoken_s)
+
+
+def _together_share(heard: npt.NDArray[np.bool_]) -> float:
+    """Returns the share of what is heard at all in which several tracks are."""
+    return float((heard.sum(axis=0) > 1).sum() / max(heard.any(axis=0).sum(), 1))
 
 
 def _beside_s(alone: npt.NDArray[np.bool_]) -> float:
