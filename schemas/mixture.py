@@ -41,6 +41,11 @@ class StoredMixture:
         """The sources without silent rows, int16 [rows of the recipe, samples, channels]."""
         return self.sources[: len(self.recipe.rows)]
 
+    @property
+    def own_gains_db(self) -> tuple[float, ...]:
+        """The gains without those of silent rows, one for each row of the recipe."""
+        return self.gains_db[: len(self.recipe.rows)]
+
 
 def decode_mixture(record: bytes, origin: str) -> StoredMixture:
     """Decodes a record of a shard.

@@ -87,6 +87,47 @@ class Utterance:
         """The length in seconds."""
         return (self.stop - self.start) / self.played_rate
 
+    def place(
+        self,
+        start: int,
+        stop: int,
+        *,
+        offset_s: float,
+        level_kind: LevelKind,
+        level: float,
+        row: int | None = None,
+    ) -> "Source":
+        """Returns the source that this utterance, or a part of it, is in a mixture.
+
+        Args:
+            start: the first frame used, counted in the file's own frames.
+            stop: the frame after the last one used.
+            offset_s: as in `Source`.
+            level_kind: as in `Source`.
+            level: as in `Source`.
+            row: as in `Source`.
+        """
+        is_whole = (start, stop) == (self.start, self.stop)
+        return Source(
+            utterance=self.id,
+            corpus=self.corpus,
+            path=self.path,
+            speaker=self.speaker,
+            gender=self.gender,
+            start=start,
+            stop=stop,
+            file_sample_rate=self.sample_rate,
+            offset_s=offset_s,
+            level_kind=level_kind,
+            level=level,
+            row=row,
+            speed=self.speed if self.speed != 1 else None,
+            channel=self.channel,
+            # Nobody knows which words a cut leaves.
+            text=self.text if is_whole else None,
+            language=self.language,
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordedRoom:

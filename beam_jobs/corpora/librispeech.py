@@ -7,7 +7,6 @@ LibriTTS calls it `SPEAKERS.txt` (https://www.openslr.org/60), and LibriTTS-R ha
 """
 
 import functools
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from beam_jobs.corpora.layout import (
     parse_gender,
 )
 from beam_jobs.corpora.manifest import read_lines
-from beam_jobs.corpora.transcripts import Transcripts, read_ahead, read_files, read_list
+from beam_jobs.corpora.transcripts import Transcripts, read_by_folder, read_files, read_list
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -44,11 +43,8 @@ def recognises(corpus: Corpus, sampled_paths: Sequence[str]) -> bool:
 def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     """Yields every utterance, under LibriSpeech's own ids."""
     genders = read_genders(corpus)
-    chapters = (
-        list(paths) for _, paths in itertools.groupby(audio_paths(corpus), key=os.path.dirname)
-    )
     read = functools.partial(_read_transcripts, corpus)
-    for paths, transcripts in read_ahead(chapters, read):
+    for paths, transcripts in read_by_folder(audio_paths(corpus), read):
         yield from transcripts.rejected
         for path in paths:
             match = _match(corpus, path)

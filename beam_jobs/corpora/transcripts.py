@@ -2,16 +2,14 @@
 
 import concurrent.futures
 import dataclasses
+import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 from beam_jobs.corpora.manifest import BadLineError, check_line, transcript
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files, text
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 # A request to Cloud Storage takes 50 ms, of which a worker spends hardly any.
 _NUM_READERS = 32
@@ -69,17 +67,28 @@ def read_files(paths: Mapping[str, str]) -> Transcripts:
     return Transcripts(texts, rejected)
 
 
-def read_ahead(items: Iterable[_T], read: Callable[[_T], _R]) -> Iterator[tuple[_T, _R]]:
-    """Yields each item with what is read for it, while others are read for those that follow."""
+def read_by_folder(
+    audio_paths: Iterable[str], read: Callable[[Sequence[str]], Transcripts]
+) -> Iterator[tuple[Sequence[str], Transcripts]]:
+    """Reads the transcripts of one folder after the other, some folders ahead.
+
+    Args:
+        audio_paths: of a corpus; those in one folder are next to each other.
+        read: reads the transcripts of the audio in a folder, given its paths.
+
+    Yields:
+        The paths of the audio in a folder, and their transcripts.
+    """
+    folders = (list(paths) for _, paths in itertools.groupby(audio_paths, key=os.path.dirname))
     with concurrent.futures.ThreadPoolExecutor(_NUM_READERS) as readers:
-        begun: deque[tuple[_T, concurrent.futures.Future[_R]]] = deque()
-        for item in items:
-            begun.append((item, readers.submit(read, item)))
+        begun: deque[tuple[Sequence[str], concurrent.futures.Future[Transcripts]]] = deque()
+        for paths in folders:
+            begun.append((paths, readers.submit(read, paths)))
             if len(begun) > _NUM_READERS:
                 first, reading = begun.popleft()
                 yield first, reading.result()
-        for item, reading in begun:
-            yield item, reading.result()
+        for first, reading in begun:
+            yield first, reading.result()
 
 
 def _read_lines(path: str, rejected: list[Rejected]) -> Iterator[str]:

@@ -5,7 +5,6 @@ Source: https://doi.org/10.7488/ds/2645; `speaker-info.txt` has the genders, and
 """
 
 import functools
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from beam_jobs.corpora.layout import (
     parse_gender,
 )
 from beam_jobs.corpora.manifest import read_lines
-from beam_jobs.corpora.transcripts import Transcripts, read_ahead, read_files
+from beam_jobs.corpora.transcripts import Transcripts, read_by_folder, read_files
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 
@@ -45,11 +44,8 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
     second.
     """
     genders = _read_genders(corpus)
-    speakers = (
-        list(paths) for _, paths in itertools.groupby(audio_paths(corpus), key=os.path.dirname)
-    )
     read = functools.partial(_read_transcripts, corpus)
-    for paths, transcripts in read_ahead(speakers, read):
+    for paths, transcripts in read_by_folder(audio_paths(corpus), read):
         yield from transcripts.rejected
         for path in paths:
             match = _PATH.search(path)

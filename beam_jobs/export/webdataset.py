@@ -44,7 +44,7 @@ def texts(mixture: StoredMixture) -> Mapping[str, str]:
         "speakers": entry.speakers,
         "genders": entry.genders,
         "offsets_s": [float(offset_s) for offset_s in entry.offsets_s],
-        "gains_db": mixture.gains_db[: len(recipe.rows)],
+        "gains_db": mixture.own_gains_db,
         "overlap_ratio": float(entry.overlap_ratio),
         "speech": [dataclasses.asdict(stretch) for stretch in entry.speech],
         "recipe": recipe.to_json(),

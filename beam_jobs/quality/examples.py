@@ -51,7 +51,7 @@ def make_example(stored: StoredMixture) -> Example:
         noise=stored.noise,
         speakers=tuple(row[0].speaker for row in recipe.rows),
         placed_s=tuple(map(_placed_s, recipe.rows)),
-        gains_db=stored.gains_db[: len(recipe.rows)],
+        gains_db=stored.own_gains_db,
         noise_events_s=tuple(
             sorted(
                 (event.offset_s, event.offset_s + event.duration_s)

@@ -179,23 +179,11 @@ def _place(
     skipped = round(max(start_s - offset_s, 0.0) * rate)
     start = min(utterance.start + skipped, utterance.stop)
     stop = max(min(utterance.start + round((stop_s - offset_s) * rate), utterance.stop), start)
-    is_whole = (start, stop) == (utterance.start, utterance.stop)
-    return Source(
-        utterance=utterance.id,
-        corpus=utterance.corpus,
-        path=utterance.path,
-        speaker=utterance.speaker,
-        gender=utterance.gender,
-        start=start,
-        stop=stop,
-        file_sample_rate=utterance.sample_rate,
+    return utterance.place(
+        start,
+        stop,
         offset_s=max(offset_s - start_s, 0.0) if stop > start else 0.0,
         level_kind=level_kind,
         level=level,
         row=row,
-        speed=utterance.speed if utterance.speed != 1 else None,
-        channel=utterance.channel,
-        # Nobody knows which words a cut leaves.
-        text=utterance.text if is_whole else None,
-        language=utterance.language,
     )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from beam_jobs.recipes.group_sizes import Indices
 from beam_jobs.recipes.random_numbers import keyed_uniforms
-from schemas.recipe import Recipe, Source, Utterance
+from schemas.recipe import Recipe, Utterance
 
 
 def has_another(speakers: Indices) -> npt.NDArray[np.bool_]:
@@ -100,23 +100,14 @@ def place_enrolments(
         spare = max(utterance.stop - utterance.start - num_frames, 0)
         uniforms = keyed_uniforms(seed, recipe.id, "enrolment start", row)
         start = utterance.start + int(next(uniforms) * (spare + 1))
+        played = dataclasses.replace(utterance, speed=like.speed or 1.0)
         enrolments.append(
-            Source(
-                utterance=utterance.id,
-                corpus=utterance.corpus,
-                path=utterance.path,
-                speaker=utterance.speaker,
-                gender=utterance.gender,
-                start=start,
-                stop=min(start + num_frames, utterance.stop),
-                file_sample_rate=utterance.sample_rate,
+            played.place(
+                start,
+                min(start + num_frames, utterance.stop),
                 offset_s=0.0,
                 level_kind=like.level_kind,
                 level=like.level,
-                speed=like.speed,
-                channel=utterance.channel,
-                text=None if spare else utterance.text,
-                language=utterance.language,
             )
         )
     return dataclasses.replace(recipe, enrolments=tuple(enrolments), enrolment_s=float(enrolment_s))
