@@ -26,6 +26,9 @@ class GenderShare:
 
     def kinds(self, group_size: int) -> list[float]:
         """Returns the share of the groups with each number of women, about."""
+        if group_size == 1:
+            # Whoever is alone is of one gender, whatever share is asked for of the others.
+            return [0.5, 0.5]
         mixed = [(1 - self.same) / (group_size - 1)] * (group_size - 1)
         return [self.same / 2, *mixed, self.same / 2]
 

@@ -243,6 +243,16 @@ def test_with_a_share_of_genders_speakers_are_apart_and_use_stays_even(
     assert uses.max() - uses.min() <= 1
 
 
+@pytest.mark.parametrize("same", [0.0, 0.5, 1.0])
+def test_a_share_of_genders_changes_nothing_where_everybody_is_alone(same):
+    speakers = speakers_of([4] * 20)
+    plan = {"sizes": 1, "num_mixtures": 300, "num_shards": 4}
+    tables = lay(speakers, **plan, genders=GenderShare(speakers < 10, same))
+    assert (tables.max_uses > 1) == (lay(speakers, **plan).max_uses > 1)
+    uses = uses_of(all_mixtures(tables, 4), len(speakers))
+    assert uses.max() - uses.min() <= 1
+
+
 @pytest.mark.parametrize("same", [0.0, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("sizes", [[2], [3], [1, 2, 3]])
 def test_the_share_of_genders_holds_in_any_stretch(sizes, same):
