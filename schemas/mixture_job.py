@@ -48,10 +48,11 @@ class MixtureJob:
 
     def differences(self, other: "MixtureJob") -> list[str]:
         """Lists the settings in which another job differs: name, this job's value, the other's."""
-        if self.plan != other.plan:
+        # Configurations differ in the version of their plan, too.
+        if self.plan != other.plan and self.config == other.config:
             return [
                 f"planned by another version of this program, plan {self.plan} there and"
-                f" {other.plan} here, so that its mixtures are of other utterances"
+                f" {other.plan} here, so that its mixtures are other ones"
             ]
         if self.catalogue != other.catalogue:
             return [

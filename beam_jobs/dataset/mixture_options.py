@@ -15,7 +15,7 @@ from beam_jobs.corpora.layout import SOUNDS, Corpus, check_names, parse_corpora
 from beam_jobs.corpora.sounds import parse_sounds
 from beam_jobs.dataset.separate_corpora import check_apart
 from beam_jobs.dataset.spec import DatasetSpec
-from beam_jobs.recipes.drawn_plan import PLAN_VERSION
+from beam_jobs.recipes.drawn_plan import plan_version
 from beam_jobs.recipes.given_recipes import GivenRecipes, find_given_recipes
 from beam_jobs.recipes.plan import PlanOptions
 from beam_jobs.recipes.presets import load_recipe_config
@@ -209,6 +209,6 @@ def _describe_job(spec: DatasetSpec, splits: str) -> MixtureJob:
             f"libsndfile {soundfile.__libsndfile_version__}",
             *(codec_versions() if spec.has_transmission else ()),
         ),
-        plan=1 if spec.given else PLAN_VERSION,
+        plan=1 if spec.given else plan_version(options.config),
         catalogue=2 if spec.given else CATALOGUE_VERSION,
     )

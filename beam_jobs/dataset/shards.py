@@ -3,7 +3,8 @@
 import contextlib
 import gzip
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from typing import BinaryIO, cast
 
 import google_crc32c
@@ -23,7 +24,7 @@ from beam_jobs.runtime.dead_letters import ReasonCounts, Rejected
 from beam_jobs.storage import files
 from schemas.dataset import Shard, ShardInfo
 from schemas.errors import UserError
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, SimulatedRoom
 from schemas.tfrecord import write_record
 
 # TensorFlow's own level; higher ones take several times as long for one percent.
@@ -65,6 +66,7 @@ def render_shard(
     ):
         file = _ChecksummedFile(shard_file)
         num_mixtures = 0
+        in_rooms: Counter[Hashable] = Counter()
         unusable: dict[int, Rejected] = {}
         with _compressed(file, spec.compression) as records:
             for draft in _announced(plan.drafts(shard), reader):
@@ -79,7 +81,10 @@ def render_shard(
                 _write_line(recipes, mixture.recipe)
                 measurements.record_uses(shard.split, entries[: len(mixture.recipe.sources)])
                 measurements.measure(mixture)
+                if isinstance(room := mixture.recipe.sources[0].room, SimulatedRoom):
+                    in_rooms[room.size_m, room.rt60_s, room.microphone_m] += 1
                 num_mixtures += 1
+    measurements.record_rooms(in_rooms.values())
     measurements.rejected.update(unusable.values())
     measurements.infos.append(ShardInfo(shard, num_mixtures, file.num_bytes, file.crc32c))
     files.write_text(spec.measurements_path(shard), measurements.to_json())

@@ -57,6 +57,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "event_lufs": Quantity("Loudness of the noise events", "LUFS", 0.25),
     "event_length_s": Quantity("Length of the noise events", "s", 0.1),
     "event_start_s": Quantity("Start of the noise events in the mixture", "s", 0.1),
+    "mixtures_in_room": Quantity("Mixtures in a simulated room", "mixtures", 1),
     "rt60_s": Quantity("Reverberation time of the rooms", "s", 0.01),
     "direct_to_reverberant_db": Quantity("Direct over reverberated sound", "dB", 0.25),
     "enrolment_s": Quantity("Speech in an enrolment, before it is padded", "s", 0.1),
@@ -84,6 +85,7 @@ _OF_SOME = (
     "event_lufs",
     "event_length_s",
     "event_start_s",
+    "mixtures_in_room",
     "rt60_s",
     "direct_to_reverberant_db",
     "speed",
@@ -146,6 +148,11 @@ class Measurements:
     def record_uses(self, split: str, entries: Iterable[int]) -> None:
         """Records the entries of the catalogue that a mixture is made of."""
         self.uses.setdefault(split, []).extend(entries)
+
+    def record_rooms(self, counts: Iterable[int]) -> None:
+        """Records the number of mixtures in each simulated room of a shard."""
+        for count in counts:
+            self._count("mixtures_in_room", count)
 
     def measure(self, mixture: RenderedMixture) -> None:
         """Measures a mixture, except for its uses."""

@@ -26,6 +26,7 @@ def draw_recipe(
     split: str,
     utterances: Sequence[Utterance],
     scene: SceneFiles = NO_FILES,
+    shared_room: str = "",
     enrolments: Sequence[Utterance] = (),
 ) -> Recipe:
     """Draws everything about a mixture that a configuration leaves to chance.
@@ -38,6 +39,7 @@ def draw_recipe(
         utterances: in the mixture; those of one speaker are next to each other, and only in a
             conversation does anyone have several.
         scene: the files of its noise and of its room.
+        shared_room: the name of the simulated room that it shares with others; empty for its own.
         enrolments: another utterance of each speaker, if the configuration asks for them.
     """
     rate = config.sample_rate
@@ -88,7 +90,7 @@ def draw_recipe(
             for utterance, offset_s, row in zip(utterances, offsets_s, rows, strict=True)
         ),
     )
-    recipe = draw_scene(recipe, scene, config, seed)
+    recipe = draw_scene(recipe, scene, config, seed, shared_room)
     if config.enrolment_s is not None:
         recipe = place_enrolments(recipe, enrolments, config.enrolment_s, seed)
     if config.transmission is None:

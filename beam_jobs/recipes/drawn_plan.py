@@ -28,14 +28,12 @@ from beam_jobs.recipes.plan import (
     choose_num_shards,
 )
 from beam_jobs.recipes.random_numbers import keyed_generator
-from beam_jobs.recipes.scene import NO_FILES, SceneFiles, SceneFilesPlan
+from beam_jobs.recipes.scene import NO_FILES, SceneFiles, SceneFilesPlan, share_rooms
 from beam_jobs.recipes.splits import apportion, split_by_corpus, split_by_shares
 from beam_jobs.recipes.tables import Tables
 from schemas.dataset import SPLITS, Shard, Split
 from schemas.recipe import Utterance
-
-PLAN_VERSION = 2
-"""Changes whenever the same catalogue, configuration and seed give other recipes than before."""
+from schemas.recipe_config import RecipeConfig, SimulatedRooms
 
 # Looked up in the catalogue together, these cost little each, and they take little memory.
 _DRAFTS_AT_ONCE = 512
@@ -60,6 +58,14 @@ class _SplitPlan:
     num_mixtures: int
     num_shards: int
     enrolments: Enrolments | None
+
+
+def plan_version(config: RecipeConfig) -> int:
+    """Returns the version of the plan of a configuration.
+
+    It changes whenever the same catalogue, configuration and seed give other recipes than before.
+    """
+    return 3 if isinstance(config.rooms, SimulatedRooms) else 2
 
 
 class DrawnPlan:
@@ -186,13 +192,17 @@ class DrawnPlan:
                 for mixture_id, own in zip(ids, drawn, strict=True)
             ]
             others = iter(self._find_utterances(itertools.chain.from_iterable(enrolled)))
-            for mixture_id, own, scene, other in zip(ids, drawn, scenes, enrolled, strict=True):
+            rooms = share_rooms(ids, plan.tables.max_uses)
+            for mixture_id, own, scene, room, other in zip(
+                ids, drawn, scenes, rooms, enrolled, strict=True
+            ):
                 yield self._draft(
                     mixture_id,
                     shard.split,
                     own,
                     list(itertools.islice(utterances, len(own))),
                     scene or NO_FILES,
+                    room,
                     other,
                     list(itertools.islice(others, len(other))),
                 )
@@ -251,7 +261,14 @@ class DrawnPlan:
         utterances = self._find_utterances(entries)
         enrolments = self._find_utterances(enrolled)
         return self._draft(
-            planned.id, planned.split, entries, utterances, scene, enrolled, enrolments
+            planned.id,
+            planned.split,
+            entries,
+            utterances,
+            scene,
+            draft.shared_room,
+            enrolled,
+            enrolments,
         )
 
     def _draft(
@@ -261,6 +278,7 @@ class DrawnPlan:
         entries: Sequence[int],
         utterances: Sequence[Utterance],
         scene: SceneFiles,
+        shared_room: str,
         enrolled: Sequence[int],
         enrolments: Sequence[Utterance],
     ) -> Draft:
@@ -271,9 +289,10 @@ class DrawnPlan:
             split=split,
             utterances=utterances,
             scene=scene,
+            shared_room=shared_room,
             enrolments=enrolments,
         )
-        return Draft(recipe, (*entries, *scene.entries, *enrolled))
+        return Draft(recipe, (*entries, *scene.entries, *enrolled), shared_room)
 
     def _find_utterances(self, entries: Iterable[int]) -> list[Utterance]:
         return self._catalogue.utterances(np.fromiter(entries, np.int32))

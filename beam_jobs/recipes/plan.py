@@ -54,10 +54,12 @@ class Draft:
     Attributes:
         recipe: of the mixture.
         entries: where the catalogue has each of `recipe.parts`, in the same order.
+        shared_room: the name of the simulated room that it shares with others; empty for its own.
     """
 
     recipe: Recipe
     entries: tuple[int, ...]
+    shared_room: str = ""
 
 
 class Plan(Protocol):

@@ -44,6 +44,11 @@ WALL_M = 0.3
 # The heights of people who stand or sit, and of microphones on tables and walls.
 _LOWEST_M, _HIGHEST_M = 1.0, 2.0
 _NUM_DIRECTIONS = 64
+
+# In a shared room, so that speakers of different mixtures are at different places, too.
+_PLACES_PER_SPEAKER = 2
+# Mixtures in a row take turns in so many shared rooms at most.
+_ROOMS_IN_TURN = 8
 _ROUNDING_M = 0.001
 
 
@@ -253,6 +258,31 @@ def _count_usable(entries: Indices, unusable: Collection[int]) -> int:
     return sum(entry not in unusable for entry in entries.tolist()) if unusable else len(entries)
 
 
+def share_rooms(mixture_ids: Sequence[str], max_uses: int) -> list[str]:
+    """Names the simulated room of each of some mixtures that follow each other.
+
+    What takes time is the response of each place in a room, and a further place takes as long as
+    one in another room. So each place is used about as often as an utterance.
+
+    Args:
+        mixture_ids: of the mixtures.
+        max_uses: how often the mixtures use an utterance at most.
+
+    Returns:
+        The id of the first mixture that is in the room; empty names if utterances are used once,
+        where mixtures have rooms of their own.
+    """
+    if max_uses == 1:
+        return [""] * len(mixture_ids)
+    mixtures_per_room = _PLACES_PER_SPEAKER * max_uses
+    num_runs = math.ceil(len(mixture_ids) / (mixtures_per_room * _ROOMS_IN_TURN))
+    names: list[str] = []
+    for ids in np.array_split(mixture_ids, num_runs):
+        num_rooms = math.ceil(len(ids) / mixtures_per_room)
+        names += ids[np.arange(len(ids)) % num_rooms].tolist()
+    return names
+
+
 def draw_speeds(
     utterances: Sequence[Utterance], config: RecipeConfig, seed: int, mixture_id: str
 ) -> Sequence[Utterance]:
@@ -266,7 +296,9 @@ def draw_speeds(
     ]
 
 
-def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: int) -> Recipe:
+def draw_scene(
+    recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: int, shared_room: str = ""
+) -> Recipe:
     """Returns a recipe with the room and the noise that the configuration asks for.
 
     Args:
@@ -274,13 +306,16 @@ def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: in
         files: of its noise and of its room.
         config: what to draw from.
         seed: of the job.
+        shared_room: the name of the simulated room that it shares with others; empty for its own.
     """
     if config.rooms is not None:
         speakers = list(dict.fromkeys(source.speaker for source in recipe.sources))
         rooms: Sequence[Room]
         if isinstance(config.rooms, SimulatedRooms):
-            uniforms = keyed_uniforms(seed, recipe.id, "simulated room")
-            rooms = draw_simulated_rooms(config.rooms, len(speakers), uniforms)
+            num_places = _PLACES_PER_SPEAKER * config.most_speakers
+            rooms = _draw_places(
+                config.rooms, num_places, len(speakers), seed, recipe.id, shared_room
+            )
         else:
             rooms = [
                 RecordedRoom(file.corpus, file.path, file.stop, file.sample_rate)
@@ -305,6 +340,33 @@ def draw_scene(recipe: Recipe, files: SceneFiles, config: RecipeConfig, seed: in
         )
         recipe = dataclasses.replace(recipe, noise_events=events)
     return recipe
+
+
+def _draw_places(
+    config: SimulatedRooms,
+    num_shared: int,
+    num_speakers: int,
+    seed: int,
+    mixture_id: str,
+    shared_room: str,
+) -> list[SimulatedRoom]:
+    """Draws a room with a place for each speaker, or places in a room that mixtures share.
+
+    Args:
+        config: what to draw from.
+        num_shared: the number of places in a shared room.
+        num_speakers: in the mixture.
+        seed: of the job.
+        mixture_id: of the mixture.
+        shared_room: as for `draw_scene`.
+    """
+    if not shared_room:
+        uniforms = keyed_uniforms(seed, mixture_id, "simulated room")
+        return draw_simulated_rooms(config, num_speakers, uniforms)
+    uniforms = keyed_uniforms(seed, shared_room, "shared room")
+    places = draw_simulated_rooms(config, num_shared, uniforms)
+    uniforms = keyed_uniforms(seed, mixture_id, "places")
+    return [places.pop(int(next(uniforms) * len(places))) for _ in range(num_speakers)]
 
 
 def _draw_background(

@@ -1,29 +1,34 @@
-"""Reading the files that recipes name, at the sample rate of their mixtures."""
+"""Reading the files and the rooms that recipes name, at the sample rate of their mixtures."""
 
 import dataclasses
 import functools
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 import soxr
 
 from beam_jobs.audio.decoding import read_segment
 from beam_jobs.audio.types import UnusableAudioError
+from beam_jobs.rendering.rooms import Response, read_response, simulate_response
 from beam_jobs.rendering.signals import Signal
 from beam_jobs.storage import files
 from schemas.pcm import Samples
-from schemas.recipe import GivenMixture, Noise, NoiseEvent, Recipe, Source
+from schemas.recipe import GivenMixture, Noise, NoiseEvent, Recipe, Room, SimulatedRoom, Source
 
 # A shard of 128 mixtures of two LibriSpeech utterances needs a quarter of it if each is used eight
-# times, and all of it if each is used twice.
+# times, and all of it if each is used twice. Responses of rooms are small beside them.
 _MAX_KEPT_BYTES = 48 << 20
 # One that takes a larger part of it would put too many others out.
 _MAX_STRETCH_BYTES = _MAX_KEPT_BYTES // 8
 
 # As long as Scaper's (Salamon et al., 2017).
 _FADE_S = 0.01
+
+
+_Kept = TypeVar("_Kept", Signal, Response)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class PartReader:
     """Reads the parts of recipes.
 
     Utterances that several recipes share are decoded, resampled and measured once for all of them,
-    if the recipes are announced. This changes no sample.
+    if the recipes are announced, and so are the responses of rooms. This changes no sample.
 
     Attributes:
         corpus_roots: the folder of each corpus, by its name.
@@ -146,6 +151,24 @@ class PartReader:
             Signal(fade_ends(samples, event.file_sample_rate), event.file_sample_rate), recipe
         )
 
+    def read_response(self, room: Room, recipe: Recipe) -> Response:
+        """Reads or simulates the response of a room.
+
+        Args:
+            room: the room.
+            recipe: has the sample rate and the channels.
+
+        Raises:
+            UnusableAudioError: the file of a recorded one can't be decoded, or holds no response.
+        """
+
+        def make() -> Response:
+            if isinstance(room, SimulatedRoom):
+                return simulate_response(room, recipe.sample_rate)
+            return read_response(room, self.corpus_roots, recipe.sample_rate, recipe.channels)
+
+        return self._kept.get((room, recipe.sample_rate, recipe.channels), make)
+
     def _decode(
         self, part: Source | GivenMixture, recipe: Recipe, start: int, stop: int
     ) -> Samples:
@@ -157,29 +180,29 @@ class PartReader:
 
 
 class _RecentlyUsed:
-    """The signals that were used last, up to a number of bytes."""
+    """The signals and responses that were used last, up to a number of bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._num_bytes = 0
-        self._signals: OrderedDict[Hashable, Signal] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Signal | Response] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Signal]) -> Signal:
-        """Returns a signal, which is made if it is not there, or not any more."""
-        signal = self._signals.get(key)
-        if signal is not None:
-            self._signals.move_to_end(key)
-            return signal
-        signal = self._signals[key] = make()
-        self._num_bytes += signal.audio.nbytes
+    def get(self, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
+        """Returns what has a key, which is made if it is not there, or not any more."""
+        kept = cast(_Kept | None, self._kept.get(key))
+        if kept is not None:
+            self._kept.move_to_end(key)
+            return kept
+        made = self._kept[key] = make()
+        self._num_bytes += made.num_bytes
         while self._num_bytes > self._max_bytes:
-            _, oldest = self._signals.popitem(last=False)
-            self._num_bytes -= oldest.audio.nbytes
-        return signal
+            _, oldest = self._kept.popitem(last=False)
+            self._num_bytes -= oldest.num_bytes
+        return made
 
     def clear(self) -> None:
-        """Drops all signals."""
-        self._signals.clear()
+        """Drops everything."""
+        self._kept.clear()
         self._num_bytes = 0
 
 

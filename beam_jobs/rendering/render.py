@@ -18,13 +18,7 @@ from beam_jobs.rendering.quantising import (
     quantise_given,
     quantise_sums,
 )
-from beam_jobs.rendering.rooms import (
-    Response,
-    Reverberated,
-    read_response,
-    reverberate,
-    simulate_response,
-)
+from beam_jobs.rendering.rooms import Response, Reverberated, reverberate
 from beam_jobs.rendering.scratch import Scratch
 from beam_jobs.rendering.signals import Signal, peak, rms_level_dbfs
 from beam_jobs.rendering.transmission import transmit
@@ -291,10 +285,11 @@ def _read_utterances(
 
 
 def _read_room(room: Room, recipe: Recipe, reader: PartReader) -> Response:
+    # Has no file that could be at fault.
     if isinstance(room, SimulatedRoom):
-        return simulate_response(room, recipe.sample_rate)
+        return reader.read_response(room, recipe)
     with _blamed_on(room, recipe):
-        return read_response(room, reader.corpus_roots, recipe.sample_rate, recipe.channels)
+        return reader.read_response(room, recipe)
 
 
 def _place_given_mixture(recipe: Recipe, reader: PartReader) -> Samples:

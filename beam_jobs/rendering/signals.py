@@ -26,6 +26,11 @@ class Signal:
         return len(self.audio)
 
     @property
+    def num_bytes(self) -> int:
+        """The memory that the audio takes."""
+        return self.audio.nbytes
+
+    @property
     def samples(self) -> Samples:
         """The audio as float32, full scale at 1."""
         if self.audio.dtype == np.int16:

@@ -5,9 +5,11 @@ import importlib.util
 import json
 import math
 import sys
+from collections import Counter, defaultdict
 
 import numpy as np
 import pyarrow as pa
+import pyroomacoustics
 import pytest
 import soundfile
 from hypothesis import given
@@ -26,7 +28,7 @@ from beam_jobs.recipes.splits import parse_shares
 from beam_jobs.rendering.loudness import integrated_loudness_lufs
 from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import UnusablePartError, render
-from beam_jobs.rendering.rooms import check_simulation, simulate_response
+from beam_jobs.rendering.rooms import check_simulation, find_images, simulate_response
 from beam_jobs.rendering.scratch import Scratch
 from schemas.recipe import (
     Noise,
@@ -207,6 +209,48 @@ def test_speed_makes_utterances_shorter_and_everything_fits_all_the_same(length)
                 assert source.duration_s == pytest.approx(2 / (source.speed or 1))
             assert source.offset_s + source.duration_s <= recipe.duration_s + 2 / SAMPLE_RATE
     assert speeds == {0.9, None, 1.1}
+
+
+def rooms_of(recipes):
+    """Returns the simulated room of each mixture, without the places of its speakers."""
+    rooms = [{(one.room.size_m, one.room.microphone_m) for one in each.sources} for each in recipes]
+    assert {len(of_mixture) for of_mixture in rooms} == {1}
+    return [room for (room,) in rooms]
+
+
+def test_mixtures_that_share_utterances_share_simulated_rooms_at_several_places():
+    recipes = recipes_of(a_plan(rooms=SIMULATED, splits="train=1"))
+    uses = max(Counter(one.utterance for each in recipes for one in each.sources).values())
+    mixtures = Counter(rooms_of(recipes))
+    assert uses == 3
+    assert set(mixtures.values()) == {2 * uses}
+    speakers_at = defaultdict(list)
+    for recipe in recipes:
+        first, second = (source.room for source in recipe.sources)
+        assert first != second
+        for source in recipe.sources:
+            speakers_at[source.room].append(source.speaker)
+    assert len(speakers_at) == 4 * len(mixtures)
+    assert np.mean(list(map(len, speakers_at.values()))) == uses
+    assert all(len(set(speakers)) > 1 for speakers in speakers_at.values() if len(speakers) > 2)
+
+
+def test_mixtures_that_follow_each_other_are_in_different_shared_rooms():
+    rooms = rooms_of(recipes_of(a_plan(rooms=SIMULATED, splits="train=1")))
+    assert all(len(set(rooms[start : start + 5])) == 5 for start in (*range(26), *range(30, 56)))
+
+
+def test_where_no_utterance_is_shared_no_room_is():
+    alone = recipes_of(a_plan(rooms=SIMULATED, max_uses_per_shard=1))
+    assert len(set(rooms_of(alone))) == 60
+
+
+def test_a_mixture_stays_in_its_shared_room_when_an_utterance_is_replaced():
+    plan = a_plan(rooms=SIMULATED, splits="train=1")
+    for draft in drafts_of(plan)[:5]:
+        again = plan.redraft(draft, {draft.entries[0]})
+        before, after = ([one.room for one in each.recipe.sources] for each in (draft, again))
+        assert before == after
 
 
 SIDES = st.tuples(st.floats(2, 10), st.floats(0, 5)).map(lambda at: Uniform(at[0], at[0] + at[1]))
@@ -439,6 +483,29 @@ def test_a_simulated_room_decays_as_fast_as_asked(size_m, rt60_s):
     assert np.argmax(np.abs(response.samples)) == response.direct
 
 
+@pytest.mark.parametrize(
+    ("size_m", "speaker_m", "absorption", "order"),
+    [
+        ((5.13, 4.2, 2.9), (1.1, 2.34, 1.61), 0.485601647, 16),
+        ((3.0, 7.7, 2.51), (2.5, 0.3, 1.0), 0.0912, 9),
+        ((4, 4, 4), (1, 2, 1.5), 0.9, 1),
+    ],
+)
+def test_the_images_of_a_speaker_are_those_that_pyroomacoustics_finds(
+    size_m, speaker_m, absorption, order
+):
+    walls = pyroomacoustics.Material(absorption)
+    shoebox = pyroomacoustics.ShoeBox(size_m, fs=8000, materials=walls, max_order=order)
+    shoebox.add_source(speaker_m)
+    shoebox.add_microphone((0.5, 0.6, 0.7))
+    shoebox.image_source_model()
+    (speaker,) = shoebox.sources
+    images, damping = find_images(size_m, speaker_m, absorption, order)
+    np.testing.assert_array_equal(images, speaker.images)
+    np.testing.assert_array_equal(damping, speaker.damping)
+    assert shoebox.visibility[0].all()
+
+
 def test_the_first_reflections_of_a_simulated_room_come_from_its_walls():
     speaker_m, microphone_m, size_m = (1.2, 1.9, 1.4), (3.1, 2.2, 1.4), (5.0, 4.3, 2.9)
     room = SimulatedRoom(size_m, 0.2, microphone_m, speaker_m)
@@ -542,6 +609,10 @@ def test_what_was_asked_of_a_scene_and_what_came_of_it_agree(built, scene):
         assert histograms["noise_lufs"]["max"] == pytest.approx(-35, abs=0.2)
         rt60_s = histograms["rt60_s"]
         assert 0.1 < rt60_s["min"] < rt60_s["mean"] < rt60_s["max"] < 0.35
+        in_rooms = histograms["mixtures_in_room"]
+        assert in_rooms["num"] == len(set(rooms_of(built.recipes())))
+        assert in_rooms["num"] * in_rooms["mean"] == pytest.approx(24, abs=0.01)
+        assert in_rooms["max"] > 1
         assert asked["Reverberation time"]["asked"] == "0.15 to 0.25 s"
 
 

@@ -13,8 +13,9 @@ from small_datasets import SAMPLE_RATE, voice
 from beam_jobs.rendering import part_reader
 from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import encode_mixture, render
+from beam_jobs.rendering.rooms import simulate_response
 from beam_jobs.rendering.scratch import Scratch
-from schemas.recipe import Recipe, Source
+from schemas.recipe import Recipe, SimulatedRoom, Source
 
 FILES = {
     "pcm.flac": "PCM_16",
@@ -124,6 +125,28 @@ def test_a_file_is_decoded_once_for_all_recipes_that_were_announced(corpus, read
     for recipe in announced:
         render(recipe, reader, Scratch())
     assert set(read_files.values()) == {1}
+
+
+@pytest.mark.parametrize("max_kept_bytes", [1 << 26, 1])
+def test_a_place_in_a_room_is_simulated_once_for_all_mixtures(corpus, max_kept_bytes):
+    places = [
+        SimulatedRoom((3.0, 4.0, 2.5), 0.15, (1.0, 1.0, 1.5), (x_m, 2.0, 1.5)) for x_m in (1.0, 2.0)
+    ]
+    roots = {"corpus": str(corpus)}
+    recipes = [
+        a_recipe(*(a_source(path, room=one) for path, one in zip(paths, places, strict=True)))
+        for paths in (("pcm.flac", "fine.flac"), ("fine.flac", "pcm.flac"))
+    ]
+    with (
+        patch.object(part_reader, "_MAX_KEPT_BYTES", max_kept_bytes),
+        patch.object(part_reader, "simulate_response", wraps=simulate_response) as simulate,
+    ):
+        reader = PartReader(roots)
+        reader.announce(recipes)
+        rendered = [encode_mixture(render(recipe, reader, Scratch())) for recipe in recipes]
+        assert simulate.call_count == (2 if max_kept_bytes > 1 else 4)
+    alone = [encode_mixture(render(one, PartReader(roots), Scratch())) for one in recipes]
+    assert rendered == alone
 
 
 def test_what_is_used_once_is_read_as_far_as_it_is_used(corpus):
