@@ -3,6 +3,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from beam_jobs.audio.activity import active_stretches
 from beam_jobs.quality.examples import Example
 from beam_jobs.quality.page import render_report
+from pages.chart import draw_histogram
 from schemas.quality import parse_quality
 from schemas.validation import InvalidDocumentError
 
@@ -201,7 +203,22 @@ def test_every_histogram_and_every_split_has_its_chart():
         figure = html[html.index(f'id="{chart}"') :]
         figure = figure[: figure.index("</figure>")]
         assert figure.count("<svg") == 1
-        assert figure.count("fill: var(--bar)") > 1
+        assert figure.count("<rect") > 1
+
+
+def test_a_bar_stands_on_its_values_and_is_as_high_as_its_count():
+    chart = ElementTree.fromstring(draw_histogram([-1, 0, 1, 3], [2_000_000, 0, 500_000]))
+    tall, none, short = (
+        {name: float(value) for name, value in bar.items()} for bar in chart.iter("rect")
+    )
+    labels = {label.text: label.attrib for label in chart.iter("text")}
+    for value, bar in (("\N{MINUS SIGN}1", tall), ("0", none), ("1", short)):
+        assert float(labels[value]["x"]) == bar["x"]
+    assert short["height"] == pytest.approx(tall["height"] / 4, abs=0.1)
+    assert none["height"] == 0
+    assert short["width"] == pytest.approx(2 * tall["width"], abs=0.1)
+    assert tall["y"] + tall["height"] == pytest.approx(short["y"] + short["height"], abs=0.1)
+    assert {"500k", "1M", "2M"} <= set(labels)
 
 
 def test_a_quantity_without_values_has_a_note_instead_of_a_chart():
