@@ -64,7 +64,7 @@ Distribution = Uniform | LogNormal | Choices | Quantiles
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Backchannels:
-    """Short turns that lie entirely inside another speaker's turn.
+    """The shortest turns, which lie entirely inside another speaker's turn.
 
     Attributes:
         probability: the share of all turns that are backchannels.

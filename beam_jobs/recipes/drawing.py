@@ -49,11 +49,13 @@ def draw_recipe(
     if config.conversation is not None:
         speakers = itertools.groupby(utterance.speaker for utterance in utterances)
         row_sizes = [len(list(own)) for _, own in speakers]
-    # Whole samples, so that rendering need not round.
-    offsets = _draw_offsets(config, utterances, row_sizes, uniforms)
-    offsets_s = [offset / rate for offset in offsets]
-    level_kind, row_levels = _draw_levels(config, len(row_sizes), uniforms)
     rows = [row for row, size in enumerate(row_sizes) for _ in range(size)]
+    # Whole samples, so that rendering need not round.
+    offsets = list(_draw_offsets(config, utterances, row_sizes, uniforms))
+    in_order = sorted(range(len(rows)), key=lambda index: (rows[index], offsets[index]))
+    utterances = [utterances[index] for index in in_order]
+    offsets_s = [offsets[index] / rate for index in in_order]
+    level_kind, row_levels = _draw_levels(config, len(row_sizes), uniforms)
     ends_s = [
         offset_s + utterance.duration_s
         for offset_s, utterance in zip(offsets_s, utterances, strict=True)

@@ -292,7 +292,10 @@ class DrawnPlan:
             shared_room=shared_room,
             enrolments=enrolments,
         )
-        return Draft(recipe, (*entries, *scene.entries, *enrolled), shared_room)
+        # Speakers may say their utterances in another order.
+        entry_of = {one.id: entry for one, entry in zip(utterances, entries, strict=True)}
+        in_order = (entry_of[source.utterance] for source in recipe.sources)
+        return Draft(recipe, (*in_order, *scene.entries, *enrolled), shared_room)
 
     def _find_utterances(self, entries: Iterable[int]) -> list[Utterance]:
         return self._catalogue.utterances(np.fromiter(entries, np.int32))

@@ -76,7 +76,7 @@ SPOKEN = st.lists(
 
 def spans_of(lengths, offsets):
     return [
-        [(start, start + length) for start, length in zip(starts, own, strict=True)]
+        sorted((start, start + length) for start, length in zip(starts, own, strict=True))
         for starts, own in zip(offsets, lengths, strict=True)
     ]
 
@@ -219,6 +219,26 @@ def test_as_many_short_turns_as_asked_are_inside_that_of_another(probability):
     inside = [length_s for turns in found for kind, length_s in turn_changes(turns)
               if kind == "backchannel_s"]  # fmt: skip
     assert max(inside, default=0) <= 1
+
+
+def test_the_shortest_utterances_are_said_inside_the_turns_of_others():
+    (found,) = talks(backchannels=Backchannels(0.2, max_s=4.0), count=1)
+    inside = [length_s for kind, length_s in turn_changes(found) if kind == "backchannel_s"]
+    others = sorted(turn.duration_s for turn in found)[len(inside) :]
+    assert max(inside) <= others[0] + 0.1
+
+
+def test_who_says_little_says_it_in_short_turns():
+    found = talks(dominance=0.2, count=100)
+    said = [
+        (sum(own) / sum(turn.duration_s for turn in turns), np.mean(own))
+        for turns in found
+        for own in (
+            [turn.duration_s for turn in turns if turn.speaker == speaker] for speaker in "0123"
+        )
+    ]
+    share, mean_s = np.array(said).T
+    assert mean_s[share > 0.4].mean() > 1.5 * mean_s[share < 0.1].mean()
 
 
 def test_all_short_turns_are_inside_others_if_there_are_too_few():

@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_datasets import build, write_corpus
 from test_conversation import PRESET, talks
+from test_planning import options, table, utterance
 
 from beam_jobs import fit_conversation
+from beam_jobs.corpora.catalogue import Catalogue
 from beam_jobs.recipes.conversation_fit import fit_conversation as fit_turn_taking
 from beam_jobs.recipes.conversation_fit import fit_quantiles, merge_turns
+from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.random_numbers import draw, keyed_uniforms
+from beam_jobs.recipes.turn_taking import recipe_turns
 from beam_jobs.separation.turns import Turn, format_rttm, parse_rttm, parse_rttm_lines
 from schemas.errors import UserError
 from schemas.recipe_config import Backchannels, LogNormal, parse_recipe_config
@@ -62,7 +66,7 @@ def test_what_conversations_were_drawn_with_comes_back(fit, num_speakers, domina
         "backchannels": Backchannels(0.1, max_s=1.0),
         "overlap_probability": 0.3,
         "pause_s": LogNormal(0.6, 0.4),
-        "three_at_once": 0.02 if num_speakers > 2 else None,
+        "three_at_once": 0.01 if num_speakers > 2 else None,
     }
     conversations = talks(num_speakers=num_speakers, **asked)
     config, _ = fit(*(format_rttm("talk", turns) for turns in conversations))
@@ -75,7 +79,7 @@ def test_what_conversations_were_drawn_with_comes_back(fit, num_speakers, domina
     assert found.backchannels.probability == pytest.approx(0.1, abs=0.03)
     assert 0.5 < found.backchannels.max_s < 3
     if num_speakers > 2:
-        assert found.three_at_once == pytest.approx(0.02, abs=0.008)
+        assert found.three_at_once == pytest.approx(0.01, abs=0.004)
     else:
         assert found.three_at_once is None
     for name in ("pause_s", "gap_s"):
@@ -84,6 +88,57 @@ def test_what_conversations_were_drawn_with_comes_back(fit, num_speakers, domina
         for share, normal in ((0.25, -0.6745), (0.5, 0), (0.75, 0.6745)):
             expected = drawn.median * np.exp(drawn.sigma * normal)
             assert np.quantile(quantiles, share) == pytest.approx(expected, rel=0.1)
+
+
+def plan_turns(config, durations_s):
+    """Returns the turns of 40 conversations of a plan; `durations_s` are [speakers, utterances]."""
+    files = [
+        utterance(f"speaker{speaker}", number, duration_s=duration_s)
+        for speaker, own in enumerate(durations_s.tolist())
+        for number, duration_s in enumerate(own)
+    ]
+    asked = dataclasses.replace(options(splits="train=1", num_mixtures=40), config=config)
+    plan = DrawnPlan(Catalogue(table(files)), asked)
+    return [recipe_turns(draft.recipe) for shard in plan.shards for draft in plan.drafts(shard)]
+
+
+RNG = np.random.default_rng(0)
+READ_S = RNG.uniform(2, 16, (8, 60))
+# In meetings, two turns in five are as short as "mm-hm", and some take a minute.
+MEETING_S = np.hstack([RNG.lognormal(-0.8, 0.5, (12, 60)), RNG.lognormal(1.2, 1.1, (12, 85))])
+
+
+@pytest.mark.parametrize(
+    ("preset", "durations_s"),
+    [("meeting", MEETING_S.clip(0.1, 45)), ("telephone", READ_S), ("broadcast", READ_S)],
+    ids=["meeting", "telephone", "broadcast"],
+)
+def test_what_a_plan_was_drawn_from_comes_back_and_comes_back_again(preset, durations_s):
+    asked = load_recipe_config(preset)
+    found = fit_turn_taking(plan_turns(asked, durations_s)).config
+    again = fit_turn_taking(plan_turns(found, durations_s)).config
+    for before, after in ((asked, found), (found, again)):
+        assert after.num_speakers == before.num_speakers
+        was, became = before.conversation, after.conversation
+        assert became.overlap_probability == pytest.approx(was.overlap_probability, abs=0.05)
+        if was.pause_probability is not None:
+            assert became.pause_probability == pytest.approx(was.pause_probability, abs=0.06)
+        if was.dominance is not None:
+            assert became.dominance == pytest.approx(was.dominance, abs=0.05)
+        if was.backchannels is not None:
+            share = was.backchannels.probability
+            assert became.backchannels.probability == pytest.approx(share, abs=0.05)
+        if was.three_at_once is not None:
+            assert became.three_at_once == pytest.approx(was.three_at_once, abs=0.004)
+        for name in ("pause_s", "gap_s"):
+            middle, expected = (median_s(getattr(one, name)) for one in (became, was))
+            assert middle == pytest.approx(expected, rel=0.2)
+
+
+def median_s(distribution):
+    if isinstance(distribution, LogNormal):
+        return distribution.median
+    return np.median(distribution.values)
 
 
 @pytest.mark.parametrize("sigma", [0.2, 0.8, 1.5])
