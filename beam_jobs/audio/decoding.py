@@ -39,6 +39,10 @@ _FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
 # other names.
 _PYAV_BEGINNING = re.compile(rb"OggS|caff|....ftyp|\x1aE\xdf\xa3", re.DOTALL)
 
+# libsndfile's errors where a WAV or SPHERE file has a codec that it does not know, such as G.726
+# or Shorten. FFmpeg may know it.
+_CODEC_ERRORS = ("Malformed 'fmt ' chunk", "unimplemented format")
+
 # libsndfile's errors where it comes upon the beginning of another file.
 _JOINED_ERRORS = ("No 'RIFF' chunk marker", "bad 'FORM' marker")
 
@@ -171,8 +175,9 @@ def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack
     try:
         if (file := open_sndfile(nameless, stack)) is not None:
             return file
-    except soundfile.LibsndfileError:
-        if not _PYAV_BEGINNING.match(open_binary(source, stack).read(8)):
+    except soundfile.LibsndfileError as error:
+        has_unknown_codec = any(text in error.error_string for text in _CODEC_ERRORS)
+        if not has_unknown_codec and not _PYAV_BEGINNING.match(open_binary(source, stack).read(8)):
             raise
     return _open_pyav(source, stack)
 

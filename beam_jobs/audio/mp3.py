@@ -195,7 +195,7 @@ class Mp3File:
         self._following = _find_frames(file, self._size)
         first = next(self._following, None)
         if first is None:
-            raise UnusableAudioError("no audio in the file")
+            raise UnusableAudioError("no MP3 frames that state their bit rate: encode it again")
         self._first = first
         self._format = first.format
         self._position = 0

@@ -5,9 +5,9 @@ libsndfile decodes the first one only.
 
 import bisect
 import dataclasses
-import functools
 import io
 import itertools
+import zlib
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -24,8 +24,8 @@ _FIELDS = ((6, 14), (14, 18), (18, 22))
 _BEGINS_STREAM = 2
 _BLOCK_BYTES = 1 << 16
 
-# Of the checksum of pages, without the leading bit.
-_POLYNOMIAL = 0x04C11DB7
+# Each byte with its bits the other way round.
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Page(NamedTuple):
@@ -202,28 +202,25 @@ def renumber(headers: bytes, stop: int) -> bytes:
     ends = [*(page.place for page in pages[1:]), len(headers)]
     content = bytearray(headers)
     for number, page, end in zip(range(stop - len(pages), stop), pages, ends, strict=True):
-        content[page.place + 18 : page.place + 26] = number.to_bytes(4, "little") + bytes(4)
-        checksum = _checksum(content[page.place : end])
-        content[page.place + 22 : page.place + 26] = checksum.to_bytes(4, "little")
+        content[page.place + 18 : page.place + 22] = number.to_bytes(4, "little")
+        content[page.place : end] = _with_checksum(content[page.place : end])
     return bytes(content)
 
 
+def with_granule(page: bytes, granule: int) -> bytes:
+    """Returns a page with another granule position."""
+    return _with_checksum(page[:6] + granule.to_bytes(8, "little") + page[14:])
+
+
+def _with_checksum(page: bytes) -> bytes:
+    checksum = _checksum(page[:22] + bytes(4) + page[26:])
+    return page[:22] + checksum.to_bytes(4, "little") + page[26:]
+
+
 def _checksum(page: bytes) -> int:
-    checksum, table = 0, _checksum_table()
-    for byte in page:
-        checksum = (checksum << 8) & 0xFFFFFFFF ^ table[checksum >> 24 ^ byte]
-    return checksum
-
-
-@functools.cache
-def _checksum_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        value = byte << 24
-        for _ in range(8):
-            value = (value << 1) & 0xFFFFFFFF ^ (_POLYNOMIAL if value >> 31 else 0)
-        table.append(value)
-    return table
+    # zlib's, with all bits the other way round, and without the inversions at both ends.
+    mirrored = ~zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
+    return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")
 
 
 def _next_page(file: BinaryIO, position: int) -> int:

@@ -158,4 +158,6 @@ def open_pyav(source: str | BinaryIO) -> Iterator[PyAvFile]:
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except av.error.FFmpegError as error:
+        # That a file was cut off says more than what FFmpeg lacks then.
+        check_ending(source)
         raise UnusableAudioError(f"not decoded: {error.strerror}") from None

@@ -1,30 +1,30 @@
 """Decoding by libsndfile, and finding out where it does not tell all of a file."""
 
 import contextlib
-import mmap
+import io
+import os
 import re
 from typing import BinaryIO, cast
 
 import soundfile
 
-from beam_jobs.audio.endings import check_ending
+from beam_jobs.audio import flac
+from beam_jobs.audio.endings import LENGTH_OF_A_PIPE, check_ending
 from beam_jobs.audio.mp3 import Mp3File
 from beam_jobs.audio.ogg import ByteRange, JoinedFile, Stream, find_streams
 from beam_jobs.audio.seeking import SlowlySeekingFile
 from beam_jobs.audio.types import JOINED, AudioFile, UnusableAudioError
-from beam_jobs.audio.vorbis import VorbisFile
+from beam_jobs.audio.vorbis import VorbisFile, has_true_positions
 
 # libsndfile's answer (SF_COUNT_MAX) where a header does not state a length.
 _UNKNOWN_LENGTH = 2**63 - 1
 
 # libsndfile reads a file as far as it goes, and mentions only in its log if its samples, or all of
-# it, should be longer or shorter. Programs that write to a pipe can't know the length, and state
-# the greatest possible, or nothing.
+# it, should be longer or shorter.
 _STATED_SIZE = re.compile(
     r"^ *(data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
 _SIZES_OF_ALL = {"riff", "Riff size"}
-_LENGTH_OF_A_PIPE = 0x7FFF0000
 
 # It mentions, too, if an AU file goes on where its header says that it ends.
 _AU_SIZE = re.compile(
@@ -35,11 +35,6 @@ _PADDING_BYTES = 1024
 # And it mentions nothing of CAF and of NIST's SPHERE files.
 _UNLOGGED = {"CAF", "NIST"}
 
-# FLAC's mark with the block that always follows it, which may be the last one of its kind.
-_FLAC_BEGINNINGS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
-# More than libFLAC reads ahead.
-_FLAC_BUFFER_BYTES = 1 << 16
-
 # Opus predicts from what it decoded before: in speech at low bit rates, samples are off by up to
 # 0.01 of full scale for some seconds after a seek. In 400 ranges, none was still off after 8 s.
 _OPUS_MEMORY_S = 16.0
@@ -48,7 +43,8 @@ _OPUS_MEMORY_S = 16.0
 def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile | None:
     """Opens a file that libsndfile knows; MP3 and Ogg so that nothing of them is left out.
 
-    Returns nothing for Layers I and II of MPEG, whose length libsndfile only estimates.
+    Returns nothing where libsndfile does not find all of the sound, or not in its place: Layers I
+    and II of MPEG, headers that state no length, and Vorbis whose pages are wrong about it.
 
     Args:
         source: a path on this machine, or an open file.
@@ -62,11 +58,15 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
     file = stack.enter_context(soundfile.SoundFile(source))
     if file.subtype == "MPEG_LAYER_III":
         return open_mp3(source, stack)
-    if file.subtype.startswith("MPEG"):
+    if file.subtype.startswith("MPEG") or _states_no_length(file, source):
         return None
     if file.format == "OGG":
         binary = open_binary(source, stack)
         streams = find_streams(binary)
+        if file.subtype == "VORBIS" and not all(
+            has_true_positions(binary, stream) for stream in streams
+        ):
+            return None
         if len(streams) > 1:
             parts = (ByteRange(binary, stream.start, stream.stop) for stream in streams)
             files = [stack.enter_context(soundfile.SoundFile(part)) for part in parts]
@@ -82,6 +82,18 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
         if streams:
             return _open_stream(file, binary, streams[0], stack)
     return _with_exact_seeking(file)
+
+
+def _states_no_length(file: soundfile.SoundFile, source: str | BinaryIO) -> bool:
+    """Returns whether a header leaves the length open: its program wrote to a pipe, or was killed.
+
+    Without any sound after it, a file may truly be empty.
+    """
+    if file.frames:
+        return bool(file.frames == _UNKNOWN_LENGTH)
+    if isinstance(source, str):
+        return os.path.getsize(source) > _PADDING_BYTES
+    return source.seek(0, io.SEEK_END) > _PADDING_BYTES
 
 
 def _open_stream(
@@ -113,16 +125,14 @@ def check_header(file: AudioFile) -> None:
     """Checks that a file is what its header states.
 
     Raises:
-        UnusableAudioError: the header states no length, or another one than the file's.
+        UnusableAudioError: the header states another length than the file's.
     """
-    if file.frames == _UNKNOWN_LENGTH:
-        raise UnusableAudioError("no length in its header: encode it again")
     log = file.extra_info
     for name, *sizes in _STATED_SIZE.findall(log):
         stated, found = map(int, sizes)
         # What a file says of all of it may count its header or not.
         tolerance = _PADDING_BYTES if name in _SIZES_OF_ALL else 0
-        if found + tolerance < stated < _LENGTH_OF_A_PIPE:
+        if found + tolerance < stated < LENGTH_OF_A_PIPE:
             raise UnusableAudioError(
                 f"ends early: {found} bytes of the {stated} that its header promises"
             )
@@ -138,26 +148,11 @@ def check_header(file: AudioFile) -> None:
 def check_end(file: AudioFile, frame: int) -> None:
     """Checks that a file that was read up to a frame, if that is its last, has no more audio.
 
-    Nothing in a FLAC's header says where the file ends, so another one may follow unnoticed.
-
     Raises:
-        UnusableAudioError: another file follows.
+        UnusableAudioError: it has, or another file follows.
     """
-    if not isinstance(file, soundfile.SoundFile) or file.format != "FLAC" or frame < file.frames:
-        return
-    source = file.name
-    if isinstance(source, str):
-        with open(source, "rb") as binary:
-            content = mmap.mmap(binary.fileno(), 0, access=mmap.ACCESS_READ)
-        with content:
-            joined = any(content.find(one, 4) >= 0 for one in _FLAC_BEGINNINGS)
-    else:
-        # Spares reading a remote file twice.
-        source.seek(max(4, source.tell() - _FLAC_BUFFER_BYTES))
-        rest = source.read()
-        joined = any(one in rest for one in _FLAC_BEGINNINGS)
-    if joined:
-        raise UnusableAudioError(JOINED)
+    if isinstance(file, soundfile.SoundFile) and file.format == "FLAC" and frame >= file.frames:
+        flac.check_end(file.name, file.frames)
 
 
 def _with_exact_seeking(file: soundfile.SoundFile) -> AudioFile:

@@ -7,11 +7,13 @@ stream: the headers, and what follows from shortly before the range on.
 
 import bisect
 import contextlib
+import io
+import itertools
 from typing import BinaryIO
 
 import soundfile
 
-from beam_jobs.audio.ogg import ByteRange, Page, Stream, renumber
+from beam_jobs.audio.ogg import ByteRange, Page, Stream, renumber, with_granule
 from beam_jobs.audio.seeking import SlowlySeekingFile
 
 # A stream begins with three packets about itself.
@@ -19,6 +21,12 @@ _NUM_HEADERS = 3
 
 # Of samples: a page may begin within a packet, and a packet has no more than half of this.
 _LEAD_IN = 1 << 15
+
+# Where the first page of a stream has the sizes of its blocks, as exponents of 2.
+_BLOCK_SIZES = 56
+
+# More samples than a page has.
+_FAR = 1 << 24
 
 
 class VorbisFile(SlowlySeekingFile):
@@ -69,6 +77,34 @@ class VorbisFile(SlowlySeekingFile):
         headers = self._binary.read(first.place - stream.start)
         rest = ByteRange(self._binary, page.place, stream.stop, head=renumber(headers, page.number))
         return self._stack.enter_context(soundfile.SoundFile(rest))
+
+
+def has_true_positions(binary: BinaryIO, stream: Stream) -> bool:
+    """Returns whether the samples of a stream are where its pages say.
+
+    They are not where FFmpeg cut it out of a longer stream, so that its first page begins before
+    time 0, or copied it from a container that counts milliseconds. From the former, libvorbis would
+    leave out samples in the middle.
+
+    Args:
+        binary: the file that the stream is in.
+        stream: its place, and its pages.
+    """
+    pages = _pages_of_sound(stream)
+    # The last page may end before its packets do.
+    if len(pages) < 2 or not stream.is_alone:
+        return True
+    binary.seek(stream.start)
+    content = binary.read(pages[1].place - stream.start)
+    # Packets have quarters of two blocks, and all blocks are multiples of the short ones.
+    quarter = (1 << (content[_BLOCK_SIZES] & 0x0F)) // 4
+    steps = (after.granule - page.granule for page, after in itertools.pairwise(pages[:-1]))
+    if any(step % quarter for step in steps):
+        return False
+    sound = pages[0].place - stream.start
+    page = with_granule(content[sound:], pages[0].granule + _FAR)
+    with soundfile.SoundFile(io.BytesIO(content[:sound] + page)) as file:
+        return bool(file.frames <= pages[0].granule)
 
 
 def _pages_of_sound(stream: Stream) -> list[Page]:

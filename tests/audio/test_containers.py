@@ -42,6 +42,8 @@ KINDS = {
     "alac.m4a": (44100, 2, "-c:a alac"),
     "gsm.wav": (8000, 1, "-c:a libgsm_ms"),
     "adpcm.wav": (22050, 1, "-c:a adpcm_ms"),
+    "g726.wav": (8000, 1, "-c:a g726"),
+    "ac3.wav": (32000, 1, "-c:a ac3"),
     "ac3.ac3": (32000, 2, "-c:a ac3"),
     "wma.wma": (22050, 1, "-c:a wmav2"),
     "wavpack.wv": (22050, 2, "-c:a wavpack"),
@@ -305,15 +307,105 @@ def test_a_file_whose_format_changes_is_rejected_with_the_reason(
     "name",
     [
         *("flac.flac", "pcm.wav", "gsm.wav", "adpcm.wav", "aac.m4a", "pcm.sph", "pcm.caf"),
-        *("alac.caf", "pcm.rf64", "pcm.w64", "pcm.aiff", "pcm.au"),
+        *("alac.caf", "pcm.rf64", "pcm.w64", "pcm.aiff", "pcm.au", "opus.webm", "vorbis.mka"),
+        *("wma.wma", "wavpack.wv", "tta.tta", "g726.wav"),
     ],
 )
 def test_other_files_that_were_cut_off_are_rejected(encoded, tmp_path, name):
     content = Path(encoded(name)).read_bytes()
     path = tmp_path / name
-    path.write_bytes(content[: len(content) // 2])
+    # Of ASF a whole number of its packets.
+    path.write_bytes(content[: -2 * 3200 if name == "wma.wma" else len(content) // 2])
     with pytest.raises(UnusableAudioError, match=r"ends early|not decoded"):
         read_segment(str(path), 0, read_header(str(path)).num_frames)
+
+
+def test_an_m4a_without_its_end_is_said_to_end_early(encoded, tmp_path):
+    path = tmp_path / "a.m4a"
+    path.write_bytes(Path(encoded("aac.m4a")).read_bytes()[:-5000])
+    with pytest.raises(UnusableAudioError, match="ends early"):
+        read_header(str(path))
+
+
+def test_what_was_written_to_a_pipe_is_read_to_its_end(encoded, tmp_path):
+    for name in ("flac.flac", "opus.webm"):
+        path = tmp_path / name
+        path.write_bytes(ffmpeg("-i", encoded(name), "-c", "copy", "-f", path.suffix[1:], "-"))
+        np.testing.assert_array_equal(read_all(path), read_all(encoded(name)))
+        read_all_that_the_header_says(str(path))
+
+
+def test_a_recording_whose_program_was_killed_is_read_to_its_end(encoded, tmp_path):
+    # Until its end, the header has no length.
+    content = Path(encoded("float.wav")).read_bytes()
+    place = content.index(b"data") + 4
+    path = tmp_path / "a.wav"
+    path.write_bytes(content[:4] + bytes(4) + content[8:place] + bytes(4) + content[place + 4 :])
+    whole = read_all(encoded("float.wav"))
+    np.testing.assert_array_equal(read_all(path), whole)
+    np.testing.assert_array_equal(read_segment(str(path), 999, 2000), whole[999:2000, 0])
+
+
+def test_a_tag_before_flac_does_not_matter(encoded, tmp_path):
+    content = Path(encoded("flac.flac")).read_bytes()
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"ID3\x03\0\0\0\0\x01\0" + bytes(128) + content)
+    np.testing.assert_array_equal(read_all(path), read_all(encoded("flac.flac")))
+
+
+def test_flac_that_goes_on_after_the_length_in_its_header_is_rejected(encoded, tmp_path):
+    content = bytearray(Path(encoded("flac.flac")).read_bytes())
+    content[22:26] = (int.from_bytes(content[22:26], "big") - 5000).to_bytes(4, "big")
+    path = tmp_path / "a.flac"
+    path.write_bytes(content)
+    with pytest.raises(UnusableAudioError, match="goes on after the 83200 samples"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("arguments", ["-ss 1.3 -i {}/whole.ogg", "-i {}/whole.webm"])
+def test_vorbis_that_ffmpeg_copied_is_what_ffmpeg_decodes(tmp_path, arguments):
+    # The first begins before its time 0; in the second, pages count in rounded milliseconds.
+    for name in ("whole.ogg", "whole.webm"):
+        encode(tmp_path / name, 22050, 1, "-c:a libvorbis", duration_s=6.0)
+    path = tmp_path / "copy.ogg"
+    ffmpeg(*arguments.format(tmp_path).split(), "-c", "copy", path)
+    whole = read_all(path)
+    np.testing.assert_allclose(whole, decode(path, 1), atol=2e-5)
+    assert read_header(str(path)).num_frames == len(whole)
+    for start in (1, 30011, 70007, len(whole) - 3000):
+        part = read_segment(str(path), start, start + 3000)
+        np.testing.assert_array_equal(part, whole[start : start + 3000, 0])
+
+
+def test_sphere_in_shorten_is_read(tmp_path):
+    samples = (speech(8000, 1)[:8192, 0] * 32767).astype(np.int16)
+    path = tmp_path / "a.sph"
+    header = "NIST_1A\n   1024\nsample_rate -i 8000\nsample_count -i 8192\nchannel_count -i 1\n"
+    header += "sample_n_bytes -i 2\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
+    path.write_bytes(header.encode().ljust(1024) + shorten(samples))
+    np.testing.assert_array_equal(read_segment(str(path), 0, 8192) * 32768, samples)
+    np.testing.assert_array_equal(read_segment(str(path), 999, 5000) * 32768, samples[999:5000])
+
+
+def shorten(samples, block=256, energy=9):
+    """Shorten's simplest: samples as they are, int16 [samples], a multiple of a block."""
+    bits = []
+
+    def put(value, width):
+        bits.extend([0] * (value >> width) + [1])
+        bits.extend(value >> place & 1 for place in reversed(range(width)))
+
+    # The type of the samples, channels, the length of blocks, and what else is there: nothing.
+    for value in (5, 1, block, 0, 0, 0):
+        put(max(value.bit_length(), 1), 2)
+        put(value, max(value.bit_length(), 1))
+    for start in range(0, len(samples), block):
+        put(0, 2)
+        put(energy, 3)
+        for value in samples[start : start + block].tolist():
+            put(~value << 1 | 1 if value < 0 else value << 1, energy + 1)
+    put(4, 2)
+    return b"ajkg\x02" + np.packbits([*bits, *[0] * (-len(bits) % 32)]).tobytes()
 
 
 @pytest.mark.parametrize("name", ["vorbis.ogg", "opus.opus"])
@@ -345,6 +437,15 @@ def test_what_is_before_and_between_the_frames_of_an_mp3_does_not_matter(encoded
     wrong = np.flatnonzero(np.abs(got - whole).max(axis=1) > 1e-4)
     assert set(wrong // 1152) <= set(range(99, 112))
     assert np.abs(got).max() <= np.abs(whole).max() * 1.5
+
+
+def test_mp3_of_a_free_bit_rate_is_said(encoded, tmp_path):
+    content = bytearray(Path(encoded("no_xing.mp3")).read_bytes())
+    content[2::144] = bytes(byte & 0x0F for byte in content[2::144])
+    path = tmp_path / "a.mp3"
+    path.write_bytes(content)
+    with pytest.raises(UnusableAudioError, match="no MP3 frames that state their bit rate"):
+        read_header(str(path))
 
 
 def test_a_hole_in_an_mp3_that_states_its_length_is_told(encoded, tmp_path):
