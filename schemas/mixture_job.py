@@ -26,8 +26,8 @@ class MixtureJob:
         recipes: the names and checksums of the files of given recipes.
         plan: the version of the way in which utterances are chosen for mixtures; 1 where recipes
             are given, and in documents without it.
-        catalogue: the version of the catalogue that utterances are chosen from; 2 where recipes are
-            given, and in documents without it.
+        catalogue: the version of the catalogue that utterances are chosen from; 2 where given
+            recipes ask the corpora for no texts, and in documents without it.
     """
 
     corpora: tuple[str, ...]

@@ -9,7 +9,7 @@ LibriTTS calls it `SPEAKERS.txt` (https://www.openslr.org/60), and LibriTTS-R ha
 import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from beam_jobs.corpora.layout import (
     Candidate,
@@ -85,6 +85,21 @@ def _read_transcripts(corpus: Corpus, paths: Sequence[str]) -> Transcripts:
             for utterance, stem in stems.items()
         }
     )
+
+
+def read_texts(corpus: Corpus, paths: Iterable[str]) -> Mapping[str, str]:
+    """Reads what is said in some utterances, by their ids.
+
+    Args:
+        corpus: the corpus.
+        paths: of the utterances, relative to the corpus. Those of which nothing can be read, and
+            those that are not LibriSpeech's, are missing in the result.
+    """
+    read = functools.partial(_read_transcripts, corpus)
+    texts: dict[str, str] = {}
+    for _, transcripts in read_by_folder(sorted(paths), read):
+        texts |= transcripts.texts
+    return texts
 
 
 def corpus_split(path: str) -> str:

@@ -210,5 +210,5 @@ def _describe_job(spec: DatasetSpec, splits: str) -> MixtureJob:
             *(codec_versions() if spec.has_transmission else ()),
         ),
         plan=1 if spec.given else plan_version(options.config),
-        catalogue=2 if spec.given else CATALOGUE_VERSION,
+        catalogue=2 if spec.given and not spec.given.format.read_texts else CATALOGUE_VERSION,
     )

@@ -96,6 +96,12 @@ class GivenRecipes:
         )
 
     @property
+    def format(self) -> RecipeFormat:
+        """The format of all files."""
+        # By name: it is a module, which a runner can't pickle.
+        return next(one for one in FORMATS if self.format_name == one.NAME)
+
+    @property
     def _description(self) -> str:
         if self.mixture_given:
             return f"Given mixtures: {self.format_name}, of {', '.join(self.instruments)}."
@@ -105,9 +111,7 @@ class GivenRecipes:
 
     def read(self, file: RecipeFile) -> Iterator[GivenRecipe | Rejected]:
         """Yields each recipe of a file, and each line that can't be used, with the reason."""
-        # By name: the format is a module, which a runner can't pickle.
-        chosen = next(one for one in FORMATS if self.format_name == one.NAME)
-        for recipe in chosen.read(file.path, self.context):
+        for recipe in self.format.read(file.path, self.context):
             if self.duplicates and not isinstance(recipe, Rejected):
                 reason = self.duplicates.get((recipe.origin, recipe.id))
                 yield Rejected(recipe.origin, reason) if reason else recipe
@@ -284,7 +288,7 @@ def _choose_format(paths: Sequence[str]) -> RecipeFormat:
 
 def find_named_files(recipe_file: RecipeFile, given: GivenRecipes) -> Iterator[Found]:
     """Yields the audio files that the recipes in a file name, each once, and each bad line."""
-    seen: set[tuple[str, Candidate]] = set()
+    origins: dict[tuple[Corpus, Candidate], str] = {}
     # A line that can't be used names no corpus: any will do.
     corpus = next(iter(given.context.corpora.values()))
     for recipe in given.read(recipe_file):
@@ -296,7 +300,14 @@ def find_named_files(recipe_file: RecipeFile, given: GivenRecipes) -> Iterator[F
         except BadRecipeError as error:
             yield corpus, Rejected(recipe.origin, str(error))
             continue
-        for corpus_of_file, candidate in named:
-            if (corpus_of_file.name, candidate) not in seen:
-                seen.add((corpus_of_file.name, candidate))
-                yield corpus_of_file, dataclasses.replace(candidate, origin=recipe.origin)
+        for found in named:
+            origins.setdefault(found, recipe.origin)
+    texts: dict[Corpus, Mapping[str, str]] = {}
+    if read_texts := given.format.read_texts:
+        paths: dict[Corpus, list[str]] = {}
+        for corpus_of_file, candidate in origins:
+            paths.setdefault(corpus_of_file, []).append(candidate.path)
+        texts = {one: read_texts(one, of_corpus) for one, of_corpus in paths.items()}
+    for (corpus_of_file, candidate), origin in origins.items():
+        text = texts.get(corpus_of_file, {}).get(candidate.utterance)
+        yield corpus_of_file, dataclasses.replace(candidate, origin=origin, text=text)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from beam_jobs.corpora import librispeech
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.librispeech import corpus_split, read_genders
 from beam_jobs.corpora.manifest import parse_number, shown
@@ -27,9 +28,12 @@ from beam_jobs.recipes.recipe_format import (
 )
 from beam_jobs.runtime.dead_letters import Rejected
 from schemas.errors import UserError
-from schemas.recipe import Channels, Noise, Recipe, Source, Utterance
+from schemas.recipe import Channels, Noise, Recipe, Utterance
 
 NAME = "LibriMix's metadata"
+
+# Each of its sources is an utterance of LibriSpeech.
+read_texts = librispeech.read_texts
 
 _SAMPLE_RATE = 16_000
 
@@ -154,16 +158,10 @@ class _LibriMixRecipe:
             duration_s=num_samples / rate,
             channels=0,
             sources=tuple(
-                Source(
-                    utterance=file.id,
-                    corpus=file.corpus,
-                    path=file.path,
-                    speaker=file.speaker,
-                    gender=file.gender,
-                    start=0,
-                    # The whole file: a cut before resampling changes the last samples.
-                    stop=file.stop,
-                    file_sample_rate=file.sample_rate,
+                # The whole file: a cut before resampling changes the last samples.
+                file.place(
+                    0,
+                    file.stop,
                     offset_s=0.0,
                     level_kind="gain_db",
                     level=_decibels(self._field(f"source_{number}_gain")),

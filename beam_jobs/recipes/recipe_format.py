@@ -1,7 +1,7 @@
 """Interfaces of the formats of recipe files, and of a recipe that is read from one."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from beam_jobs.corpora.layout import Candidate, Corpus
@@ -122,6 +122,13 @@ class RecipeFormat(Protocol):
     @property
     def NAME(self) -> str:  # noqa: N802
         """The name of the format in messages."""
+
+    @property
+    def read_texts(self) -> Callable[[Corpus, Iterable[str]], Mapping[str, str]] | None:
+        """Reads what is said in files of a corpus, given their paths, by the ids of the utterances.
+
+        None if recipes say that themselves, or nobody speaks.
+        """
 
     def recognises(self, first_line: str) -> bool:
         """Returns whether a file that begins with this line is of this format."""

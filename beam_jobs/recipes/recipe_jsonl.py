@@ -31,6 +31,7 @@ from schemas.transmission import Codec
 from schemas.validation import InvalidDocumentError
 
 NAME = "recipes"
+read_texts = None
 
 _MAX_DURATION_S = 86_400.0
 _MAX_LEVEL_DB = 200.0

@@ -27,6 +27,8 @@ from schemas.recipe import MAX_ROWS, Channels, GivenMixture, Recipe, Source, Utt
 
 NAME = "Spleeter's training CSV"
 
+read_texts = None
+
 _SUFFIX = "_path"
 _MIX = "mix"
 _MIX_COLUMN = _MIX + _SUFFIX

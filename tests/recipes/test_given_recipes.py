@@ -31,6 +31,8 @@ def libri_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, num_samples in enumerate([20_001, 16_003, 24_007, 18_000, 40_011, 17_777]):
         speaker = 60 + number
         write_voice(root / f"dev-clean/{speaker}/7/{speaker}-7-0000.flac", num_samples, number)
+        transcript = root / f"dev-clean/{speaker}/7/{speaker}-7.trans.txt"
+        transcript.write_text(f"{speaker}-7-0000 I AM {speaker}\n" if speaker != 61 else "\xff")
     (root / "SPEAKERS.TXT").write_text("; ID | SEX\n60 | M | dev-clean\n61 | F | dev-clean\n")
     return root
 
@@ -188,6 +190,8 @@ def test_librimix_without_its_noise_is_the_clean_task_and_that_is_said(
     sources = read_dataset(output)["60-7-0000_61-7-0000"]["recipe"]["sources"]
     assert [source["gender"] for source in sources] == ["m", "f"]
     assert [source["speaker"] for source in sources] == ["60", "61"]
+    # What LibriSpeech has no transcript of goes without.
+    assert [source.get("text") for source in sources] == ["I AM 60", None]
 
 
 def test_a_noise_is_repeated_without_a_seam() -> None:
