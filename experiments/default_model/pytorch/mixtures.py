@@ -86,7 +86,7 @@ class Mixtures:
             settings: how often and how far mixtures are changed.
             is_plain: leaves that out: the speakers are fully overlapped, equally loud and as they
                 were recorded. Otherwise they may also be in rooms and noise, at other levels, with
-                other voices and microphones, or heard for a part of the time only.
+                other voices and microphones, take turns, or be heard for a part of the time only.
             corpora: those whose speakers are heard; all if there are none.
 
         Raises:
@@ -141,7 +141,7 @@ class Mixtures:
         sources = sources.unflatten(0, (number, 2))
         sources = _level(self._in_rooms(sources, uniform))
         sources *= 10 ** (_between(settings.gain_db, uniform(number, 2, 1)) / 20)
-        sources = self._in_part(sources, uniform)
+        sources = sources * self._when_heard(number, uniform)
         # Drawn before one of the two falls silent, so that what is left has no other level.
         noise = self._noise_for(sources.sum(dim=1), uniform)
         sources[:, 1] *= uniform(number, 1) >= settings.one_speaker_share
@@ -187,18 +187,56 @@ class Mixtures:
         spectra = torch.fft.rfft(sources, size) * torch.fft.rfft(responses, size)
         return torch.fft.irfft(spectra, size)[..., : self._num_samples]
 
-    def _in_part(self, sources: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
-        """Silences some speakers for a part of the time."""
-        settings, number, num_samples = self._settings, len(sources), self._num_samples
-        length = _between(settings.heard_part, uniform(number, 2, 1)) * num_samples
-        begin = uniform(number, 2, 1) * (num_samples - length)
-        at = torch.arange(num_samples, device=self._device)
-        fade = settings.fade_s * SAMPLE_RATE
-        fade_in = ((at - begin) / fade).clamp(0, 1)
-        fade_out = ((begin + length - at) / fade).clamp(0, 1)
+    def _when_heard(self, number: int, uniform: Callable[..., Tensor]) -> Tensor:
+        """Draws when each speaker is heard: in turns, for a part of the time, or all the time.
+
+        Returns:
+            Gains from 0 to 1, float32 [number, 2, samples].
+        """
+        takes_turns = uniform(number, 1, 1) < self._settings.turn_taking_share
+        return torch.where(takes_turns, self._turns(number, uniform), self._parts(number, uniform))
+
+    def _turns(self, number: int, uniform: Callable[..., Tensor]) -> Tensor:
+        """Draws turns, which begin before the mixture does; both speakers have one in it."""
+        settings, num_samples = self._settings, self._num_samples
+        # So many if all are short: the first one is cut off, and the others fill the mixture.
+        num_turns = 1 + math.ceil(num_samples / (settings.turn_s[0] * SAMPLE_RATE))
+        lengths = SAMPLE_RATE * _between(settings.turn_s, uniform(number, num_turns))
+        ends = lengths.cumsum(dim=1) - lengths[:, :1] * uniform(number, 1)
+        overlaps = SAMPLE_RATE * _between(settings.turn_overlap_s, uniform(number, num_turns))
+        gains = torch.zeros(number, 2, num_samples, device=self._device)
+        # A turn at a time, since all at once take as much memory as so many sources.
+        for turn in range(num_turns):
+            begin, end = ends[:, turn] - lengths[:, turn], ends[:, turn] + overlaps[:, turn]
+            of_speaker = gains[:, turn % 2]
+            torch.maximum(of_speaker, self._fade(begin, end), out=of_speaker)
+        return gains
+
+    def _parts(self, number: int, uniform: Callable[..., Tensor]) -> Tensor:
+        """Draws one part of the time for some speakers; the others are heard all the time."""
+        settings, num_samples = self._settings, self._num_samples
+        length = _between(settings.heard_part, uniform(number, 2)) * num_samples
+        begin = uniform(number, 2) * (num_samples - length)
         share = torch.tensor(settings.partly_heard_share, device=self._device)[:, None]
         is_partly = uniform(number, 2, 1) < share
-        return torch.where(is_partly, sources * fade_in * fade_out, sources)
+        gains = self._fade(begin, begin + length)
+        return torch.where(is_partly, gains, torch.ones_like(gains))
+
+    def _fade(self, begin: Tensor, end: Tensor) -> Tensor:
+        """Returns gains that are 1 from one sample to another, and 0 outside, with fades.
+
+        Args:
+            begin: float32 [...], in samples.
+            end: likewise.
+
+        Returns:
+            Float32 [..., samples].
+        """
+        at = torch.arange(self._num_samples, device=self._device)
+        fade = self._settings.fade_s * SAMPLE_RATE
+        fade_in = ((at - begin[..., None]) / fade).clamp(0, 1)
+        fade_out = ((end[..., None] - at) / fade).clamp(0, 1)
+        return fade_in * fade_out
 
     def _noise_for(self, mixtures: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
         """Returns noise for each mixture, float32 [mixtures, samples]; silence for some."""

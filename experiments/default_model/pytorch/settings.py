@@ -55,10 +55,15 @@ class MixtureSettings:
         two_corpora_share: the share of mixtures whose second speaker comes from a random corpus,
             not from that of the first speaker.
         room_share: the share of mixtures in a room.
-        partly_heard_share: the shares of mixtures in which the first and the second speaker are
-            heard for a part of the time only.
+        turn_taking_share: the share of mixtures in which the speakers take turns.
+        turn_s: the range of lengths of turns, from the beginning of one to that of the next one, in
+            seconds; less than a mixture, so that both speakers are heard.
+        turn_overlap_s: the range of how long a turn goes on after the next one has begun; less than
+            0 for a gap between them, in seconds.
+        partly_heard_share: the shares of the other mixtures in which the first and the second
+            speaker are heard for a part of the time only.
         heard_part: the range of such parts, 1 being the whole time.
-        fade_s: the fades at both ends of such a part, in seconds.
+        fade_s: the fades at both ends of a turn or a part, in seconds.
         noise_share: the share of mixtures with noise.
         snr_db: the range of levels of a mixture relative to its noise.
         one_speaker_share: the share of mixtures in which the second speaker is silent.
@@ -75,6 +80,9 @@ class MixtureSettings:
     corpus_shares: dict[str, float]
     two_corpora_share: float
     room_share: float
+    turn_taking_share: float
+    turn_s: Range
+    turn_overlap_s: Range
     partly_heard_share: Range
     heard_part: Range
     fade_s: float
