@@ -1,25 +1,21 @@
 """Makes the separator that ships with the project: `python -m experiments.default_model --help`.
 
 It builds mixtures of every corpus by each of the recipes for training, trains the network on them,
-a batch of each in turn so that a small corpus counts as much as a large one, evaluates it on
-speakers of the first corpus whom it has not heard, and exports a bundle with a card. Run again,
-each step goes on where it stopped.
+a batch of each in turn so that a small corpus counts as much as a large one, exports a bundle, and
+measures it on speakers of the first corpus whom it has not heard. Run again, each step goes on
+where it stopped.
 """
 
 import argparse
-import json
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from command_line.exit_status import DONE, SOME_REJECTED
-from experiments.default_model import CONFIGURATION, SAMPLE_RATE, SPLITS, recipe_path
+from experiments.default_model import CONFIGURATION, SPLITS
+from experiments.default_model.steps import build_mixtures, run_steps
 from schemas.dataset import COMPLETED
-
-_LOG = logging.getLogger(__name__)
 
 # As in training. In longer windows the outputs swap, and `separate_archive` can put only whole
 # windows in order, and what is between pauses.
@@ -27,18 +23,6 @@ WINDOW_S = 4
 
 TRAINING = ("train_overlapped", "train_partly", "train_far")
 NUM_TRAINING_MIXTURES = 6000
-# The number of mixtures in all splits together. A conversation lasts two minutes, so that few of
-# them hold as much speech as many short mixtures.
-TESTS = {
-    "librimix": 1000,
-    "sparse": 1000,
-    "conversation": 100,
-    "test_noise_10_db": 1000,
-    "test_rooms": 1000,
-    "test_level_0_db": 1000,
-    "test_level_5_db": 1000,
-    "test_level_10_db": 1000,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,13 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for command in commands(options):
-        _LOG.info("%s", " ".join(command))
-        status = subprocess.run([sys.executable, "-m", *command], check=False).returncode
-        # A few unusable files of noise do not make a dataset worse to train on.
-        if status not in {DONE, SOME_REJECTED}:
-            return status
-    return DONE
+    return run_steps(commands(options))
 
 
 def commands(options: argparse.Namespace) -> Iterator[list[str]]:
@@ -90,38 +68,26 @@ def commands(options: argparse.Namespace) -> Iterator[list[str]]:
             dataset = work / f"{recipe}-{number}"
             datasets.append(dataset)
             if not (dataset / COMPLETED).exists():
-                yield _build(options, corpus, recipe, dataset, NUM_TRAINING_MIXTURES)
+                yield build_mixtures(
+                    corpus,
+                    recipe,
+                    dataset,
+                    NUM_TRAINING_MIXTURES,
+                    splits=SPLITS,
+                    noise=options.noise,
+                    rooms=options.rooms,
+                )
     train = ["training.train", "--config", options.config, "--model_dir", model_dir]
     if options.start_from:
         train += ["--start_from", options.start_from]
     for dataset in datasets:
         train += ["--dataset", str(dataset)]
     yield [*train, "--max_minutes", f"{options.minutes:g}"]
-    for recipe, num_mixtures in TESTS.items():
-        dataset = work / recipe
-        if not (dataset / COMPLETED).exists():
-            yield _build(options, options.corpus[0], recipe, dataset, num_mixtures)
-        evaluate = ["training.evaluate", "--model_dir", model_dir, "--dataset", str(dataset)]
-        yield [*evaluate, "--output", str(work / "evaluations" / recipe)]
     export = ["training.export", "--model_dir", model_dir, "--output", options.output]
     yield [*export, "--window_s", f"{WINDOW_S:g}"]
-    card = ["experiments.default_model.card", "--evaluations", str(work / "evaluations")]
-    yield [*card, "--bundle", options.output]
-
-
-def _build(
-    options: argparse.Namespace, corpus: str, recipe: str, dataset: Path, num_mixtures: int
-) -> list[str]:
-    path = recipe_path(recipe)
-    command = ["beam_jobs.build_mixtures", "--corpus", corpus, "--output", str(dataset)]
-    command += ["--recipe", str(path) if path.exists() else recipe, "--splits", SPLITS]
-    command += ["--num_mixtures", str(num_mixtures), "--sample_rate", str(SAMPLE_RATE)]
-    keys = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if "noise" in keys:
-        command += ["--noise", options.noise]
-    if keys.get("rooms") == "recorded":
-        command += ["--rooms", options.rooms]
-    return command
+    measure = ["experiments.default_model.measure", "--corpus", options.corpus[0]]
+    measure += ["--noise", options.noise, "--rooms", options.rooms]
+    yield [*measure, "--work", str(work / "measured"), "--bundle", options.output]
 
 
 if __name__ == "__main__":

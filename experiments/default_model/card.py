@@ -1,12 +1,10 @@
-"""Writes the scores of a model into its card: `python -m experiments.default_model.card --help`.
+"""The card of a model: what its scores say, in Markdown.
 
 They stand in `README.md` of the bundle between two comments, `<!-- scores -->` and
 `<!-- end of scores -->`; a card without them gets them at its end.
 """
 
-import argparse
-import json
-import sys
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ MIXTURES = {
     "librimix": "fully overlapped (`librimix`)",
     "sparse": "overlapped from none to all of the time (`sparse`)",
     "conversation": "conversations (`conversation`)",
+    "test_telephone": "fully overlapped, by telephone (300 to 3400 Hz, mu-law)",
     "test_noise_10_db": "fully overlapped, noise 10 dB below",
     "test_rooms": "fully overlapped, in recorded rooms",
     "test_level_0_db": "fully overlapped, equally loud",
@@ -40,36 +39,41 @@ _COLUMNS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 0, or 1 after an error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.default_model.card", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument(
-        "--evaluations",
-        required=True,
-        type=Path,
-        help="a folder with an output of training.evaluate for each recipe",
-    )
-    parser.add_argument("--bundle", required=True, type=Path, help="the folder of the bundle")
-    options = parser.parse_args(arguments)
-    try:
-        reports = {
-            name: json.loads((options.evaluations / name / "report.json").read_text("utf-8"))
-            for name in MIXTURES
-        }
-        write_scores(options.bundle / "README.md", describe_scores(reports))
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+@dataclasses.dataclass(frozen=True, slots=True)
+class Alone:
+    """What becomes of recordings of one speaker.
+
+    Attributes:
+        num_recordings: of one speaker.
+        num_one_voice: those whose speech is all in one output, and silence in the others.
+    """
+
+    num_recordings: int
+    num_one_voice: int
 
 
-def describe_scores(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns a table of scores and sentences about those of `librimix`, in Markdown.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cost:
+    """What separating an archive costs.
+
+    Attributes:
+        times_real_time: seconds of audio in a second, with start-up.
+        num_cores: that it had.
+        memory_gb: the most that it took.
+    """
+
+    times_real_time: float
+    num_cores: int
+    memory_gb: float
+
+
+def describe(reports: Mapping[str, Mapping[str, Any]], alone: Alone, cost: Cost) -> str:
+    """Returns a table of scores, and sentences about the rest, in Markdown.
 
     Args:
-        reports: what `training.evaluate` wrote for one model, by the name of the recipe.
+        reports: what `score_separation` wrote of one model, by the name of the recipe.
+        alone: what becomes of one speaker.
+        cost: of an archive.
     """
     lines = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
     for name, report in reports.items():
@@ -109,11 +113,18 @@ def describe_scores(reports: Mapping[str, Mapping[str, Any]]) -> str:
             f" quarter by less than {quarter:.1f}, and a quarter by more than {three_quarters:.1f};"
             f" {not_improved:.0%} do not improve.",
             "",
+            f"Of {alone.num_recordings} recordings of one speaker, {alone.num_one_voice} have all"
+            " speech in one file, and silence in the other.",
+            "",
+            f"On {cost.num_cores} CPU cores `separate_archive` separates the conversations"
+            f" {cost.times_real_time:.1f} times as fast as they play, with start-up, and takes"
+            f" {cost.memory_gb:.1f} GB.",
+            "",
         ]
     )
 
 
-def write_scores(path: Path, scores: str) -> None:
+def write_into_card(path: Path, scores: str) -> None:
     """Puts scores into a card in place of those that it has.
 
     Args:
@@ -132,7 +143,3 @@ def _row(cells: Sequence[str]) -> str:
 
 def _from_to(unprocessed: Mapping[str, Any], model: Mapping[str, Any], measure: str) -> str:
     return f"{unprocessed[measure]['mean']:.2f} to {model[measure]['mean']:.2f}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,15 +1,20 @@
 import argparse
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from beam_jobs import build_mixtures
+from beam_jobs import build_mixtures, score_separation, separate_archive
+from beam_jobs.corpora.layout import parse_corpora
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.rendering.rooms import check_simulation
 from beam_jobs.runtime.options import parse_options
-from experiments.default_model import CONFIGURATION, SAMPLE_RATE
-from experiments.default_model.__main__ import TESTS, TRAINING, commands, main
+from experiments.default_model import CONFIGURATION, SAMPLE_RATE, measure, speakers
+from experiments.default_model.__main__ import TRAINING, commands, main
+from experiments.default_model.card import MIXTURES
 from schemas.configuration import parse_configuration
 from schemas.dataset import COMPLETED
 from schemas.recipe_config import SimulatedRooms
@@ -29,10 +34,26 @@ def options(tmp_path: Path) -> argparse.Namespace:
     )
 
 
-def test_its_mixtures_are_of_recipes_that_ship(options: argparse.Namespace) -> None:
-    builds = [command for command in commands(options) if command[0].endswith("build_mixtures")]
-    assert len(builds) == 2 * len(TRAINING) + len(TESTS)
-    for _, *arguments in builds:
+@pytest.fixture
+def measured(tmp_path: Path) -> argparse.Namespace:
+    return argparse.Namespace(
+        corpus="speech", noise="noise", rooms="rooms", work=tmp_path, bundle="bundle"
+    )
+
+
+def of(command: str, steps: Iterable[list[str]]) -> list[list[str]]:
+    """The arguments of the steps that are one command."""
+    return [arguments for name, *arguments in steps if name == f"beam_jobs.{command}"]
+
+
+def test_its_mixtures_are_of_recipes_that_ship(
+    options: argparse.Namespace, measured: argparse.Namespace
+) -> None:
+    to_train = of("build_mixtures", commands(options))
+    to_test = of("build_mixtures", measure.commands(measured))
+    assert len(to_train) == 2 * len(TRAINING)
+    assert len(to_test) == len(MIXTURES) + 1
+    for arguments in (*to_train, *to_test):
         build, _ = parse_options(build_mixtures.build_parser(), arguments)
         recipe = load_recipe_config(build.recipe, sample_rate=build.sample_rate)
         assert recipe.sample_rate == SAMPLE_RATE
@@ -42,28 +63,65 @@ def test_its_mixtures_are_of_recipes_that_ship(options: argparse.Namespace) -> N
             check_simulation(recipe.rooms)
 
 
-def test_it_trains_on_every_corpus_and_is_tested_on_the_first(options: argparse.Namespace) -> None:
+def test_it_trains_on_every_corpus_and_is_measured_on_the_first(
+    options: argparse.Namespace,
+) -> None:
     steps = list(commands(options))
     (train,) = (step for step in steps if step[0] == "training.train")
     assert train[train.index("--start_from") + 1] == "earlier"
     text = Path(train[train.index("--config") + 1]).read_text()
     assert parse_configuration(text, str(CONFIGURATION)).sample_rate == SAMPLE_RATE
-    built = {step[step.index("--output") + 1]: step for step in steps if "--corpus" in step}
+    built = {step[step.index("--output") + 1]: step for step in steps if "build" in step[0]}
     trained_on = [built.pop(name) for name in train if name in built]
+    assert not built
     assert {step[step.index("--corpus") + 1] for step in trained_on} == {"speech", "more_speech"}
-    assert {step[step.index("--corpus") + 1] for step in built.values()} == {"speech"}
-    tested_on = {step[step.index("--dataset") + 1] for step in steps if "evaluate" in step[0]}
-    assert tested_on == set(built)
-    assert [step[0] for step in steps[-2:]] == ["training.export", "experiments.default_model.card"]
+    assert steps[-2][0] == "training.export"
+    assert steps[-1][0] == "experiments.default_model.measure"
+    assert steps[-1][steps[-1].index("--corpus") + 1] == "speech"
+    assert steps[-1][steps[-1].index("--bundle") + 1] == "bundle"
 
 
-def test_what_is_done_is_not_done_again(options: argparse.Namespace) -> None:
-    for step in list(commands(options)):
-        if "--corpus" in step:
+def test_a_bundle_is_measured_as_an_archive_is_separated(measured: argparse.Namespace) -> None:
+    steps = list(measure.commands(measured))
+    separated = {}
+    for arguments in of("separate_archive", steps):
+        separate, _ = parse_options(separate_archive.build_parser(), arguments)
+        assert separate.model == "bundle"
+        separated[separate.output] = separate.input
+    (by_telephone,) = (files for name, files in separated.items() if name.endswith("telephone"))
+    assert by_telephone[0].endswith("degraded.wav")
+    scored = [
+        parse_options(score_separation.build_parser(), arguments)[0]
+        for arguments in of("score_separation", steps)
+    ]
+    assert [Path(score.output).name for score in scored] == list(MIXTURES)
+    assert set(separated) > {score.separated for score in scored}
+
+
+def test_what_is_done_is_not_done_again(
+    options: argparse.Namespace, measured: argparse.Namespace
+) -> None:
+    for step in [*commands(options), *measure.commands(measured)]:
+        if step[0] == "beam_jobs.build_mixtures":
             folder = Path(step[step.index("--output") + 1])
             folder.mkdir()
             (folder / COMPLETED).touch()
-    assert not any("--corpus" in step for step in commands(options))
+    assert not of("build_mixtures", commands(options))
+    assert not of("build_mixtures", measure.commands(measured))
+
+
+def test_the_speakers_to_test_on_are_listed_as_a_corpus(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / f"speech/speaker_{number}/first.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.zeros(8000), SAMPLE_RATE)
+    arguments = ["--corpus", str(tmp_path / "speech"), "--output", str(tmp_path / "unheard")]
+    assert speakers.main(arguments) == 0
+    (listed,) = parse_corpora([str(tmp_path / "unheard/speech.jsonl")])
+    unheard = {one.speaker: one for one in speakers.utterances(listed)}
+    splits = speakers.split_speakers(f"speaker_{number}" for number in range(20))
+    assert unheard.keys() == {name for name, split in splits.items() if split == "test"}
+    assert {(one.start, one.stop) for one in unheard.values()} == {(0, 8000)}
 
 
 @pytest.mark.parametrize(("of_builds", "ends_with", "is_finished"), [(3, 0, True), (1, 1, False)])

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,17 @@ import soxr
 
 from beam_jobs.audio.decoding import read_segment
 from beam_jobs.audio.types import UnusableAudioError
-from beam_jobs.corpora import find_utterances
-from beam_jobs.corpora.headers import catalogue_utterance
 from beam_jobs.corpora.layout import Corpus, parse_corpora
 from beam_jobs.corpora.sounds import parse_sounds
 from beam_jobs.recipes.presets import load_recipe_config
 from beam_jobs.recipes.random_numbers import keyed_uniforms
 from beam_jobs.recipes.scene import draw_simulated_rooms
-from beam_jobs.recipes.splits import parse_shares, split_by_shares
 from beam_jobs.rendering.rooms import simulate_response
-from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
-from experiments.default_model import SAMPLE_RATE, SPLITS, recipe_path
+from experiments.default_model import SAMPLE_RATE, recipe_path
 from experiments.default_model.pytorch import DATA, NOISE, ROOMS, SPEAKERS
 from experiments.default_model.pytorch.settings import SpeechSettings, read_settings
+from experiments.default_model.speakers import split_speakers, utterances
 from schemas.bundle import TrainingData
 from schemas.errors import UserError
 from schemas.pcm import MAX_PCM, Samples
@@ -94,16 +91,6 @@ def pack(corpora: Sequence[Corpus], noise: Corpus, folder: Path) -> None:
     np.save(folder / ROOMS, simulate_rooms(settings.num_rooms, settings.response_samples))
     _write_json(folder / DATA, [dataclasses.asdict(one) for one in data])
     _write_json(folder / SPEAKERS, speakers)
-
-
-def utterances(corpus: Corpus) -> Iterator[Utterance]:
-    """Yields the usable utterances of a corpus, and prints why the others are left out."""
-    for found in find_utterances(corpus):
-        one = catalogue_utterance(*found, prefix_names=False)
-        if isinstance(one, Rejected):
-            print(f"left out: {one.path}: {one.reason}", file=sys.stderr)
-        else:
-            yield one
 
 
 def read(corpus: Corpus, utterance: Utterance) -> Samples:
@@ -177,7 +164,7 @@ def _pack_speech(
     by_speaker = defaultdict(list)
     for utterance in sorted(utterances(corpus), key=lambda one: one.id):
         by_speaker[utterance.speaker].append(utterance)
-    splits = split_by_shares(by_speaker, parse_shares(SPLITS), min_speakers=2)
+    splits = split_speakers(by_speaker)
     speakers: list[dict[str, Any]] = []
     pieces: list[Samples] = []
     start = 0
