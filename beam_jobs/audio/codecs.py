@@ -26,11 +26,7 @@ _RATES = {
     "mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
 }
 
-# In samples of what the decoder gives. AMR's encoder looks 5 ms ahead. Opus says 312, at 48 kHz,
-# and has a little more in its mode for speech at 8 kHz, and less in others. Files of MP3 say it
-# themselves, except where frames are too small for LAME's tag.
-_AMR_DELAY = 40
-_OPUS_DELAY_8_KHZ, _OPUS_DELAY = 314, 310
+# In samples, of files of MP3 where frames are too small for LAME's tag; others say it themselves.
 _MP3_DELAY = 1105
 
 
@@ -80,11 +76,7 @@ def through_codec(samples: Samples, sample_rate: int, codec: Codec) -> Samples:
     else:
         from beam_jobs.audio.pyav_codecs import through_pyav  # noqa: PLC0415
 
-        delay = _AMR_DELAY
-        if codec.name == "opus":
-            delay = _OPUS_DELAY_8_KHZ if rate == 8000 else _OPUS_DELAY
         heard, rate = through_pyav(sent, rate, codec)
-        heard = heard[delay:]
     heard = _resample(heard, rate, sample_rate)[: len(samples)]
     return np.pad(heard, (0, len(samples) - len(heard)))
 

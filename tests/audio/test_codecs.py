@@ -114,15 +114,16 @@ def test_ffmpeg_decodes_the_same(name, encoding, decoder):
     np.testing.assert_array_equal(heard, decoded[: len(heard)])
 
 
-@pytest.mark.parametrize("sample_rate", [8000, 16000])
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("codec", CODECS, ids=label)
 def test_what_comes_out_is_as_late_as_what_went_in(codec, sample_rate):
     sound = speech(1.5, sample_rate)
     heard = through_codec(sound, sample_rate, codec)
     assert heard.shape == sound.shape
     assert heard.dtype == np.float32
-    # Opus has another delay in each of its modes, and changes them as it goes.
-    tolerance = 1 if codec.name == "opus" else 0
+    # A part of a sample of a codec at 8 kHz may be a sample at 44.1, and Opus's delay is no whole
+    # number of samples.
+    tolerance = 1 if codec.name == "opus" or sample_rate > 16000 else 0
     likeness = correlate(heard, sound, method="fft")
     assert abs(np.argmax(likeness) - (len(sound) - 1)) <= tolerance
 
