@@ -62,6 +62,8 @@ COMMANDS = {
     "train-voices": "training.voices.train",
     "evaluate-voices": "training.voices.evaluate",
     "export-voices": "training.voices.export",
+    "pack-upper-band": "training.upper_band.pack",
+    "train-upper-band": "training.upper_band.train",
 }
 
 setup(

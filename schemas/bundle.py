@@ -5,8 +5,16 @@ default signature takes `waveform`, float32 [batch, samples, channels] in -1..1 
 samples, and returns `sources`, float32 [batch, sources, samples, channels]. `bundle.json` is the
 rest.
 
-Version 2 of `bundle.json` adds `provenance.training`. Version 1 is still read: `training` is None
-then, `configuration` also has the settings of `training.train`, and the metrics keep their names.
+A bundle may have `upper_band/`, a second SavedModel that shares what a recording has above the
+model's band among its outputs. Its default signature takes `upper`, float32 [batch, samples] at
+`upper_band.sample_rate`, which is what resampling to the model's rate and back takes away from
+the recording, and `sources`, float32 [batch, sources, samples], the outputs at the model's rate;
+both begin at the same time, and last the same whole number of steps. It returns `shares`, float32
+[batch, sources, frames, bands] in 0..1, where a frame is centred on each multiple of the step.
+
+Version 3 of `bundle.json` adds `upper_band`, and version 2 `provenance.training`. Earlier ones are
+still read: what they lack is None then. In version 1, `configuration` also has the settings of
+`training.train`, and the metrics keep their names.
 """
 
 import dataclasses
@@ -16,10 +24,11 @@ from typing import Any, Literal
 
 from schemas.validation import InvalidDocumentError, load_document
 
-VERSION = 2
+VERSION = 3
 
 BUNDLE = "bundle.json"
 SAVED_MODEL = "saved_model"
+UPPER_BAND = "upper_band"
 
 NETWORK_KEYS = (
     "mix_name",
@@ -95,6 +104,24 @@ class Provenance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class UpperBand:
+    """The network that shares what is above the model's band among its outputs.
+
+    Attributes:
+        sample_rate: of the recording that it hears, in Hz.
+        step_s: from one spectrum to the next, half the length of one, in seconds.
+        edges_hz: of the bands that it shares, ascending. The first and the last band go on to
+            the ends of the spectrum.
+        provenance: the origin of the network.
+    """
+
+    sample_rate: int
+    step_s: float
+    edges_hz: tuple[float, ...]
+    provenance: Provenance
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Bundle:
     """The content of `bundle.json`.
 
@@ -112,6 +139,7 @@ class Bundle:
         configuration: the `NETWORK_KEYS` of Spleeter's JSON.
         metrics: by name, such as `validation_si_sdri_db`.
         provenance: the origin of the model.
+        upper_band: describes the network beside it, if there is one.
     """
 
     name: str
@@ -126,6 +154,7 @@ class Bundle:
     configuration: dict[str, Any]
     metrics: dict[str, Any]
     provenance: Provenance
+    upper_band: UpperBand | None = None
 
     def to_json(self) -> str:
         """Returns the content of `bundle.json`."""
@@ -133,7 +162,7 @@ class Bundle:
 
 
 def parse_bundle(text: str | bytes, origin: str) -> Bundle:
-    """Reads a bundle description of version 1 or 2.
+    """Reads a bundle description of any version up to `VERSION`.
 
     Args:
         text: the JSON document.
@@ -149,6 +178,7 @@ def parse_bundle(text: str | bytes, origin: str) -> Bundle:
     provenance = document["provenance"]
     provenance["training"] = parse_training(provenance.get("training"))
     document["provenance"] = Provenance(**provenance)
+    document["upper_band"] = _parse_upper_band(document.get("upper_band"))
     bundle = Bundle(**document)
     if len(bundle.source_names) != bundle.num_sources:
         raise InvalidDocumentError(
@@ -159,7 +189,18 @@ def parse_bundle(text: str | bytes, origin: str) -> Bundle:
             f"{origin}: window_s {bundle.window_s:g} leaves nothing between two edges of "
             f"context_s {bundle.context_s:g}"
         )
+    upper = bundle.upper_band
+    if upper is not None and list(upper.edges_hz) != sorted(set(upper.edges_hz)):
+        raise InvalidDocumentError(f"{origin}: the edges_hz of upper_band do not ascend")
     return bundle
+
+
+def _parse_upper_band(document: Mapping[str, Any] | None) -> UpperBand | None:
+    if document is None:
+        return None
+    provenance = Provenance(**document["provenance"])
+    edges_hz = tuple(document["edges_hz"])
+    return UpperBand(**{**document, "edges_hz": edges_hz, "provenance": provenance})
 
 
 def parse_training(document: Mapping[str, Any] | None) -> Training | None:

@@ -6,6 +6,7 @@ import os
 from beam_jobs.runtime.workarounds import import_tensorflow
 from beam_jobs.separation.models import Model, ModelError
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
+from beam_jobs.separation.upper_band import UpperBandSharer
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
 from schemas.bundle import SAVED_MODEL
 from schemas.pcm import Samples
@@ -42,6 +43,9 @@ class BundleSeparator:
         self._signature = signature
         self.batch_size = max(1, _BATCH_SAMPLES // model.framing.length)
         self.embedder = None if model.aligned else VoiceEmbedder(model.sample_rate)
+        self.sharer = (
+            None if model.upper_band is None else UpperBandSharer(model, model.upper_band, folder)
+        )
 
     def separate(self, windows: Samples) -> Samples:
         """Separates windows, as `Separator` says."""

@@ -20,7 +20,7 @@ from beam_jobs.runtime.extras import require_installed
 from beam_jobs.separation.windows import Framing, crossfade_framing, spleeter_framing
 from beam_jobs.storage import files
 from beam_jobs.storage.text import read_text
-from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, parse_bundle
+from schemas.bundle import BUNDLE, SAVED_MODEL, UPPER_BAND, Bundle, UpperBand, parse_bundle
 from schemas.errors import UserError
 
 DEFAULT_MODEL = str(Path(__file__).parents[1] / "models/default")
@@ -51,6 +51,7 @@ class Model:
         source_names: the names of its outputs, in order.
         aligned: whether an output is the same source in every window; if not, outputs may swap.
         framing: the windows that it takes.
+        upper_band: describes the network that shares what is above its band; None without one.
         spleeter: Spleeter's configuration; empty for a bundle.
         checkpoint: the prefix of the checkpoint's files in the folder; empty for a bundle.
     """
@@ -64,6 +65,7 @@ class Model:
     source_names: tuple[str, ...]
     aligned: bool
     framing: Framing
+    upper_band: UpperBand | None
     spleeter: Mapping[str, Any]
     checkpoint: str
 
@@ -123,8 +125,11 @@ def _describe_bundle(folder: str) -> Model:
     text = files.read_text(path)
     bundle = parse_bundle(text, path)
     names = _list_names(folder, f"{SAVED_MODEL}/**")
-    if f"{SAVED_MODEL}/saved_model.pb" not in names:
-        raise ModelError(f"{folder}: {SAVED_MODEL}/saved_model.pb is missing: export it again")
+    if bundle.upper_band is not None:
+        names += _list_names(folder, f"{UPPER_BAND}/**")
+    for part in (SAVED_MODEL,) if bundle.upper_band is None else (SAVED_MODEL, UPPER_BAND):
+        if f"{part}/saved_model.pb" not in names:
+            raise ModelError(f"{folder}: {part}/saved_model.pb is missing: export it again")
     return Model(
         name=bundle.name,
         folder=folder,
@@ -139,6 +144,7 @@ def _describe_bundle(folder: str) -> Model:
             round(bundle.context_s * bundle.sample_rate),
             aligned=bundle.aligned,
         ),
+        upper_band=bundle.upper_band,
         spleeter={},
         checkpoint="",
     )
@@ -154,16 +160,18 @@ def _describe_outputs(text: str, bundle: Bundle) -> str:
     voices = "" if bundle.aligned else _fingerprint_voices()
     if json.loads(text)["version"] == 1:
         return text + voices
-    return voices + json.dumps(
-        [
-            bundle.sample_rate,
-            bundle.num_channels,
-            bundle.source_names,
-            bundle.aligned,
-            bundle.window_s,
-            bundle.context_s,
-        ]
-    )
+    described = [
+        bundle.sample_rate,
+        bundle.num_channels,
+        bundle.source_names,
+        bundle.aligned,
+        bundle.window_s,
+        bundle.context_s,
+    ]
+    if bundle.upper_band is not None:
+        upper = bundle.upper_band
+        described += [upper.sample_rate, upper.step_s, upper.edges_hz]
+    return voices + json.dumps(described)
 
 
 @functools.cache
@@ -191,6 +199,7 @@ def _describe_spleeter(descriptor: str, configuration: Mapping[str, Any], folder
             framing=spleeter_framing(
                 configuration["frame_length"], configuration["frame_step"], configuration["T"]
             ),
+            upper_band=None,
             spleeter=configuration,
             checkpoint=checkpoint,
         )

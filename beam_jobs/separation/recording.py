@@ -86,6 +86,12 @@ class SeparationPlan:
         return 1 if self.joint else self.num_channels
 
     @property
+    def is_widened(self) -> bool:
+        """Whether the outputs get what the recording has above the model's band."""
+        rates = (self.sample_rate, self.recording.header.sample_rate)
+        return self.model.upper_band is not None and min(rates) > self.model.sample_rate
+
+    @property
     def num_windows(self) -> int:
         """The number of windows that each signal is cut into."""
         return self.model.framing.num_windows(self.num_samples)

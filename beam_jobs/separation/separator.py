@@ -6,6 +6,7 @@ from typing import Protocol
 from beam_jobs.separation.bundle_separator import BundleSeparator
 from beam_jobs.separation.models import Model, copy_model
 from beam_jobs.separation.spleeter_separator import SpleeterSeparator
+from beam_jobs.separation.upper_band import UpperBandSharer
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
 from beam_jobs.storage import files
 from schemas.pcm import Samples
@@ -17,10 +18,12 @@ class Separator(Protocol):
     Attributes:
         batch_size: the number of windows at once that keeps all cores busy.
         embedder: tells voices apart if the model's outputs may swap; None if they never do.
+        sharer: gives the outputs what is above the model's band; None if it can't.
     """
 
     batch_size: int
     embedder: VoiceEmbedder | None
+    sharer: UpperBandSharer | None
 
     def separate(self, windows: Samples) -> Samples:
         """Separates windows.

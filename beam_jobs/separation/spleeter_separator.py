@@ -19,6 +19,7 @@ from beam_jobs.runtime.workarounds import (
     import_tensorflow,
 )
 from beam_jobs.separation.models import Model, ModelError
+from beam_jobs.separation.upper_band import UpperBandSharer
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
 from schemas.pcm import Samples
 
@@ -47,6 +48,7 @@ class SpleeterSeparator:
         self.batch_size = 2 * num_threads
         # Each of Spleeter's outputs is the same source in every window.
         self.embedder: VoiceEmbedder | None = None
+        self.sharer: UpperBandSharer | None = None
         self._threads = concurrent.futures.ThreadPoolExecutor(num_threads)
         self._stft = _Stft(
             model.spleeter["frame_length"],

@@ -109,7 +109,7 @@ def separate_recordings(
             pieces = _until_last(outputs)
             work = _Work(count_heard)
             try:
-                yield _write_recording(plan, pieces, separator.embedder, output, work)
+                yield _write_recording(plan, pieces, separator, output, work)
             except OutputError:
                 raise
             except Exception as error:
@@ -143,20 +143,30 @@ def _cut_recordings(plans: Sequence[SeparationPlan], given_up: set[int]) -> Iter
 def _cut_recording(plan: SeparationPlan) -> Iterator[Samples]:
     """Yields a window of each signal at a time: float32 [signals, length, model's channels]."""
     header, model = plan.recording.header, plan.model
-    blocks = read_blocks(plan.recording.file.path, round(_BLOCK_S * header.sample_rate))
-    if plan.recording.gain_db:
-        gain = np.float32(10 ** (plan.recording.gain_db / 20))
-        blocks = (block * gain for block in blocks)
-    if plan.num_channels < header.num_channels:
-        blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
     resampled = resample_blocks(
-        blocks, header.sample_rate, model.sample_rate, plan.num_channels, plan.num_samples
+        _read_recording(plan),
+        header.sample_rate,
+        model.sample_rate,
+        plan.num_channels,
+        plan.num_samples,
     )
     for window in cut_windows(resampled, plan.num_samples, model.framing):
         if plan.joint:
             yield window[np.newaxis]
         else:
             yield np.repeat(window.T[:, :, np.newaxis], model.num_channels, axis=2)
+
+
+def _read_recording(plan: SeparationPlan) -> Iterator[Samples]:
+    """Yields what is separated, at the recording's rate: float32 [samples, channels]."""
+    header = plan.recording.header
+    blocks = read_blocks(plan.recording.file.path, round(_BLOCK_S * header.sample_rate))
+    if plan.recording.gain_db:
+        gain = np.float32(10 ** (plan.recording.gain_db / 20))
+        blocks = (block * gain for block in blocks)
+    if plan.num_channels < header.num_channels:
+        blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
+    return blocks
 
 
 def _run_model(
@@ -214,11 +224,14 @@ def _separate_batch(batch: Sequence[_Piece], separator: Separator) -> Iterator[_
 def _write_recording(
     plan: SeparationPlan,
     pieces: Iterator[_Piece],
-    embedder: VoiceEmbedder | None,
+    separator: Separator,
     output: str,
     work: "_Work",
 ) -> LedgerRecord:
     """Writes the outputs of a recording from its separated pieces, and returns its record."""
+    header = plan.recording.header
+    sharer = separator.sharer if plan.is_widened else None
+    block_rate = plan.model.sample_rate if sharer is None else header.sample_rate
     turn_finders = [TurnFinder(plan.model.sample_rate) for _ in range(plan.num_signals)]
     with contextlib.ExitStack() as stack:
         writers = [
@@ -226,7 +239,7 @@ def _write_recording(
                 write_audio(
                     files.join(output, path),
                     audio_format=plan.parameters.audio_format,
-                    rates=(plan.model.sample_rate, plan.sample_rate),
+                    rates=(block_rate, plan.sample_rate),
                     num_frames=plan.num_frames,
                     num_channels=plan.num_channels,
                 )
@@ -234,18 +247,21 @@ def _write_recording(
             for path in plan.paths
         ]
         windows = _check_pieces(pieces, plan, work)
-        if embedder is not None:
-            windows = stack.enter_context(_in_order_of_voices(windows, plan, embedder, work))
-        joins = [OverlapAdd(plan.model.framing, plan.num_samples) for _ in turn_finders]
-        for outputs, last in windows:
-            done = [join.add(one) for join, one in zip(joins, outputs, strict=True)]
-            if work.gates:
-                done = [gate.apply(one) for gate, one in zip(work.gates, done, strict=True)]
-            if plan.rttm_path is not None:
-                for finder, sources in zip(turn_finders, done, strict=True):
-                    finder.add(sources.mean(axis=2))
-            for write, *channels in zip(writers, *done, strict=True):
-                write(_join(channels), last)
+        if separator.embedder is not None:
+            windows = stack.enter_context(
+                _in_order_of_voices(windows, plan, separator.embedder, work)
+            )
+        blocks = _join_windows(windows, plan, work, turn_finders)
+        if sharer is not None:
+            blocks = sharer.widen(
+                (block for block, _ in blocks),
+                _read_recording(plan),
+                header.sample_rate,
+                header.num_frames,
+            )
+        for block, last in blocks:
+            for write, one in zip(writers, block, strict=True):
+                write(one, last)
         if input_version(plan.recording.file.path) != plan.recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
         if plan.rttm_path is not None:
@@ -273,6 +289,28 @@ def _write_recording(
         model_s=round(work.model_s, 3),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _join_windows(
+    windows: Iterator[tuple[Samples, bool]],
+    plan: SeparationPlan,
+    work: "_Work",
+    turn_finders: Sequence[TurnFinder],
+) -> Iterator[tuple[Samples, bool]]:
+    """Joins the outputs of windows, gates them, and tells the turn finders of each signal.
+
+    Yields:
+        The finished outputs, float32 [sources, samples, channels], and whether they are the last.
+    """
+    joins = [OverlapAdd(plan.model.framing, plan.num_samples) for _ in turn_finders]
+    for outputs, last in windows:
+        done = [join.add(one) for join, one in zip(joins, outputs, strict=True)]
+        if work.gates:
+            done = [gate.apply(one) for gate, one in zip(work.gates, done, strict=True)]
+        if plan.rttm_path is not None:
+            for finder, sources in zip(turn_finders, done, strict=True):
+                finder.add(sources.mean(axis=2))
+        yield done[0] if len(done) == 1 else np.concatenate(done, axis=2), last
 
 
 def _find_output(folder: str, path: str) -> Output:
@@ -396,8 +434,3 @@ def _find_levels_db(
         levels_db[0] = 10 * np.log10(np.sum(10 ** (levels_db / 10), axis=0))
     levels_db[order.num_voices :] = SILENCE_DBFS
     return levels_db
-
-
-def _join(parts: Sequence[Samples]) -> Samples:
-    """Concatenates arrays along the second axis; a single one is not copied."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

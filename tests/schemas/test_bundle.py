@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from schemas.bundle import Bundle, Provenance, Training, TrainingData, parse_bundle
+from schemas.bundle import Bundle, Provenance, Training, TrainingData, UpperBand, parse_bundle
 from schemas.validation import InvalidDocumentError
 
 BUNDLE = Bundle(
@@ -40,9 +40,36 @@ def test_a_bundle_is_read_as_it_was_written() -> None:
     assert parse_bundle(BUNDLE.to_json(), "bundle.json") == BUNDLE
 
 
+UPPER_BAND = UpperBand(
+    sample_rate=16000,
+    step_s=0.016,
+    edges_hz=(3600.0, 5000.0, 8000.0),
+    provenance=Provenance("cd" * 32, "", 100, "2024-01-01T00:00:00+00:00"),
+)
+
+
+def test_a_bundle_with_an_upper_band_is_read_as_it_was_written() -> None:
+    bundle = dataclasses.replace(BUNDLE, upper_band=UPPER_BAND)
+    assert parse_bundle(bundle.to_json(), "bundle.json") == bundle
+
+
+def test_the_bands_of_an_upper_band_ascend() -> None:
+    upper_band = dataclasses.replace(UPPER_BAND, edges_hz=(5000.0, 3600.0))
+    text = dataclasses.replace(BUNDLE, upper_band=upper_band).to_json()
+    with pytest.raises(InvalidDocumentError, match="edges_hz of upper_band do not ascend"):
+        parse_bundle(text, "bundle.json")
+
+
+def test_a_bundle_of_version_2_has_no_upper_band() -> None:
+    document = json.loads(BUNDLE.to_json()) | {"version": 2}
+    del document["upper_band"]
+    assert parse_bundle(json.dumps(document), "bundle.json") == BUNDLE
+
+
 def test_a_bundle_of_version_1_is_still_read() -> None:
     document = json.loads(BUNDLE.to_json()) | {"version": 1}
     del document["provenance"]["training"]
+    del document["upper_band"]
     unknown = dataclasses.replace(BUNDLE.provenance, training=None)
     expected = dataclasses.replace(BUNDLE, provenance=unknown)
     assert parse_bundle(json.dumps(document), "bundle.json") == expected

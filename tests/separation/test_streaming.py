@@ -176,6 +176,7 @@ class _FailsOn:
 
     batch_size = 8
     embedder = None
+    sharer = None
 
     def __init__(self, separator, limit, *, output=None):
         self._separator, self._limit, self._output = separator, limit, output
@@ -209,6 +210,7 @@ def test_a_recording_that_the_model_fails_on_does_not_stop_the_others(
 class _ChangesTheInput:
     batch_size = 8
     embedder = None
+    sharer = None
 
     def __init__(self, separator, path):
         self._separator, self._path = separator, path
@@ -236,6 +238,7 @@ def test_an_output_folder_that_can_not_be_written_ends_the_job(loaded, tmp_path)
 class _CountsWindows:
     batch_size = 8
     embedder = None
+    sharer = None
 
     def __init__(self, separator):
         self._separator = separator
@@ -257,6 +260,7 @@ def test_short_recordings_share_batches(loaded, tmp_path):
 class _Halves:
     batch_size = 8
     embedder = None
+    sharer = None
 
     def separate(self, windows):
         return np.stack([windows, windows], axis=1) / 2

@@ -7,15 +7,26 @@ import os
 import numpy as np
 
 from beam_jobs.runtime.workarounds import import_tensorflow
-from schemas.bundle import Bundle, Provenance
+from schemas.bundle import Bundle, Provenance, UpperBand
 
 SAMPLE_RATE = 8000
 WINDOW_S = 1.0
 CONTEXT_S = 0.05
 
 
-def save_bundle(folder, function, *, aligned, num_channels=1):
+UPPER = UpperBand(
+    sample_rate=16000,
+    step_s=0.016,
+    edges_hz=(3600.0, 5000.0, 8000.0),
+    provenance=Provenance("", "", 0, "2026-01-01T00:00:00+00:00"),
+)
+
+
+def save_bundle(folder, function, *, aligned, num_channels=1, share=None):
+    """Saves a model of a function, with an upper band if there is a function that shares it."""
     tf = import_tensorflow()
+    if share is not None:
+        _save_upper_band(tf, folder, share)
     module = tf.Module()
     module.separate = tf.function(
         lambda waveform: {"sources": function(tf, waveform)},
@@ -35,9 +46,35 @@ def save_bundle(folder, function, *, aligned, num_channels=1):
         configuration={},
         metrics={},
         provenance=Provenance("", "", 0, "2026-01-01T00:00:00+00:00"),
+        upper_band=None if share is None else UPPER,
     )
     (folder / "bundle.json").write_text(bundle.to_json())
     return folder
+
+
+def _save_upper_band(tf, folder, share):
+    def shares(upper, sources):
+        del upper
+        frames = tf.signal.frame(sources, 256, 128, pad_end=True)
+        levels = tf.sqrt(tf.reduce_mean(frames**2, axis=-1))
+        levels = tf.pad(levels, [[0, 0], [0, 0], [0, 1]])
+        shared = share(tf, levels)
+        return {"shares": tf.repeat(shared[..., tf.newaxis], 2, axis=-1)}
+
+    module = tf.Module()
+    module.share = tf.function(
+        shares,
+        input_signature=[
+            tf.TensorSpec([None, None], tf.float32, name="upper"),
+            tf.TensorSpec([None, None, None], tf.float32, name="sources"),
+        ],
+    )
+    tf.saved_model.save(module, str(folder / "upper_band"), signatures=module.share)
+
+
+def to_the_louder(tf, levels):
+    """Gives each frame of the upper band to the louder output, [batch, sources, frames]."""
+    return tf.cast(levels >= tf.reduce_max(levels, axis=1, keepdims=True), tf.float32)
 
 
 def low_band(tf, waveform, num_taps=65):

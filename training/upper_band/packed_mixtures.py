@@ -1,0 +1,177 @@
+"""Mixtures and what a separator makes of them, packed as energies in bands."""
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+import tensorflow as tf
+
+from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
+from schemas.dataset import SPLITS
+from schemas.errors import UserError
+from schemas.mixture import decode_mixture, mix_down
+from schemas.pcm import Samples
+from training.input import MixtureDataset, open_mixtures, read_examples
+from training.upper_band.bands import BANDS, LOWER_EDGES_HZ, band_weights, energies, spectra
+
+_LOG = logging.getLogger(__name__)
+
+_BATCH_WINDOWS = 8
+# A window of which less is left at the end of a mixture is left out.
+_MIN_SHARE = 0.5
+
+Energies = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Mixtures:
+    """Windows of mixtures from one split of one dataset or more.
+
+    A mixture's parts are its sources and, last, its noise. All energies are means of the squared
+    magnitudes of an orthonormal spectrum's bins, added up within a band.
+
+    Attributes:
+        separated: of the outputs below, each in the place of the source that it is most like,
+            float32 [windows, sources, frames, lower bands].
+        clean: of the sources below, float32 [windows, sources, frames, lower bands].
+        products: of every two parts above, the real part of the product of one with the
+            conjugate of the other: energies on the diagonal, float32 [windows, frames,
+            upper bands, parts, parts].
+        fingerprints: of the datasets.
+    """
+
+    separated: Energies
+    clean: Energies
+    products: Energies
+    fingerprints: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.separated)
+
+
+def pack(folder: str, output: Path, *, separator: str, minutes: float) -> None:
+    """Packs the mixtures of a dataset: a file `NAME.SPLIT.npz` for each split.
+
+    Args:
+        folder: the dataset's.
+        output: the folder that gets the files; those that are there are kept.
+        separator: the bundle that separates the mixtures.
+        minutes: of mixtures of each split.
+
+    Raises:
+        UnusableDatasetError: the dataset can't be used.
+        UserError: the dataset does not have the rate of the upper band.
+    """
+    dataset = open_mixtures(folder)
+    if dataset.info.sample_rate != BANDS.sample_rate:
+        raise UserError(
+            f"{folder}: mixtures at {dataset.info.sample_rate} Hz, and the upper band is taken from"
+            f" {BANDS.sample_rate} Hz"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    separate = _load(separator)
+    for split in SPLITS:
+        path = output / f"{Path(folder).name}.{split}.npz"
+        if path.exists():
+            continue
+        found = list(_separated_windows(dataset, split, minutes, separate))
+        if not found:
+            continue
+        arrays = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        with open(temporary := path.with_suffix(".tmp"), "wb") as file:
+            np.savez(file, fingerprint=dataset.info.fingerprint, **arrays)
+        temporary.rename(path)
+        _LOG.info("%s: %d windows", path, sum(len(one["separated"]) for one in found))
+
+
+def open_packed(folder: Path, split: str) -> Mixtures:
+    """Reads what has been packed of a split.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    parts = [dict(np.load(path)) for path in sorted(folder.glob(f"*.{split}.npz"))]
+    if not parts:
+        raise UserError(f"{folder}: no *.{split}.npz in it: python -m training.upper_band.pack")
+    fingerprints = tuple(str(part.pop("fingerprint")) for part in parts)
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Mixtures(fingerprints=fingerprints, **arrays)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Separator:
+    sample_rate: int
+    window_s: float
+    signature: tf.types.experimental.ConcreteFunction
+
+
+def _load(folder: str) -> _Separator:
+    folder = folder.rstrip("/")
+    with tf.io.gfile.GFile(f"{folder}/{BUNDLE}") as file:
+        bundle = parse_bundle(file.read(), f"{folder}/{BUNDLE}")
+    model = tf.saved_model.load(f"{folder}/{SAVED_MODEL}")
+    signature = model.signatures["serving_default"]
+    # Its functions do not outlive it.
+    signature.model = model
+    return _Separator(bundle.sample_rate, bundle.window_s, signature)
+
+
+def _separated_windows(
+    dataset: MixtureDataset, split: str, minutes: float, separator: _Separator
+) -> Iterator[dict[str, Energies]]:
+    windows = itertools.islice(
+        _windows(dataset, split, round(separator.window_s * BANDS.sample_rate)),
+        round(60 * minutes / separator.window_s),
+    )
+    while batch := list(itertools.islice(windows, _BATCH_WINDOWS)):
+        parts = np.stack(batch)
+        lower = _resample(parts, BANDS.sample_rate, separator.sample_rate)
+        mixtures = lower.sum(axis=1)[..., np.newaxis]
+        outputs = separator.signature(waveform=tf.constant(mixtures))["sources"].numpy()[..., 0]
+        sources = lower[:, :-1]
+        outputs = np.stack([_in_order(*pair) for pair in zip(outputs, sources, strict=True)])
+        above = parts - _resample(lower, separator.sample_rate, BANDS.sample_rate)
+        yield {
+            "separated": energies(outputs, separator.sample_rate, LOWER_EDGES_HZ).numpy(),
+            "clean": energies(sources, separator.sample_rate, LOWER_EDGES_HZ).numpy(),
+            "products": _products(above),
+        }
+
+
+def _windows(dataset: MixtureDataset, split: str, length: int) -> Iterator[Samples]:
+    """Yields the parts of windows, float32 [parts, length]."""
+    for example in read_examples(dataset, split):
+        stored = decode_mixture(example, dataset.folder)
+        mixture, sources = mix_down(stored.mixture), mix_down(stored.sources)
+        parts = np.concatenate([sources, mixture[np.newaxis] - sources.sum(axis=0)])
+        for start in range(0, parts.shape[1], length):
+            window = parts[:, start : start + length]
+            if window.shape[1] >= _MIN_SHARE * length:
+                yield np.pad(window, ((0, 0), (0, length - window.shape[1])))
+
+
+def _resample(signals: Samples, from_rate: int, to_rate: int) -> Samples:
+    """Resamples float32 [..., samples]."""
+    flat = signals.reshape(-1, signals.shape[-1])
+    resampled = soxr.resample(np.ascontiguousarray(flat.T), from_rate, to_rate).T
+    return resampled.reshape(*signals.shape[:-1], -1)  # type: ignore[no-any-return]
+
+
+def _in_order(outputs: Samples, sources: Samples) -> Samples:
+    """Puts outputs [sources, samples] in the order in which they are most like the sources."""
+    likeness = sources @ outputs.T
+    orders = itertools.permutations(range(len(outputs)))
+    best = max(orders, key=lambda order: likeness[range(len(order)), order].sum())
+    return outputs[list(best)]
+
+
+def _products(parts: Samples) -> Energies:
+    found = spectra(tf.constant(parts), BANDS.sample_rate).numpy()
+    weights = band_weights(BANDS.edges_hz, found.shape[-1], BANDS.sample_rate)
+    products = np.real(found[:, :, np.newaxis] * found[:, np.newaxis].conj()) @ weights
+    return np.moveaxis(products, (1, 2), (3, 4)).astype(np.float32)
