@@ -2,16 +2,19 @@
 
 import dataclasses
 import posixpath
+import re
 
 from beam_jobs.separation.output_names import fill_template, rttm_path
 from beam_jobs.storage import files
 from schemas.errors import UserError
 from schemas.ledger import LedgerRecord
 
-# The names that exports give the mixture in a folder that is named after the mixture's id, and what
-# it became on its transmission.
+# How exports call a mixture, and what it became on its transmission: `ID/mixture`, `ID/degraded`;
+# `ID.mixture` and `ID.degraded`; `ID` and `ID-degraded`; `mix_clean/ID` and `mix_degraded/ID`.
 _DEGRADED = "degraded"
 _MIXTURE_NAMES = ("mix", "mixture", _DEGRADED)
+_ENDINGS = (".mixture", f".{_DEGRADED}", f"-{_DEGRADED}")
+_DEGRADED_FOLDER = f"mix_{_DEGRADED}"
 
 
 class UnscorableError(UserError):
@@ -41,14 +44,20 @@ class SeparatedRecording:
 
     @property
     def mixture_id(self) -> str:
-        """The id of the mixture it should be: its name, or its folder's for `mixture.wav`."""
+        """The id of the mixture it should be, by its name or its folder's, as exports have them."""
         folder, name = posixpath.split(self.name)
-        return posixpath.basename(folder if name in _MIXTURE_NAMES else name)
+        if name in _MIXTURE_NAMES:
+            return posixpath.basename(folder)
+        ending = next((one for one in _ENDINGS if name.endswith(one)), "")
+        return name.removesuffix(ending)
 
     @property
     def is_degraded(self) -> bool:
-        """True for what a mixture became on its transmission."""
-        return posixpath.basename(self.name) == _DEGRADED
+        """True for what a mixture became on its transmission, by the names that exports give it."""
+        # The archive's tree may begin in that folder.
+        folder = posixpath.basename(posixpath.dirname(self.record.path))
+        name = posixpath.basename(self.name)
+        return folder == _DEGRADED_FOLDER or re.split("[.-]", name)[-1] == _DEGRADED
 
     @property
     def output_paths(self) -> list[str]:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import posixpath
 
 import numpy as np
 import pytest
@@ -218,6 +219,35 @@ def test_what_became_of_a_mixture_improves_on_itself_and_not_on_the_mixture(expo
         )
         expected, _ = measure(block.alone, rate)
         assert unprocessed.measures["si_sdr_db"] == pytest.approx(expected["si_sdr_db"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_degraded"),
+    [
+        ("test/{}/mixture.wav", False),
+        ("test/{}/degraded.wav", True),
+        ("test/{}/mix.wav", False),
+        ("Libri2Mix/wav8k/min/test/mix_clean/{}.wav", False),
+        ("Libri2Mix/wav8k/min/test/mix_degraded/{}.wav", True),
+        ("{}.mixture.flac", False),
+        ("{}.degraded.flac", True),
+        ("test/{}.wav", False),
+        ("test/{}-degraded.wav", True),
+    ],
+)
+def test_mixtures_and_degraded_ones_are_known_by_the_names_of_all_exports(
+    exported, path, is_degraded
+):
+    out = str(exported / "out")
+    record = read_record(out, next(exported.glob("calls/*.wav")).name)
+    path = path.format("test-000000042")
+    record = dataclasses.replace(record, path=f"/exported/{path}")
+    # The same whether all of an export was separated, or a folder in it.
+    for relative_path in (path, posixpath.basename(path)):
+        separated = SeparatedRecording(out, relative_path, record, player="")
+        if "/" in relative_path or "000" in relative_path:
+            assert separated.mixture_id == "test-000000042"
+        assert separated.is_degraded == is_degraded
 
 
 def test_a_recording_without_a_mixture_is_named(exported, dataset, bundle):
