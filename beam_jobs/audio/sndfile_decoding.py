@@ -87,9 +87,9 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
 def _states_no_length(file: soundfile.SoundFile, source: str | BinaryIO) -> bool:
     """Returns whether a header leaves the length open: its program wrote to a pipe, or was killed.
 
-    Without any sound after it, a file may truly be empty.
+    A WAV file without anything after its header is truly empty.
     """
-    if file.frames:
+    if file.frames or file.format not in {"WAV", "WAVEX"}:
         return bool(file.frames == _UNKNOWN_LENGTH)
     if isinstance(source, str):
         return os.path.getsize(source) > _PADDING_BYTES
