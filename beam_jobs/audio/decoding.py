@@ -5,6 +5,7 @@ of MP3 frames at a time. PyAV decodes what libsndfile does not know.
 """
 
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import BinaryIO, cast
 import numpy as np
 import soundfile
 
+from beam_jobs.audio import decoded_once
 from beam_jobs.audio.sndfile_decoding import (
     check_end,
     check_header,
@@ -88,10 +90,7 @@ def read_segment(path: str, start: int, stop: int, channels: Channels = "average
             raise UnusableAudioError(f"no channel {channels}: the file has {file.channels}")
         if channels == "stereo" and file.channels > 2:
             raise UnusableAudioError(f"{file.channels} channels: stereo is made of one or two")
-        # Don't seek to frame 0: it makes libsndfile decode FLAC's first block twice.
-        if start:
-            file.seek(start)
-        samples = file.read(stop - start, dtype="float32")
+        samples = _read(path, file, start, stop)
         check_end(file, stop)
     if len(samples) < stop - start:
         raise UnusableAudioError(
@@ -105,6 +104,19 @@ def read_segment(path: str, start: int, stop: int, channels: Channels = "average
     if not np.isfinite(samples.max(initial=0) - samples.min(initial=0)):
         raise UnusableAudioError("samples that are infinite or not numbers")
     return samples
+
+
+def _read(path: str, file: AudioFile, start: int, stop: int) -> Samples:
+    """Reads a range of an open file, float32 [samples], or [samples, channels] of several."""
+    if getattr(file, "is_decoded_from_beginning", False):
+        open_again = functools.partial(_open_decoder, path, path)
+        samples = decoded_once.read_range(path, file, start, stop, open_again)
+        if samples is not None:
+            return samples if file.channels > 1 else samples[:, 0]
+    # Don't seek to frame 0: it makes libsndfile decode FLAC's first block twice.
+    if start:
+        file.seek(start)
+    return file.read(stop - start, dtype="float32")
 
 
 def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:

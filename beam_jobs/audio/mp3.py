@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import io
 import itertools
-import os
 import threading
 from collections.abc import Container, Iterator
 from typing import BinaryIO, NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from beam_jobs.audio.identity import Identity, find_identity
 from beam_jobs.audio.types import UnusableAudioError, change_of_format
 from schemas.pcm import Samples
 
@@ -58,7 +58,7 @@ _MAX_FRAMES = 4096
 # Utterances are often ranges of the same few long files, whose frames take 0.3 s an hour to find.
 _MANY_FRAMES = 10_000
 _MAX_TABLES = 8
-_TABLES: "dict[_Identity, _Table]" = {}
+_TABLES: "dict[Identity, _Table]" = {}
 _LOCK = threading.Lock()
 
 _TAGS = (b"ID3", b"TAG", b"APETAGEX")
@@ -97,9 +97,6 @@ class _Format:
     def reservoir_bytes(self) -> int:
         """Greatest number of bytes before a frame that the frame may refer to."""
         return 511 if self.version == _MPEG_1 else 255
-
-
-_Identity = tuple[int, int, int, int]
 
 
 class _Frame(NamedTuple):
@@ -248,7 +245,7 @@ class Mp3File:
 
     @functools.cached_property
     def _table(self) -> _Table:
-        identity = _identity(self._file)
+        identity = find_identity(self._file)
         with _LOCK:
             table = _TABLES.pop(identity, None) if identity else None
         table = table or self._find_all()
@@ -537,15 +534,6 @@ def _silence_incomplete(
             rest = frame[at + format_.side_bytes :]
             frames[index] = frame[:at] + side.ljust(format_.side_bytes, b"\0") + rest
         num_before += max(0, len(frame) - at - format_.side_bytes)
-
-
-def _identity(file: BinaryIO) -> _Identity | None:
-    """Returns what tells one version of a file on this machine from all others."""
-    try:
-        status = os.fstat(file.fileno())
-    except (AttributeError, OSError):
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _places(content: bytes, text: bytes) -> Iterator[int]:

@@ -11,15 +11,17 @@ from typing import BinaryIO, cast
 import av
 import numpy as np
 
+from beam_jobs.audio.decoded_once import LONG_S
 from beam_jobs.audio.endings import check_ending
+from beam_jobs.audio.identity import Identity, find_identity
 from beam_jobs.audio.types import UnusableAudioError, change_of_format
 from schemas.pcm import Samples
 
 # Frames decoded at a time on the way to a later frame; bounds memory.
 _SKIP_FRAMES = 1 << 20
 
-# Opus counts its delay at this rate, whatever rate the encoder was given.
-_OPUS_SAMPLE_RATE = 48000
+# The lengths of long files, in which there may be hundreds of utterances.
+_lengths: dict[Identity, int] = {}
 
 
 class PyAvFile:
@@ -30,9 +32,11 @@ class PyAvFile:
 
     Attributes:
         extra_info: always empty; libsndfile's log has no counterpart here.
+        is_decoded_from_beginning: always true.
     """
 
     extra_info = ""
+    is_decoded_from_beginning = True
 
     def __init__(self, source: str | BinaryIO) -> None:
         self._source = source
@@ -67,6 +71,9 @@ class PyAvFile:
     @functools.cached_property
     def frames(self) -> int:
         """The number of samples per channel, found by decoding all; ask before reading anything."""
+        identity = find_identity(self._source)
+        if identity in _lengths:
+            return _lengths[identity]
         check_ending(self._source)
         num_frames = sum(frame.samples - late for frame, late in self._decode_frames())
         # Reopen: after seeking back, some decoders are not in their initial state.
@@ -74,6 +81,8 @@ class PyAvFile:
         if not isinstance(self._source, str):
             self._source.seek(0)
         self._open()
+        if identity and num_frames > LONG_S * self.samplerate:
+            _lengths[identity] = num_frames
         return num_frames
 
     def seek(self, frame: int, /) -> int:

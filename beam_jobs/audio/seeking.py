@@ -21,6 +21,7 @@ class SlowlySeekingFile:
         samplerate: in Hz.
         channels: at least 1.
         frames: the number of samples per channel.
+        is_decoded_from_beginning: whether all that is before a frame is decoded to get there.
         extra_info: the log that libsndfile kept while it read the header.
     """
 
@@ -34,6 +35,7 @@ class SlowlySeekingFile:
         self._file = file
         self._num_before = num_before
         self._position = 0
+        self.is_decoded_from_beginning = not file.seekable()
         self.samplerate: int = file.samplerate
         self.channels: int = file.channels
         self.extra_info: str = file.extra_info

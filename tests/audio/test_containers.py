@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 from small_datasets import voice
 
+from beam_jobs.audio import decoded_once, decoding
 from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
 from beam_jobs.audio.types import UnusableAudioError
 
@@ -375,6 +377,50 @@ def test_vorbis_that_ffmpeg_copied_is_what_ffmpeg_decodes(tmp_path, arguments):
     for start in (1, 30011, 70007, len(whole) - 3000):
         part = read_segment(str(path), start, start + 3000)
         np.testing.assert_array_equal(part, whole[start : start + 3000, 0])
+
+
+@pytest.mark.parametrize("name", ["aac.m4a", "ac3.ac3", "gsm.wav"])
+def test_a_long_file_that_can_not_seek_is_decoded_once_for_all_its_ranges(
+    encoded, monkeypatch, name
+):
+    monkeypatch.setattr(decoded_once, "LONG_S", 0.5)
+    opened = []
+    monkeypatch.setattr(
+        decoding,
+        "_open_decoder",
+        lambda *arguments, open_one=decoding._open_decoder: (
+            opened.append(arguments) or open_one(*arguments)
+        ),
+    )
+    path = encoded(name)
+    whole = read_all(path)
+    opened.clear()
+    starts = [len(whole) * tenths // 10 for tenths in (6, 3, 9, 3, 5)]
+    for start in starts:
+        stop = min(start + 5000, len(whole))
+        part = read_segment(path, start, stop, "stereo" if whole.shape[1] == 2 else 0)
+        np.testing.assert_array_equal(part.reshape(stop - start, -1), whole[start:stop])
+    assert len(opened) == len(starts) + 1
+
+
+def test_a_long_file_that_was_replaced_is_decoded_again(encoded, tmp_path, monkeypatch):
+    monkeypatch.setattr(decoded_once, "LONG_S", 0.5)
+    path = tmp_path / "a.m4a"
+    for seed in (0, 1):
+        other = encoded("aac.m4a", seed=seed)
+        path.write_bytes(Path(other).read_bytes())
+        part = read_segment(str(path), 30000, 40000)
+        np.testing.assert_array_equal(part, read_all(other)[30000:40000, 0])
+
+
+def test_ranges_of_a_long_file_are_read_without_room_for_what_was_decoded(
+    encoded, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(decoded_once, "LONG_S", 0.5)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    path = join(tmp_path / "a.m4a", encoded("aac.m4a"))
+    part = read_segment(path, 30000, 40000)
+    np.testing.assert_array_equal(part, read_all(path)[30000:40000, 0])
 
 
 def test_sphere_in_shorten_is_read(tmp_path):
