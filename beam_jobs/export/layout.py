@@ -214,7 +214,7 @@ def csv_table(
     path: str, columns: Sequence[str], fields: Callable[[TableEntry], Sequence[object]]
 ) -> Table:
     """Returns a table with a row for each mixture, from its fields in the order of the columns."""
-    return Table(path, lambda entry: _csv_row(fields(entry)), header=_csv_row(columns))
+    return Table(path, lambda entry: csv_row(fields(entry)), header=csv_row(columns))
 
 
 def speaker_fields(entry: TableEntry, num_sources: int) -> list[object]:
@@ -235,7 +235,8 @@ def source_names(described: Dataset) -> tuple[str, ...]:
     return tuple(f"{ordinal}_speaker" for ordinal in _ORDINALS[: described.num_sources])
 
 
-def _csv_row(fields: Sequence[object]) -> str:
+def csv_row(fields: Sequence[object]) -> str:
+    """Returns a row of a table in CSV, with the end of its line."""
     row = io.StringIO()
     csv.writer(row, lineterminator="\n").writerow(fields)
     return row.getvalue()

@@ -4,7 +4,8 @@
 Of the names of LibriMix's two training sets, `train-360` is the one that both tools look for.
 
 Source: https://github.com/JorisCos/LibriMix, scripts/create_librimix_from_metadata.py (Cosentino et
-al., 2020).
+al., 2020). LibriMix has no enrolments; their table is SpeakerBeam's,
+https://github.com/BUTSpeechFIT/speakerbeam, egs/libri2mix/local (Zmolikova et al., 2021).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,15 +13,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from beam_jobs.export.layout import (
+    ENROLMENT,
     Export,
     ExportLayout,
     Table,
     TableEntry,
+    csv_row,
     csv_table,
     file_name,
     speaker_fields,
 )
-from beam_jobs.storage import files
 from schemas.dataset import Dataset
 from schemas.errors import UserError
 from schemas.mixture import StoredMixture
@@ -43,7 +45,7 @@ def check(described: Dataset) -> None:
 
 
 def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm]]:
-    """Yields the sources, the noise, the mixtures of LibriMix's tasks, and the degraded ones.
+    """Yields the sources, noise, mixtures of LibriMix's tasks, degraded ones, and enrolments.
 
     Silent rows have files, too: both tools read as many sources of each mixture.
     """
@@ -61,10 +63,13 @@ def audio(mixture: StoredMixture, described: Dataset) -> Iterator[tuple[str, Pcm
         yield f"{folder}/mix_single/{name}", _sum(np.stack([mixture.sources[0], mixture.noise]))
     if mixture.degraded is not None:
         yield f"{folder}/mix_degraded/{name}", mixture.degraded
+    if mixture.enrolments is not None:
+        for number, enrolment in enumerate(mixture.enrolments, 1):
+            yield f"{folder}/s{number}_{ENROLMENT}/{name}", enrolment
 
 
 def tables(export: Export, split: str) -> Sequence[Table]:
-    """Returns a table for each of LibriMix's tasks, and one for degraded mixtures."""
+    """Returns a table for each of LibriMix's tasks, for degraded mixtures, and for enrolments."""
     described = export.described
     sources = [f"source_{number}_path" for number in range(1, described.num_sources + 1)]
     tasks = {"mix_clean": sources}
@@ -73,17 +78,39 @@ def tables(export: Export, split: str) -> Sequence[Table]:
         tasks["mix_single"] = ["source_1_path", "noise_path"]
     if export.has_degraded:
         tasks["mix_degraded"] = sources
-    return [_table(export, split, task, parts) for task, parts in tasks.items()]
+    of_tasks = [_table(export, split, task, parts) for task, parts in tasks.items()]
+    return [*of_tasks, _enrolment_table(export, split)] if export.enrolment_samples else of_tasks
+
+
+def _path(export: Export, split: str, subfolder: str, name: str) -> str:
+    # Absolute, as LibriMix writes them: asteroid opens them from wherever it runs.
+    folder = f"{_folder(export.described)}/{_SUBSETS[split]}/{subfolder}"
+    return export.path(f"{folder}/{name}.{export.audio_format}")
+
+
+def _enrolment_table(export: Export, split: str) -> Table:
+    """Returns a table of one line for each speaker in a mixture, whose utterance is `s1`, `s2`."""
+
+    def lines(entry: TableEntry) -> str:
+        return "".join(
+            csv_row(
+                [
+                    entry.name,
+                    f"s{number}",
+                    _path(export, split, f"s{number}_{ENROLMENT}", entry.name),
+                    export.enrolment_samples,
+                ]
+            )
+            for number, _ in enumerate(entry.speakers, 1)
+        )
+
+    # In a folder of its own, by the name that SpeakerBeam looks for beside a subset's mixtures.
+    path = f"{_folder(export.described)}/metadata/{_SUBSETS[split]}/mixture2enrollment.csv"
+    return Table(path, lines, csv_row(["mixture_id", "utterance_id", "enr_path1", "length1"]))
 
 
 def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table:
     folder, subset = _folder(export.described), _SUBSETS[split]
-
-    def path(subfolder: str, name: str) -> str:
-        # Absolute, as LibriMix writes them: asteroid opens them from wherever it runs.
-        file = f"{folder}/{subset}/{subfolder}/{name}.{export.audio_format}"
-        return files.join(export.output, file)
-
     columns = ["mixture_ID", "mixture_path", *parts, "length"]
     num_sources = sum(part.startswith("source") for part in parts)
     for number in range(1, num_sources + 1):
@@ -93,7 +120,7 @@ def _table(export: Export, split: str, task: str, parts: Sequence[str]) -> Table
 
     def fields(entry: TableEntry) -> list[object]:
         subfolders = [task, *(_subfolder(part) for part in parts)]
-        paths = [path(subfolder, entry.name) for subfolder in subfolders]
+        paths = [_path(export, split, subfolder, entry.name) for subfolder in subfolders]
         speakers = speaker_fields(entry, num_sources)
         overlap_ratio = [entry.overlap_ratio] if num_sources > 1 else []
         return [entry.name, *paths, entry.num_samples, *speakers, *overlap_ratio]

@@ -331,6 +331,21 @@ class TestDatasets:
             assert example["enrolments"].shape == (2, 0.5 * SAMPLE_RATE)
             assert example["enrolments"].any(axis=1).all()
 
+    def test_librimix_has_them_in_the_table_of_speakerbeam(self, built, tmp_path):
+        assert export(built.folder, tmp_path, "librimix") == 0
+        folder = tmp_path / "Libri2Mix/wav8k/min"
+        table = folder / "metadata/train-360/mixture2enrollment.csv"
+        _, *rows = (line.split(",") for line in table.read_text().splitlines())
+        mixtures = stored(built.folder)
+        assert [row[:2] for row in rows] == [
+            [name, source] for name in sorted(mixtures) for source in ("s1", "s2")
+        ]
+        for name, source, path, length in rows:
+            assert path == str(folder / f"train-360/{source}_enrolment/{name}.wav")
+            read, _ = soundfile.read(path, dtype="int16", always_2d=True)
+            assert len(read) == int(length)
+            np.testing.assert_array_equal(read, mixtures[name].enrolments[int(source[1:]) - 1])
+
     @pytest.mark.parametrize(
         ("layout", "name"),
         [
