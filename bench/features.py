@@ -37,9 +37,11 @@ OVERLAY = {
     "num_speakers": 2,
     "offset_s": {"uniform": [1, 5]},
     "level": {"gain_db": 0},
+    "max_uses_per_shard": 1,
 }
 TELEPHONE_BAND = {"band": {"low_hz": 300, "high_hz": 3400}}
 ROOM = {"length_m": 6, "width_m": 5, "height_m": 3, "distance_m": 1}
+FOUR_USES = {"max_utterances_per_speaker": 1, "max_uses_per_shard": 4}
 EVENTS = {"number": 3, "snr_db": 5, "length_s": 2}
 FEATURES = {
     "plain overlay": {},
@@ -54,6 +56,7 @@ FEATURES = {
     "recorded room": {"rooms": "recorded"},
     "simulated room, 0.2 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.2}}},
     "simulated room, 0.4 s": {"rooms": {"simulated": ROOM | {"rt60_s": 0.4}}},
+    "the same, used 4 times": {"rooms": {"simulated": ROOM | {"rt60_s": 0.4}}} | FOUR_USES,
     "telephone band": {"transmission": [TELEPHONE_BAND]},
     "clipping": {"transmission": [{"clipping": {"below_peak_db": 6}}]},
     "automatic gain": {"transmission": [{"automatic_gain": {"level_dbfs": -20}}]},
