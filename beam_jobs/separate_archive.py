@@ -72,9 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--channels",
-        choices=("mix", "each"),
+        choices=("mix", "each", "keep"),
         default=Parameters().channels,
-        help="mix: all channels at once, mixed down where the model takes fewer; each: one by one",
+        help="mix: all channels at once, mixed down where the model takes fewer; each: one by one;"
+        " keep: as mix, and the outputs have the channels of the recording",
     )
     parser.add_argument(
         "--audio_format", choices=("wav", "flac", "opus"), default=Parameters().audio_format

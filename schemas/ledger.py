@@ -39,7 +39,8 @@ class Parameters:
 
     Attributes:
         channels: `mix` gives the model all channels at once, mixed down if it takes fewer; `each`
-            separates every channel alone.
+            separates every channel alone; `keep` does as `mix` does, and then gives the outputs the
+            channels of the input.
         audio_format: of the outputs.
         sample_rate: of the outputs: the model's or the input's.
         name_template: of the outputs' paths.
@@ -48,7 +49,7 @@ class Parameters:
             whose outputs may swap.
     """
 
-    channels: Literal["mix", "each"] = "mix"
+    channels: Literal["mix", "each", "keep"] = "mix"
     audio_format: AudioFormat = "wav"
     sample_rate: Literal["input", "model"] = "input"
     name_template: str = "{folder}/{stem}_{source}.{extension}"

@@ -61,6 +61,7 @@ class SeparationPlan:
         parameters: of the job.
         joint: whether all channels go into the model as one signal; if not, each channel, or the
             mean of all of them, is a signal of its own.
+        num_heard: the channels of what is separated: 1 for the mean.
         num_channels: of each output.
         num_samples: the length of the recording at the model's rate.
         sample_rate: of the outputs, in Hz.
@@ -73,6 +74,7 @@ class SeparationPlan:
     model: Model
     parameters: Parameters
     joint: bool
+    num_heard: int
     num_channels: int
     num_samples: int
     sample_rate: int
@@ -83,7 +85,12 @@ class SeparationPlan:
     @property
     def num_signals(self) -> int:
         """The number of signals that are separated, each in windows of its own."""
-        return 1 if self.joint else self.num_channels
+        return 1 if self.joint else self.num_heard
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether what is separated is spread over more channels."""
+        return self.num_channels > self.num_heard
 
     @property
     def is_widened(self) -> bool:
@@ -104,7 +111,8 @@ def plan_separation(recording: Recording, model: Model, parameters: Parameters) 
         NamingError: the name template has an unknown field, or leads out of the output folder.
     """
     header, place = recording.header, recording.file.relative_path
-    joint = parameters.channels == "mix" and header.num_channels == model.num_channels
+    joint = parameters.channels != "each" and header.num_channels == model.num_channels
+    num_heard = header.num_channels if joint or parameters.channels == "each" else 1
     num_samples = max(1, round(header.num_frames * model.sample_rate / header.sample_rate))
     sample_rate = _output_rate(recording, model, parameters)
     return SeparationPlan(
@@ -112,7 +120,8 @@ def plan_separation(recording: Recording, model: Model, parameters: Parameters) 
         model=model,
         parameters=parameters,
         joint=joint,
-        num_channels=header.num_channels if joint or parameters.channels == "each" else 1,
+        num_heard=num_heard,
+        num_channels=num_heard if parameters.channels == "mix" else header.num_channels,
         num_samples=num_samples,
         sample_rate=sample_rate,
         num_frames=(

@@ -21,6 +21,7 @@ from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.separation.background import in_background
 from beam_jobs.separation.gate import Gate
 from beam_jobs.separation.held_windows import HeldWindows, Levels
+from beam_jobs.separation.images import spread_over_channels
 from beam_jobs.separation.inputs import input_version
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.recording import Recording, SeparationPlan, plan_separation
@@ -144,10 +145,10 @@ def _cut_recording(plan: SeparationPlan) -> Iterator[Samples]:
     """Yields a window of each signal at a time: float32 [signals, length, model's channels]."""
     header, model = plan.recording.header, plan.model
     resampled = resample_blocks(
-        _read_recording(plan),
+        _read_recording(plan, plan.num_heard),
         header.sample_rate,
         model.sample_rate,
-        plan.num_channels,
+        plan.num_heard,
         plan.num_samples,
     )
     for window in cut_windows(resampled, plan.num_samples, model.framing):
@@ -157,14 +158,14 @@ def _cut_recording(plan: SeparationPlan) -> Iterator[Samples]:
             yield np.repeat(window.T[:, :, np.newaxis], model.num_channels, axis=2)
 
 
-def _read_recording(plan: SeparationPlan) -> Iterator[Samples]:
-    """Yields what is separated, at the recording's rate: float32 [samples, channels]."""
+def _read_recording(plan: SeparationPlan, num_channels: int) -> Iterator[Samples]:
+    """Yields the recording, float32 [samples, channels]: all its channels, or their mean."""
     header = plan.recording.header
     blocks = read_blocks(plan.recording.file.path, round(_BLOCK_S * header.sample_rate))
     if plan.recording.gain_db:
         gain = np.float32(10 ** (plan.recording.gain_db / 20))
         blocks = (block * gain for block in blocks)
-    if plan.num_channels < header.num_channels:
+    if num_channels < header.num_channels:
         blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
     return blocks
 
@@ -252,10 +253,12 @@ def _write_recording(
                 _in_order_of_voices(windows, plan, separator.embedder, work)
             )
         blocks = _join_windows(windows, plan, work, turn_finders)
+        if plan.is_spread:
+            blocks = _spread_over_channels(blocks, plan)
         if sharer is not None:
             blocks = sharer.widen(
                 (block for block, _ in blocks),
-                _read_recording(plan),
+                _read_recording(plan, plan.num_channels),
                 header.sample_rate,
                 header.num_frames,
             )
@@ -311,6 +314,20 @@ def _join_windows(
             for finder, sources in zip(turn_finders, done, strict=True):
                 finder.add(sources.mean(axis=2))
         yield done[0] if len(done) == 1 else np.concatenate(done, axis=2), last
+
+
+def _spread_over_channels(
+    blocks: Iterator[tuple[Samples, bool]], plan: SeparationPlan
+) -> Iterator[tuple[Samples, bool]]:
+    rate = plan.model.sample_rate
+    recording = resample_blocks(
+        _read_recording(plan, plan.num_channels),
+        plan.recording.header.sample_rate,
+        rate,
+        plan.num_channels,
+        plan.num_samples,
+    )
+    return spread_over_channels((block for block, _ in blocks), recording, rate, plan.num_samples)
 
 
 def _find_output(folder: str, path: str) -> Output:

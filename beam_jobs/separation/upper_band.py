@@ -15,14 +15,13 @@ import scipy.fft
 import soxr
 
 from beam_jobs.runtime.workarounds import import_tensorflow
+from beam_jobs.separation.finished_windows import cut_together, framing_at
 from beam_jobs.separation.models import Model, ModelError
+from beam_jobs.separation.spectra import analyse, synthesise
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
-from beam_jobs.separation.windows import Framing, OverlapAdd, cut_windows
+from beam_jobs.separation.windows import OverlapAdd
 from schemas.bundle import UPPER_BAND, UpperBand
 from schemas.pcm import Samples
-
-# Whole seconds, which are whole samples at any rate.
-_WINDOW_S, _HOP_S = 8, 7
 
 Shares = npt.NDArray[np.float32]
 """For each output, the share of each band that is its own, 0 to 1."""
@@ -71,24 +70,15 @@ class UpperBandSharer:
             The outputs at the rate of the recording, float32 [sources, samples, channels], and
             whether it is the last block.
         """
-        framing, low_framing = _framing(sample_rate), _framing(self._model_rate)
-        # As many windows as the recording has.
-        num_low = -(-num_frames * self._model_rate // sample_rate)
-        low_windows = cut_windows(_in_columns(blocks), num_low, low_framing)
-        windows = cut_windows(recording, num_frames, framing)
-        join = OverlapAdd(framing, num_frames)
-        num_left = framing.num_windows(num_frames)
-        for low, window in zip(low_windows, windows, strict=True):
-            outputs = low.reshape(len(low), -1, window.shape[1]).transpose(1, 2, 0)
-            wide = np.stack(
-                [
-                    self._widen_channel(np.ascontiguousarray(outputs[:, channel]), one, sample_rate)
-                    for channel, one in enumerate(window.T)
-                ],
-                axis=2,
-            )
-            num_left -= 1
-            yield join.add(wide), num_left == 0
+        join = OverlapAdd(framing_at(sample_rate), num_frames)
+        rates = (self._model_rate, sample_rate)
+        for outputs, window, last in cut_together(blocks, recording, rates, num_frames):
+            channels = zip(outputs.transpose(2, 0, 1), window.T, strict=True)
+            wide = [
+                self._widen_channel(np.ascontiguousarray(own), one, sample_rate)
+                for own, one in channels
+            ]
+            yield join.add(np.stack(wide, axis=2)), last
 
     def _widen_channel(self, outputs: Samples, window: Samples, sample_rate: int) -> Samples:
         """Returns the outputs of a window of one channel, float32 [sources, samples].
@@ -129,15 +119,11 @@ def apply_shares(lost: Samples, shares: Shares, upper: UpperBand, sample_rate: i
         float32 [sources, samples].
     """
     step = round(upper.step_s * sample_rate)
-    window = np.sqrt(np.hanning(2 * step + 1)[:-1]).astype(np.float32)
-    num_frames = -(-len(lost) // step) + 1
-    halves = np.pad(lost, (step, num_frames * step - len(lost))).reshape(-1, step)
-    spectra = scipy.fft.rfft(np.concatenate([halves[:-1], halves[1:]], axis=1) * window)
-    masks = _at_frames(shares, np.arange(num_frames) * step / (upper.step_s * sample_rate))
-    masks = masks @ _spread(upper.edges_hz, scipy.fft.rfftfreq(2 * step, 1 / sample_rate))
-    frames = scipy.fft.irfft(spectra * masks, 2 * step) * window
-    joined = frames[:, :-1, step:] + frames[:, 1:, :step]
-    return joined.reshape(len(shares), -1)[:, : len(lost)]  # type: ignore[no-any-return]
+    spectra = analyse(lost, step)
+    positions = np.arange(len(spectra)) * step / (upper.step_s * sample_rate)
+    bins_hz = scipy.fft.rfftfreq(2 * step, 1 / sample_rate)
+    masks = _at_frames(shares, positions) @ _spread(upper.edges_hz, bins_hz)
+    return synthesise(spectra * masks, step, len(lost))
 
 
 def _at_frames(shares: Shares, positions: npt.NDArray[np.float64]) -> Shares:
@@ -159,23 +145,6 @@ def _spread(edges_hz: tuple[float, ...], bins_hz: npt.NDArray[np.float64]) -> Sa
     middles = (edges[:-1] + edges[1:]) / 2
     ones = np.eye(len(middles))
     return np.stack([np.interp(bins_hz, middles, one) for one in ones]).astype(np.float32)
-
-
-def _framing(sample_rate: int) -> Framing:
-    context = sample_rate // 4
-    shared = (_WINDOW_S - _HOP_S) * sample_rate
-    return Framing(
-        length=_WINDOW_S * sample_rate,
-        hop=_HOP_S * sample_rate,
-        context=context,
-        fade=shared - 2 * context,
-    )
-
-
-def _in_columns(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """Yields blocks [sources, samples, channels] as [samples, sources * channels]."""
-    for block in blocks:
-        yield block.transpose(1, 0, 2).reshape(block.shape[1], -1)
 
 
 def _resample(signals: Samples, from_rate: int, to_rate: int) -> Samples:
