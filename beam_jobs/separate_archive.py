@@ -38,7 +38,7 @@ from beam_jobs.separation.summary import (
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from command_line.options import UsageError, make_parser
-from schemas.ledger import REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
+from schemas.ledger import CUTS, REJECTED, REPORT, RUNS, SEGMENTS, SUMMARY, Parameters
 
 _NAME = "separate_archive"
 
@@ -100,7 +100,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--segments",
         action="store_true",
         help="write a line for each turn of each speaker, too, as speech recognisers take it:"
-        " segments.jsonl, of the whole ledger; with --rttm, which it takes the turns from",
+        " segments.jsonl for NeMo and cuts.jsonl for Lhotse, of the whole ledger; with --rttm,"
+        " which it takes the turns from",
     )
     parser.add_argument(
         "--max_segment_s",
@@ -241,7 +242,8 @@ def _read_parameters(arguments: argparse.Namespace, model: Model) -> Parameters:
 def _write_segments(model: Model, output: str, max_segment_s: float) -> None:
     num_left_out = write_segments(output, model.source_names, max_segment_s)
     left_out = f" ({num_left_out} of the ledger's recordings have none)" if num_left_out else ""
-    print(f"to transcribe: {files.join(output, SEGMENTS)}{left_out}")
+    paths = f"{files.join(output, SEGMENTS)}, and for Lhotse {CUTS} beside it"
+    print(f"to transcribe: {paths}{left_out}")
 
 
 def _write_report(summary: Mapping[str, Any], counts: Counts, model: Model, output: str) -> None:

@@ -14,6 +14,7 @@ REJECTED = "rejected.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 SEGMENTS = "segments.jsonl"
+CUTS = "cuts.jsonl"
 
 AudioFormat = Literal["wav", "flac", "opus"]
 

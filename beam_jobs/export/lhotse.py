@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_jobs.audio.lhotse import channel_field, describe_cut, describe_recording
+from beam_jobs.audio.types import AudioHeader
 from beam_jobs.export import folders
 from beam_jobs.export.layout import (
     DEGRADED,
@@ -22,7 +24,6 @@ from beam_jobs.export.layout import (
     TableEntry,
     source_names,
 )
-from beam_jobs.storage import files
 
 _GENDERS = {"f": "female", "m": "male", "unknown": None}
 
@@ -51,33 +52,26 @@ def _cut(export: Export, split: str, entry: TableEntry) -> dict[str, Any]:
     parts = [*names, *there]
     if export.enrolment_samples:
         parts += [f"{name}_{ENROLMENT}" for name in names]
-    return {
-        "id": entry.name,
-        "start": 0.0,
-        "duration": entry.num_samples / export.described.sample_rate,
-        "channel": _channel(export),
-        "supervisions": _supervisions(export, entry),
-        "recording": _recording(export, split, entry, "mixture"),
-        "custom": {part: _recording(export, split, entry, part) for part in parts},
-        "type": "MonoCut" if export.described.num_channels == 1 else "MultiCut",
-    }
+    return describe_cut(
+        entry.name,
+        _recording(export, split, entry, "mixture"),
+        start_s=0.0,
+        duration_s=entry.num_samples / export.described.sample_rate,
+        supervisions=_supervisions(export, entry),
+        custom={part: _recording(export, split, entry, part) for part in parts},
+    )
 
 
 def _recording(export: Export, split: str, entry: TableEntry, part: str) -> dict[str, Any]:
-    # Absolute, as Lhotse's own recipes write them: it opens them from wherever it runs.
-    path = export.path(f"{split}/{entry.name}/{part}.{export.audio_format}")
-    channels = list(range(export.described.num_channels))
-    kind = "url" if files.is_remote(path) else "file"
     is_enrolment = part.endswith(f"_{ENROLMENT}")
-    num_samples = export.enrolment_samples if is_enrolment else entry.num_samples
-    return {
-        "id": entry.name if part == "mixture" else f"{entry.name}-{part}",
-        "sources": [{"type": kind, "channels": channels, "source": path}],
-        "sampling_rate": export.described.sample_rate,
-        "num_samples": num_samples,
-        "duration": num_samples / export.described.sample_rate,
-        "channel_ids": channels,
-    }
+    header = AudioHeader(
+        export.described.sample_rate,
+        export.enrolment_samples if is_enrolment else entry.num_samples,
+        export.described.num_channels,
+    )
+    path = export.path(f"{split}/{entry.name}/{part}.{export.audio_format}")
+    name = entry.name if part == "mixture" else f"{entry.name}-{part}"
+    return describe_recording(name, path, header)
 
 
 def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
@@ -87,7 +81,7 @@ def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
             "recording_id": entry.name,
             "start": stretch.start_s,
             "duration": stretch.duration_s,
-            "channel": _channel(export),
+            "channel": channel_field(export.described.num_channels),
             "speaker": entry.speakers[stretch.source],
             "gender": _GENDERS[entry.genders[stretch.source]],
             **{name: said for name in ("text", "language") if (said := getattr(stretch, name))},
@@ -95,11 +89,6 @@ def _supervisions(export: Export, entry: TableEntry) -> list[dict[str, Any]]:
         }
         for number, stretch in enumerate(entry.speech)
     ]
-
-
-def _channel(export: Export) -> int | list[int]:
-    num_channels = export.described.num_channels
-    return 0 if num_channels == 1 else list(range(num_channels))
 
 
 def _line(document: Mapping[str, Any]) -> str:

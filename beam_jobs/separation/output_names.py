@@ -9,6 +9,7 @@ from beam_jobs.audio.types import PYAV_SUFFIXES
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.separation.inputs import AUDIO_SUFFIXES, InputFile, NamingError
 from schemas.ledger import (
+    CUTS,
     LEDGER,
     REJECTED,
     REPORT,
@@ -22,7 +23,7 @@ from schemas.ledger import (
 FIELDS = ("folder", "stem", "suffix", "source", "extension")
 
 # Names in the output folder that the job itself uses.
-_RESERVED = ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT, SEGMENTS)
+_RESERVED = ("..", ".", LEDGER, RUNS, REJECTED, SUMMARY, REPORT, SEGMENTS, CUTS)
 
 _SUFFIXES: dict[AudioFormat, tuple[str, ...]] = {
     "wav": (".wav", ".wave"),

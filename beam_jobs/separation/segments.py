@@ -1,20 +1,25 @@
-"""Segments: the turns of an archive's speakers as a manifest for speech recognisers.
+"""Segments: the turns of an archive's speakers as manifests for speech recognisers.
 
-Each line of the file is a JSON object as NVIDIA NeMo's manifests have them: `audio_filepath`,
-`offset` and `duration` in seconds, and `speaker`.
+NVIDIA NeMo's has a line for each segment, a JSON object with `audio_filepath`, `offset` and
+`duration` in seconds, and `speaker`. Lhotse's has a cut for each.
 """
 
 import bisect
+import collections
+import contextlib
 import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from beam_jobs.audio.decoding import read_header
+from beam_jobs.audio.lhotse import channel_field, describe_cut, describe_recording
 from beam_jobs.separation.ledger import list_recordings, read_record
 from beam_jobs.separation.turns import Turn, parse_rttm
 from beam_jobs.storage import files
-from schemas.ledger import SEGMENTS, LedgerRecord
+from schemas.ledger import CUTS, SEGMENTS, LedgerRecord
 
 # A speaker who pauses for no longer than this goes on in the same segment.
 _MAX_PAUSE_S = 0.5
@@ -63,7 +68,7 @@ def find_segments(turns: Sequence[Turn], max_segment_s: float) -> list[Segment]:
 
 
 def write_segments(output: str, source_names: Sequence[str], max_segment_s: float) -> int:
-    """Writes `segments.jsonl`, of all recordings in an archive's ledger.
+    """Writes `segments.jsonl` and `cuts.jsonl`, of all recordings in an archive's ledger.
 
     Args:
         output: the folder of the archive.
@@ -71,27 +76,42 @@ def write_segments(output: str, source_names: Sequence[str], max_segment_s: floa
         max_segment_s: the greatest length of a segment.
 
     Returns:
-        The number of recordings that are left out: their records or RTTM files can't be read, were
-        never written, or do not say which output a turn is in.
+        The number of recordings that are left out: their records, outputs or RTTM files can't be
+        read, were never written, or do not say which output a turn is in.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: a file can't be written.
     """
     num_left_out = 0
-    with files.write_atomically(files.join(output, SEGMENTS)) as file:
+    with contextlib.ExitStack() as stack:
+        segments_file, cuts_file = (
+            stack.enter_context(files.write_atomically(files.join(output, name)))
+            for name in (SEGMENTS, CUTS)
+        )
         for relative_path in sorted(list_recordings(output)):
             try:
                 record = read_record(output, relative_path)
                 turns = _read_turns(output, record, source_names)
+                # All outputs of a recording are alike.
+                header = read_header(files.join(output, record.outputs[0].path))
             except (ValueError, OSError):
                 turns = None
             if turns is None:
                 num_left_out += 1
                 continue
-            paths = [files.join(output, one.path) for one in record.outputs]
-            path_of = dict(zip(source_names, paths, strict=True))
+            path_of = {
+                name: one.path for name, one in zip(source_names, record.outputs, strict=True)
+            }
+            numbers: collections.Counter[str] = collections.Counter()
             for segment in find_segments(turns, max_segment_s):
-                file.write(_format_line(segment, path_of[segment.speaker]))
+                relative, number = path_of[segment.speaker], numbers[segment.speaker]
+                numbers[segment.speaker] += 1
+                path = files.join(output, relative)
+                recording = describe_recording(relative, path, header)
+                segments_file.write(_line(_describe_for_nemo(segment, path)))
+                cuts_file.write(
+                    _line(_describe_for_lhotse(segment, f"{relative}-{number}", recording))
+                )
     return num_left_out
 
 
@@ -135,13 +155,34 @@ def _are_in(spans: Sequence[tuple[float, float]], start_s: float, stop_s: float)
     return before > 0 and spans[before - 1][1] > start_s + _RESOLUTION_S
 
 
-def _format_line(segment: Segment, path: str) -> bytes:
-    document = {
+def _describe_for_nemo(segment: Segment, path: str) -> dict[str, Any]:
+    return {
         "audio_filepath": path,
         "offset": round(segment.offset_s, 3),
         "duration": round(segment.duration_s, 3),
         "speaker": segment.speaker,
+        **({"overlapped": True} if segment.overlapped else {}),
     }
-    if segment.overlapped:
-        document["overlapped"] = True
+
+
+def _describe_for_lhotse(
+    segment: Segment, name: str, recording: Mapping[str, Any]
+) -> dict[str, Any]:
+    duration_s = round(segment.duration_s, 3)
+    supervision = {
+        "id": name,
+        "recording_id": recording["id"],
+        "start": 0.0,
+        "duration": duration_s,
+        "channel": channel_field(len(recording["channel_ids"])),
+        "speaker": segment.speaker,
+        **({"custom": {"overlapped": True}} if segment.overlapped else {}),
+    }
+    start_s = round(segment.offset_s, 3)
+    return describe_cut(
+        name, recording, start_s=start_s, duration_s=duration_s, supervisions=[supervision]
+    )
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document) + "\n").encode()

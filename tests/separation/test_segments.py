@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_segments_in_which_somebody_else_speaks_are_marked():
 
 
 def write_call(path, *, low_s, high_s):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     time_s = np.arange(6 * 8000) / 8000
     low = 0.3 * np.sin(2 * np.pi * 200 * time_s) * (time_s > low_s[0]) * (time_s < low_s[1])
     high = 0.3 * np.sin(2 * np.pi * 3000 * time_s) * (time_s > high_s[0]) * (time_s < high_s[1])
@@ -57,14 +58,27 @@ def separate(root, bundle, *options):
     return main([*command, "--direct_num_workers=1", *options])
 
 
+def read_lines(root, name):
+    return [json.loads(line) for line in (root / "out" / name).read_text().splitlines()]
+
+
 def read_segments(root):
-    return [json.loads(line) for line in (root / "out/segments.jsonl").read_text().splitlines()]
+    return read_lines(root, "segments.jsonl")
+
+
+def segment_of(cut):
+    """Returns the line of `segments.jsonl` for a cut of `cuts.jsonl`."""
+    (source,), (supervision,) = cut["recording"]["sources"], cut["supervisions"]
+    segment = {"audio_filepath": source["source"], "offset": cut["start"]}
+    segment |= {"duration": cut["duration"], "speaker": supervision["speaker"]}
+    return segment | supervision.get("custom", {})
 
 
 def test_the_turns_of_all_recordings_are_written_for_recognisers(tmp_path, bundle, capsys):
     write_call(tmp_path / "calls/a.wav", low_s=(0, 2), high_s=(1, 3))
     assert separate(tmp_path, bundle, "--segments") == 0
-    assert f"to transcribe: {tmp_path}/out/segments.jsonl\n" in capsys.readouterr().out
+    said = f"to transcribe: {tmp_path}/out/segments.jsonl, and for Lhotse cuts.jsonl beside it\n"
+    assert said in capsys.readouterr().out
     write_call(tmp_path / "calls/b.wav", low_s=(4, 5), high_s=(0, 0))
     assert separate(tmp_path, bundle, "--segments") == 0
     near = {"abs": 0.05}
@@ -94,6 +108,47 @@ def test_the_turns_of_all_recordings_are_written_for_recognisers(tmp_path, bundl
     for one in read_segments(tmp_path):
         info = soundfile.info(one["audio_filepath"])
         assert one["offset"] + one["duration"] <= info.duration
+    cuts = read_lines(tmp_path, "cuts.jsonl")
+    assert [segment_of(cut) for cut in cuts] == read_segments(tmp_path)
+    assert [cut["id"] for cut in cuts] == [
+        "a_speaker1.wav-0",
+        "a_speaker2.wav-0",
+        "b_speaker1.wav-0",
+    ]
+
+
+# Runs where Lhotse is, and tells what it read.
+READER = """
+import json, sys
+from lhotse import CutSet, validate
+
+cuts = CutSet.from_file(sys.argv[1])
+for cut in cuts:
+    validate(cut, read_data=True)
+    (said,) = cut.supervisions
+    overlapped = bool(said.custom and said.custom["overlapped"])
+    print(json.dumps([cut.start, cut.duration, said.speaker, overlapped, cut.load_audio().shape]))
+assert len(list(cuts)) == len({cut.id for cut in cuts})
+"""
+
+
+@pytest.mark.pytorch
+def test_lhotse_reads_every_segment(tmp_path, bundle, pytorch):
+    write_call(tmp_path / "calls/a.wav", low_s=(0, 2), high_s=(1, 3))
+    write_call(tmp_path / "calls/monday/b.wav", low_s=(4, 5), high_s=(0, 0))
+    assert separate(tmp_path, bundle, "--segments") == 0
+    command = [pytorch, "-c", READER, f"{tmp_path}/out/cuts.jsonl"]
+    read = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert [json.loads(line) for line in read.splitlines()] == [
+        [
+            one["offset"],
+            one["duration"],
+            one["speaker"],
+            one.get("overlapped", False),
+            [1, round(one["duration"] * 8000)],
+        ]
+        for one in read_segments(tmp_path)
+    ]
 
 
 def test_recordings_whose_turns_are_not_known_are_counted(tmp_path, bundle, capsys):
