@@ -34,7 +34,7 @@ def cluster_pieces(
             before, total = total, float(scores.max(axis=1).sum())
             if total <= before + 1e-9:
                 break
-            centroids = find_centroids(pieces, labels, num_clusters)
+            centroids = find_centroids(weighted, labels, num_clusters)
         if total > best_total:
             best_total = total
             seconds = np.bincount(labels, pieces.weights_s, num_clusters).astype(np.float64)
@@ -43,18 +43,17 @@ def cluster_pieces(
 
 
 def find_centroids(
-    pieces: Pieces, labels: npt.NDArray[np.int64], num_clusters: int
+    weighted: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], num_clusters: int
 ) -> npt.NDArray[np.float64]:
     """Averages the pieces of each cluster, float64 [clusters, dimension], unit vectors.
 
     Args:
-        pieces: of all clusters.
+        weighted: the embeddings of pieces, each as long as its piece, float64 [pieces, dimension].
         labels: the cluster of each, int64 [pieces].
         num_clusters: how many.
     """
-    sums = np.zeros((num_clusters, pieces.embeddings.shape[1]))
-    np.add.at(sums, labels, pieces.weighted)
-    return to_unit(sums)
+    # As a product of matrices: `np.add.at` takes tens of times as long.
+    return to_unit(np.eye(num_clusters)[labels].T @ weighted)
 
 
 def to_unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -174,7 +174,7 @@ def _find_path(
     path = _follow(pieces, centroids, orders, costs_s)
     for _ in range(_MAX_ITERATIONS):
         voices = _voices_of(pieces, orders[path.orders])
-        centroids = find_centroids(pieces, voices, num_voices)
+        centroids = find_centroids(pieces.weighted, voices, num_voices)
         better = _follow(pieces, centroids, orders, costs_s)
         if better.total_s <= path.total_s + 1e-6:
             break
