@@ -190,7 +190,8 @@ def find_images(
         the pressure after their reflections. Both are in the order of pyroomacoustics, and equal to
         its own to the last bit.
     """
-    numbers = np.arange(-order, order + 1)
+    # Small integers: a room of a hundred reflections has a cube of eight million.
+    numbers = np.arange(-order, order + 1, dtype=np.int16)
     size, speaker = np.array(size_m, np.float32), np.array(speaker_m, np.float32)
     # Every other image of the room is a mirror image.
     in_image = np.where(numbers[:, np.newaxis] % 2, size - speaker, speaker)
