@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import posixpath
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,12 +37,7 @@ def separated(tmp_path_factory, bundle):
 @pytest.fixture
 def archive(separated, tmp_path):
     """A copy of the same for a test to change."""
-    for path in separated.rglob("*"):
-        if path.is_file():
-            copy = tmp_path / path.relative_to(separated)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    return tmp_path
+    return Path(shutil.copytree(separated, tmp_path, dirs_exist_ok=True))
 
 
 def write_recording(root, name, *, low_hz, duration_s, sample_rate=8000):
@@ -163,15 +160,22 @@ def mixtures(dataset, split):
             yield from (decode_mixture(record, str(path)) for record in read_records(file))
 
 
-@pytest.fixture
-def exported(tmp_path, dataset, bundle):
+@pytest.fixture(scope="session")
+def separated_mixtures(tmp_path_factory, dataset, bundle):
     """The separated test mixtures of the dataset."""
-    (tmp_path / "calls").mkdir()
+    root = tmp_path_factory.mktemp("separated_mixtures")
+    (root / "calls").mkdir()
     for mixture in mixtures(dataset, "test"):
-        path = tmp_path / f"calls/{mixture.recipe.id}.wav"
+        path = root / f"calls/{mixture.recipe.id}.wav"
         soundfile.write(path, mixture.mixture, mixture.recipe.sample_rate, "PCM_16")
-    separate(tmp_path, bundle, "--rttm")
-    return tmp_path
+    separate(root, bundle, "--rttm")
+    return root
+
+
+@pytest.fixture
+def exported(separated_mixtures, tmp_path):
+    """A copy of the same for a test to change."""
+    return Path(shutil.copytree(separated_mixtures, tmp_path, dirs_exist_ok=True))
 
 
 def test_a_recording_is_compared_with_the_mixture_of_its_name(exported, dataset):
