@@ -29,7 +29,7 @@ from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.recipes.presets import preset_names
 from beam_jobs.runtime.options import parse_options, positive_number
-from beam_jobs.runtime.runners import make_pipeline, run_pipeline
+from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.storage import files
 from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from command_line.options import make_parser
@@ -258,7 +258,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:
-    with dry_copy(spec) as dry:
+    with dry_copy(spec, is_local=is_local(beam_options)) as dry:
         pipeline = make_pipeline(beam_options, _NAME)
         pipeline | "MakeCatalogue" >> MakeCatalogue(dry, kept_folder=kept_folder)
         with show_progress(dry, renders=False):

@@ -52,7 +52,8 @@ def candidates(corpus: Corpus) -> Iterator[Candidate | Rejected]:
         if separator:
             yield Candidate(path, os.path.splitext(path)[0], speaker)
         else:
-            yield Rejected(files.join(corpus.root, path), "not in the folder of a speaker")
+            reason = "not in the folder of a speaker: --speaker_regex can find it in a path"
+            yield Rejected(files.join(corpus.root, path), reason)
 
 
 def check_guess(corpus: Corpus, sampled_paths: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import glob
 import itertools
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -49,15 +50,24 @@ class _Sample:
 
 
 @contextlib.contextmanager
-def dry_copy(spec: DatasetSpec) -> Iterator[DatasetSpec]:
+def dry_copy(spec: DatasetSpec, *, is_local: bool) -> Iterator[DatasetSpec]:
     """Yields the specification with another folder, which is removed when the block ends.
 
-    Folders of killed dry runs are removed, too, except for those in Cloud Storage, where nothing
-    tells them from one that goes on.
+    Folders of killed dry runs are removed, too, except for those that workers elsewhere need in
+    Cloud Storage, where nothing tells them from one that goes on.
+
+    Args:
+        spec: of the dataset.
+        is_local: whether all workers are on this machine.
 
     Raises:
-        OutputError: the folder can't be written.
+        OutputError: the folder of the dataset, or the other one, can't be written.
     """
+    if is_local and files.is_remote(spec.folder):
+        check_writable(spec.folder)
+        with tempfile.TemporaryDirectory() as folder:
+            yield dataclasses.replace(spec, folder=files.join(folder, "dry_run"))
+        return
     # Next to the output, so that every worker can write there, and no folder that exists already.
     beginning = f"{spec.folder}.dry_run-"
     if not files.is_remote(beginning):

@@ -64,6 +64,18 @@ def test_a_dataset_in_cloud_storage_is_the_local_one(cloud_storage, corpus, aske
     assert verify_dataset.main([f"--dataset={output}"]) == 0
 
 
+def test_a_dry_run_on_this_machine_leaves_nothing_there_even_if_it_is_killed(
+    cloud_storage, corpus, asked
+):
+    output = f"{cloud_storage.root}/dry/dataset"
+    status, said = run(f"--corpus={corpus}", f"--output={output}", "--dry_run", *asked)
+    assert (status, said.splitlines()[-1]) == (0, "dry run: nothing was written")
+    # One object, in two requests, shows that the folder can be written, and is removed at once.
+    assert cloud_storage.requests.count("upload") == 2
+    assert cloud_storage.requests[-1] == "batch"
+    assert not cloud_storage.get("dry")
+
+
 def test_nothing_is_lost_or_doubled_when_the_service_fails(cloud_storage, corpus, asked, tmp_path):
     here = build(*asked, corpus=corpus, output=tmp_path / "dataset")
     remote_corpus = cloud_storage.put(corpus, "faults/corpus")
