@@ -6,6 +6,7 @@ The recipes stay in their files. A job counts them once, and each worker reads t
 import array
 import dataclasses
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -268,6 +269,8 @@ def _match(pattern: str) -> list[str]:
     paths = match_files(pattern)
     if not paths:
         raise UserError(f"--recipes={pattern}: no such file")
+    if folder := next(filter(os.path.isdir, paths), ""):
+        raise UserError(f"--recipes={folder}: a folder: name the files in it, such as {folder}/*")
     return paths
 
 

@@ -354,6 +354,7 @@ def test_a_length_that_recipes_can_not_have_is_said(
         (["--skip_missing_recipes"], "--skip_missing_recipes has no effect without --recipes"),
         (["--recipes=x.csv", "--num_mixtures=3"], "--num_mixtures is for recipes that are drawn"),
         (["--recipes=nowhere.csv"], "--recipes=nowhere.csv: no such file"),
+        (["--recipes=/"], "--recipes=/: a folder: name the files in it"),
         (["--recipes=README.md"], "--recipes=README.md: not recipes"),
     ],
 )
