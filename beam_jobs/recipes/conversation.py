@@ -352,15 +352,17 @@ class _Floor:
         self._three += self._three_added(speaker, start, length)
         self._spoken += max(stop - max(start, *self._ends), 0)
         self._note(speaker, utterance, start)
-        self._ends[speaker] = stop
         self._last_start = start
         self._num_entered = max(self._num_entered, speaker + 1)
         if self._holder is None or stop > self._ends[self._holder]:
             self._holder = speaker
 
     def _note(self, speaker: int, utterance: int, start: int) -> None:
+        stop = start + self._lengths[speaker][utterance]
         self._offsets[speaker][utterance] = start
-        self._spans.append((start, start + self._lengths[speaker][utterance], speaker))
+        self._spans.append((start, stop, speaker))
+        # A backchannel may be placed before what its speaker says later.
+        self._ends[speaker] = max(self._ends[speaker], stop)
         for left in (self._turns[speaker], self._asides[speaker]):
             if utterance in left:
                 left.remove(utterance)
