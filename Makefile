@@ -47,9 +47,10 @@ $(DEMO)/model/bundle.json: $(DEMO)/mixtures/COMPLETED
 	$(PYTHON) -m training.evaluate --model_dir $(DEMO)/small_tcn --dataset $(DEMO)/training --output $(DEMO)/evaluation
 	$(PYTHON) -m training.export --model_dir $(DEMO)/small_tcn --output $(DEMO)/model
 
+# Most tests use one core. A process takes a file at a time, whose tests share what they set up.
 test: .venv/synced  ## Run all tests
 	@deploy/install_test_tools.sh
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile
 
 flink: $(DEMO)/model/bundle.json $(FLINK_JAR)  ## Start a Flink cluster on this machine, and run the jobs on it
 	@$(PYTHON) -m deploy.flink.cluster start

@@ -35,6 +35,7 @@ EXTRAS = {
         "mypy",
         "pytest",
         "pytest-timeout",
+        "pytest-xdist",
         "ruff",
         "selenium",
         "tensorflow-datasets",
