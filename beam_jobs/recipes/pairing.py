@@ -117,9 +117,12 @@ class Pairing:
         bucket_size = max(BUCKET_SIZE // sizes.block_size, 1) * sizes.block_size
         num_buckets = max(1, len(speakers) // bucket_size)
         bounds = [number * bucket_size for number in range(num_buckets)] + [len(speakers)]
+        parts = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
+        # Where a few speakers have nearly all utterances, a part may have too few of them.
+        if any(len(np.unique(speakers[part])) < sizes.largest for part in parts):
+            parts = [order]
         self._buckets = []
-        for number in range(num_buckets):
-            members = order[bounds[number] : bounds[number + 1]]
+        for number, members in enumerate(parts):
             uses = uses_per_round(speakers[members], sizes.largest)
             self._buckets.append(_Bucket(number, members, speakers[members], uses))
         self._cycle = functools.lru_cache(maxsize=4)(self._make_cycle)

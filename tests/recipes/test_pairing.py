@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from beam_jobs.recipes import pairing
@@ -88,6 +88,7 @@ def test_any_stretch_has_the_shares_of_sizes_that_were_asked_for(corpus, start, 
     st.integers(0, 300),
     st.integers(1, 120),
 )
+@example([1, 1, 1, 21, 40, 40], [2, 3, 6, 2], 0, 1)
 def test_several_buckets_keep_the_promises_of_one(counts, sizes, start, length):
     with patch.object(pairing, "BUCKET_SIZE", 60):
         paired, speakers = pair(counts, sizes)
