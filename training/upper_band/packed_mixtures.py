@@ -11,12 +11,12 @@ import numpy.typing as npt
 import soxr
 import tensorflow as tf
 
-from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
 from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Samples
 from training.input import MixtureDataset, open_mixtures, read_examples
+from training.loaded_separator import LoadedSeparator, load_separator
 from training.upper_band.bands import BANDS, LOWER_EDGES_HZ, band_weights, energies, spectra
 
 _LOG = logging.getLogger(__name__)
@@ -74,12 +74,12 @@ def pack(folder: str, output: Path, *, separator: str, minutes: float) -> None:
             f" {BANDS.sample_rate} Hz"
         )
     output.mkdir(parents=True, exist_ok=True)
-    separate = _load(separator)
+    loaded = load_separator(separator)
     for split in SPLITS:
         path = output / f"{Path(folder).name}.{split}.npz"
         if path.exists():
             continue
-        found = list(_separated_windows(dataset, split, minutes, separate))
+        found = list(_separated_windows(dataset, split, minutes, loaded))
         if not found:
             continue
         arrays = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
@@ -103,42 +103,24 @@ def open_packed(folder: Path, split: str) -> Mixtures:
     return Mixtures(fingerprints=fingerprints, **arrays)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Separator:
-    sample_rate: int
-    window_s: float
-    signature: tf.types.experimental.ConcreteFunction
-
-
-def _load(folder: str) -> _Separator:
-    folder = folder.rstrip("/")
-    with tf.io.gfile.GFile(f"{folder}/{BUNDLE}") as file:
-        bundle = parse_bundle(file.read(), f"{folder}/{BUNDLE}")
-    model = tf.saved_model.load(f"{folder}/{SAVED_MODEL}")
-    signature = model.signatures["serving_default"]
-    # Its functions do not outlive it.
-    signature.model = model
-    return _Separator(bundle.sample_rate, bundle.window_s, signature)
-
-
 def _separated_windows(
-    dataset: MixtureDataset, split: str, minutes: float, separator: _Separator
+    dataset: MixtureDataset, split: str, minutes: float, separator: LoadedSeparator
 ) -> Iterator[dict[str, Energies]]:
+    rate, window_s = separator.bundle.sample_rate, separator.bundle.window_s
     windows = itertools.islice(
-        _windows(dataset, split, round(separator.window_s * BANDS.sample_rate)),
-        round(60 * minutes / separator.window_s),
+        _windows(dataset, split, round(window_s * BANDS.sample_rate)),
+        round(60 * minutes / window_s),
     )
     while batch := list(itertools.islice(windows, _BATCH_WINDOWS)):
         parts = np.stack(batch)
-        lower = _resample(parts, BANDS.sample_rate, separator.sample_rate)
-        mixtures = lower.sum(axis=1)[..., np.newaxis]
-        outputs = separator.signature(waveform=tf.constant(mixtures))["sources"].numpy()[..., 0]
+        lower = _resample(parts, BANDS.sample_rate, rate)
+        outputs = separator.separate(lower.sum(axis=1))
         sources = lower[:, :-1]
         outputs = np.stack([_in_order(*pair) for pair in zip(outputs, sources, strict=True)])
-        above = parts - _resample(lower, separator.sample_rate, BANDS.sample_rate)
+        above = parts - _resample(lower, rate, BANDS.sample_rate)
         yield {
-            "separated": energies(outputs, separator.sample_rate, LOWER_EDGES_HZ).numpy(),
-            "clean": energies(sources, separator.sample_rate, LOWER_EDGES_HZ).numpy(),
+            "separated": energies(outputs, rate, LOWER_EDGES_HZ).numpy(),
+            "clean": energies(sources, rate, LOWER_EDGES_HZ).numpy(),
             "products": _products(above),
         }
 

@@ -10,15 +10,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import scipy.optimize
-import tensorflow as tf
 
-from schemas.bundle import BUNDLE, SAVED_MODEL, parse_bundle
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
 from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Pcm, Samples, to_pcm
 from schemas.recipe import Recipe
 from training.input import MixtureDataset, open_mixtures, read_examples
+from training.loaded_separator import load_separator
 
 _LOG = logging.getLogger(__name__)
 
@@ -181,23 +180,18 @@ def _clean_pieces(dataset: MixtureDataset) -> Iterator[_Found]:
 
 
 def _separated_pieces(dataset: MixtureDataset, folder: str, separated_s: float) -> Iterator[_Found]:
-    path = f"{folder.rstrip('/')}/{BUNDLE}"
-    with tf.io.gfile.GFile(path) as file:
-        bundle = parse_bundle(file.read(), path)
+    separator = load_separator(folder)
+    bundle = separator.bundle
     if (bundle.sample_rate, bundle.num_channels) != (dataset.info.sample_rate, 1):
         raise UserError(
             f"{folder}: for {bundle.num_channels} channels at {bundle.sample_rate} Hz, but the"
             f" dataset has one at {dataset.info.sample_rate} Hz"
         )
-    separate = tf.saved_model.load(f"{folder.rstrip('/')}/{SAVED_MODEL}").signatures[
-        "serving_default"
-    ]
     length = round(bundle.window_s * bundle.sample_rate)
     windows: list[tuple[Recipe, Samples, Samples]] = []
 
     def separated() -> Iterator[_Found]:
-        batch = np.stack([window for _, window, _ in windows])[..., np.newaxis]
-        outputs = separate(waveform=tf.constant(batch))["sources"].numpy()[..., 0]
+        outputs = separator.separate(np.stack([window for _, window, _ in windows]))
         for (recipe, _, sources), estimates in zip(windows, outputs, strict=True):
             for slot, piece in _match(estimates, sources, bundle.sample_rate):
                 yield recipe, slot, piece
