@@ -220,9 +220,7 @@ def run(argv: Sequence[str]) -> int:
         OSError: a file can't be read, or the output can't be written.
     """
     parser = build_parser()
-    arguments, beam_options = parse_options(
-        parser, argv, needs_processes=lambda own: bool(own.recipes_only)
-    )
+    arguments, beam_options = parse_options(parser, argv, needs_processes=_takes_long)
     spec, job = specify_dataset(arguments, parser)
     kept_folder = files.absolute(arguments.catalogue) if arguments.catalogue else ""
     dataset_folder.check_ours(spec.folder)
@@ -255,6 +253,11 @@ def run(argv: Sequence[str]) -> int:
         raise explained from None
     print(*lines, sep="\n")
     return DONE if all_usable else SOME_REJECTED
+
+
+def _takes_long(arguments: argparse.Namespace) -> bool:
+    """Returns whether two processes save more time than they take to start."""
+    return arguments.num_mixtures is None or bool(arguments.num_mixtures >= 1000)
 
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:

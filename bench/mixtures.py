@@ -89,14 +89,16 @@ def count_utterances(dataset: Path) -> int:
 
 def compare(root: Path, work: Path, num_mixtures: int, options: list[str]) -> None:
     """Prints how fast mixtures are built, and how fast a bare loop makes the same ones."""
-    run_job(root, work / "dataset", num_mixtures, 2, *options)
+    # Which are the default from a thousand mixtures on.
+    processes = [*options, "--direct_running_mode=multi_processing"]
+    run_job(root, work / "dataset", num_mixtures, 2, *processes)
     recipes = (work / "dataset/recipes").rename(work / "recipes")
     rates: dict[str, list[float]] = {"bare loop": [], "1 worker": [], "2 workers": []}
     for _ in range(NUM_ROUNDS):
         elapsed_s = float(run(__file__, "--bare", str(recipes), str(root), str(work / "bare")))
         rates["bare loop"].append(num_mixtures / elapsed_s)
         rates["1 worker"].append(run_job(root, work / "dataset", num_mixtures, 1, *options))
-        rates["2 workers"].append(run_job(root, work / "dataset", num_mixtures, 2, *options))
+        rates["2 workers"].append(run_job(root, work / "dataset", num_mixtures, 2, *processes))
     shutil.rmtree(recipes)
     median = {kind: statistics.median(values) for kind, values in rates.items()}
     for kind, values in rates.items():

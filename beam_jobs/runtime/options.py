@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from command_line.options import check_nothing_left, check_options
 
@@ -35,8 +35,9 @@ def parse_options(
     Args:
         parser: has the options of the job.
         argv: the command line.
-        needs_processes: returns, for the options of the job, whether most of its time goes into
-            Python code. Threads would wait for each other there, so local workers are processes.
+        needs_processes: returns, for the options of the job, whether its local workers had better
+            be processes, if there are several. Threads wait for each other while they are in
+            Python code, and processes take seconds to start.
 
     Raises:
         UsageError: neither the job nor Beam has such an option.
@@ -50,18 +51,21 @@ def parse_options(
     check_options(argv, parser, beam_parser)
     own, rest = parser.parse_known_args(argv)
     check_nothing_left(beam_parser.parse_known_args(rest)[1])
-    mode = "multi_processing" if needs_processes(own) else "multi_threading"
-    beam_options = PipelineOptions(_with_all_cores(rest, mode))
+    beam_options = PipelineOptions(_with_all_cores(rest))
+    direct = beam_options.view_as(DirectOptions)
+    if not _is_given("--direct_running_mode", rest):
+        separate = direct.direct_num_workers != 1 and needs_processes(own)
+        direct.direct_running_mode = "multi_processing" if separate else "multi_threading"
     # Files that are read before there is a pipeline need the same credentials.
     FileSystems.set_options(beam_options)
     return own, beam_options
 
 
-def _with_all_cores(arguments: Sequence[str], mode: str) -> list[str]:
-    """Adds the kind and the number of local workers to Beam's arguments, unless they are given."""
-    defaults = {"--direct_running_mode": mode, "--direct_num_workers": "0"}
-    given = {argument.split("=")[0] for argument in arguments}
-    return [
-        *arguments,
-        *(f"{name}={value}" for name, value in defaults.items() if name not in given),
-    ]
+def _with_all_cores(arguments: Sequence[str]) -> list[str]:
+    """Adds the number of local workers to Beam's arguments, unless it is given."""
+    name = "--direct_num_workers"
+    return [*arguments] if _is_given(name, arguments) else [*arguments, f"{name}=0"]
+
+
+def _is_given(name: str, arguments: Sequence[str]) -> bool:
+    return any(argument.split("=")[0] == name for argument in arguments)

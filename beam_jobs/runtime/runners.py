@@ -1,15 +1,24 @@
 """Runners: choosing one for a pipeline, and running the pipeline to its end."""
 
 import datetime
+import shlex
+import sys
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+)
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.runtime.workarounds import hide_tracebacks_of_user_errors, stop_timed_sends
+from schemas.errors import UserError
 
 _LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
+_WORKER_IS_GONE = "Channel closed prematurely."
 
 
 def make_pipeline(options: PipelineOptions, command: str) -> beam.Pipeline:
@@ -33,8 +42,19 @@ def run_pipeline(pipeline: beam.Pipeline, options: PipelineOptions) -> bool:
     Returns:
         False if the pipeline was only described for Dataflow, which starts it later. The launcher
         of a Flex Template asks for that.
+
+    Raises:
+        UserError: a local worker that is a process was killed.
     """
-    pipeline.run().wait_until_finish()
+    try:
+        pipeline.run().wait_until_finish()
+    except RuntimeError as error:
+        if str(error) != _WORKER_IS_GONE:
+            raise
+        raise UserError(
+            "a worker was killed, perhaps because memory ran out; what is finished is kept: start"
+            " the same command again, with a smaller --direct_num_workers if that happens again"
+        ) from None
     template = options.view_as(GoogleCloudOptions).template_location
     if template:
         print(f"described for Dataflow: {template}")
@@ -56,5 +76,11 @@ def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
     if is_local(options):
         stop_timed_sends()
         hide_tracebacks_of_user_errors()
-        return FnApiRunner()
+        direct = options.view_as(DirectOptions)
+        if direct.direct_running_mode != "multi_processing":
+            return FnApiRunner()
+        # Beam would replace these workers by its own, which it can't start from a path with spaces.
+        direct.direct_running_mode = None
+        command = f"exec {shlex.quote(sys.executable)} -m beam_jobs.runtime.local_worker"
+        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
     return str(options.get_all_options()["runner"])

@@ -241,7 +241,8 @@ def test_clean_sources_of_a_call_have_one_speaker_each(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     config = {"version": 1, "description": "x", "num_speakers": 2, "offset_s": 0}
     recipe.write_text(json.dumps(config | {"level": {"gain_db": 0}, "sample_rate": RATE}))
-    options = ["--splits=train=1", "--num_shards=1", f"--recipe={recipe}", f"--output={output}"]
+    options = ["--splits=train=1", "--num_shards=1", "--direct_num_workers=1"]
+    options += [f"--recipe={recipe}", f"--output={output}"]
     assert build_mixtures.main([f"--corpus={data}", *options]) == 0
     (corpus,) = parse_corpora([str(data)])
     assert corpus.name == "data"

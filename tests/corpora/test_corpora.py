@@ -339,6 +339,7 @@ class TestCommandLine:
             "--num_shards=1",
             "--splits=train=1",
             "--sample_rate=8000",
+            "--direct_num_workers=1",
         ]
         assert build_mixtures.main(arguments) == 3
         (rejected,) = (output / "rejected.jsonl").read_text().splitlines()

@@ -28,6 +28,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     (corpus / "speaker0/broken.wav").touch()
     output = tmp_path_factory.mktemp("sound") / "dataset"
     arguments = [f"--corpus={corpus}", f"--output={output}", "--splits=train=1", "--num_shards=2"]
+    arguments.append("--direct_num_workers=1")
     if request.param:
         arguments.append(request.param)
     assert build_mixtures.main([*arguments, "--sample_rate=8000"]) == 3

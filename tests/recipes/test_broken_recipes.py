@@ -281,6 +281,7 @@ class TestOurOwn:
         path = write(tmp_path / "m.jsonl", *map(json.dumps, (recipe("a"), bad, recipe("c"))))
         output = tmp_path / "dataset"
         arguments = [f"--corpus={speech}", f"--recipes={path}", f"--output={output}"]
+        arguments.append("--direct_num_workers=1")
         assert build_mixtures.main([*arguments, "--skip_missing_recipes"]) == 3
         (line,) = (output / "rejected.jsonl").read_text().splitlines()
         rejected = json.loads(line)
@@ -322,7 +323,7 @@ class TestOurOwn:
         path = write(tmp_path / "m.jsonl", json.dumps(document))
         output = tmp_path / "dataset"
         arguments = [f"--corpus={speech}", f"--recipes={path}", f"--output={output}"]
-        assert build_mixtures.main(arguments) == 0
+        assert build_mixtures.main([*arguments, "--direct_num_workers=1"]) == 0
         (line,) = (output / "recipes/train-00000-of-00001.jsonl").read_text().splitlines()
         assert json.loads(line)["sources"] == document["sources"]
         document["sources"][0]["channel"] = 2

@@ -98,7 +98,9 @@ def as_written(samples: np.ndarray, path: Path) -> np.ndarray:
 
 
 def build(output: Path, *arguments: object) -> int:
-    return build_mixtures.main([f"--output={output}", *map(str, arguments)])
+    return build_mixtures.main(
+        [f"--output={output}", "--direct_num_workers=1", *map(str, arguments)]
+    )
 
 
 def read_dataset(folder: Path) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ def run(*argv):
     """Runs the mixture job and returns its status and its messages."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = build_mixtures.main(list(map(str, argv)))
+        status = build_mixtures.main(["--direct_running_mode=multi_threading", *map(str, argv)])
     return status, said.getvalue()
 
 

@@ -114,9 +114,8 @@ class Built:
 
 def build(*arguments, corpus, output):
     """Runs the job in this process."""
-    if "--recipes_only" in arguments:
-        # Its workers would be processes, which take seconds to start.
-        arguments = ("--direct_running_mode=multi_threading", *arguments)
+    # Workers that are processes take seconds to start.
+    arguments = ("--direct_running_mode=multi_threading", *arguments)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(command_line(*arguments, corpus=corpus, output=output))

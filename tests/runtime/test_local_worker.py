@@ -1,0 +1,71 @@
+"""Local workers that are processes, in a job that somebody interrupts or the kernel kills."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from small_datasets import build, command_line, shard_digests, start, write_corpus, write_recipe
+
+ASKED = ("--splits=train=1", "--num_mixtures=300", "--num_shards=30")
+IN_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job that has rendered a shard, in a process group of its own, and its output folder."""
+    asked = (f"--recipe={write_recipe(tmp_path / 'recipe.json')}", *ASKED)
+    corpus, output = write_corpus(tmp_path / "corpus"), tmp_path / "mixtures"
+    process = start(*command_line(*asked, *IN_PROCESSES, corpus=corpus, output=output))
+    while not any(output.glob("*.tfrecord-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    yield process, output, (asked, corpus)
+    process.kill()
+    process.communicate()
+
+
+def workers(pid):
+    """Returns the processes that a job has started."""
+    children = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for text in children for child in text.split()]
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_worker_that_was_killed_ends_the_job_which_says_so_and_goes_on(job, tmp_path):
+    process, output, (asked, corpus) = job
+    killed, _ = workers(process.pid)
+    os.kill(killed, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("build_mixtures: a worker was killed, perhaps because")
+    assert build(*asked, corpus=corpus, output=output).status == 0
+    built = build(*asked, corpus=corpus, output=tmp_path / "again" / "mixtures")
+    assert shard_digests(output) == built.digests
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_workers_end_with_their_launcher_and_say_nothing(job, end):
+    process, _, _ = job
+    started = workers(process.pid)
+    assert len(started) == 2
+    if end == signal.SIGINT:
+        # A terminal sends it to all processes in it.
+        os.killpg(process.pid, end)
+    else:
+        process.send_signal(end)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -end
+    assert "Traceback" not in said
+    assert "rpc" not in said.lower()
+    until = time.monotonic() + 30
+    while any(map(is_running, started)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
