@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.signal import firwin, kaiserord, oaconvolve
 
 from beam_jobs.audio.codecs import through_codec
 from beam_jobs.rendering.signals import peak
@@ -55,6 +54,9 @@ def limit_band(samples: Samples, band: Band, sample_rate: int) -> Samples:
     edges = [edge for edge in (band.low_hz, band.high_hz) if 0 < edge < sample_rate / 2]
     if not edges:
         return samples
+    # scipy.signal takes a while to import, and few recipes need it.
+    from scipy.signal import firwin, kaiserord, oaconvolve  # noqa: PLC0415
+
     num_taps, beta = kaiserord(_STOPBAND_DB, 2 * _TRANSITION_HZ / sample_rate)
     # With an even number of taps the delay would be half a sample off.
     taps = firwin(
