@@ -42,6 +42,23 @@ def import_beam() -> None:
         logging.disable(logging.NOTSET)
 
 
+def keep_pandas_out_of_arrow() -> None:
+    """Makes PyArrow's only look for pandas find none that it takes.
+
+    It looks when it makes its first array. Conversions to pandas look again.
+
+    For PyArrow 23. Saves 0.4 s of processor time of each command that makes an array. Delete it
+    once `python -X importtime -c "import pyarrow; pyarrow.array([])"` lists no pandas.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    too_old = types.ModuleType("pandas")
+    vars(too_old)["__version__"] = "0"
+    with _replaced(pandas=too_old), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        pa.array([])
+
+
 def stop_timed_sends() -> None:
     """Makes the workers of Beam's local runner send data only when they finish a bundle.
 
