@@ -18,6 +18,9 @@ _WINDOW_S = 0.032
 _RANGE_DB = 66.0
 _MAX_HZ = 8000
 
+# A recording of an hour is not in memory as a whole spectrum.
+_FRAMES_AT_ONCE = 2048
+
 
 def max_frequency_hz(sample_rate: int) -> float:
     """Returns the highest frequency that a spectrogram shows."""
@@ -68,15 +71,22 @@ def _draw(power: npt.NDArray[np.float64], parts: Parts, sample_rate: int) -> byt
 def _spectral_power(audio: Pcm, sample_rate: int, max_hz: float) -> npt.NDArray[np.float64]:
     """Returns the power in each cell of the picture, [frequencies, times], lowest first."""
     window = max(16, round(_WINDOW_S * sample_rate))
-    samples = audio.astype(np.float64).T
-    samples = np.pad(samples, [(0, 0), (window // 2, window // 2)])
-    frequencies, _, power = scipy.signal.spectrogram(
-        samples, sample_rate, "hann", nperseg=window, noverlap=window - window // 3, mode="psd"
-    )
-    cells: npt.NDArray[np.float64] = power.mean(axis=0)[frequencies <= max_hz]
-    for axis, size in enumerate(_SHAPE):
-        cells = _reduce(cells, axis, size)
-    return cells
+    hop = window // 3
+    samples = np.pad(audio.T, [(0, 0), (window // 2, window // 2)])
+    num_frames = (samples.shape[1] - window) // hop + 1
+    stretches = []
+    for first in range(0, num_frames, _FRAMES_AT_ONCE):
+        last = min(first + _FRAMES_AT_ONCE, num_frames) - 1
+        frequencies, _, power = scipy.signal.spectrogram(
+            samples[:, first * hop : last * hop + window].astype(np.float64),
+            sample_rate,
+            "hann",
+            nperseg=window,
+            noverlap=window - hop,
+            mode="psd",
+        )
+        stretches.append(_reduce(power.mean(axis=0)[frequencies <= max_hz], 0, _SHAPE[0]))
+    return _reduce(np.concatenate(stretches, axis=1), 1, _SHAPE[1])
 
 
 def _reduce(values: npt.NDArray[np.float64], axis: int, max_size: int) -> npt.NDArray[np.float64]:
