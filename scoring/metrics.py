@@ -19,6 +19,9 @@ from scoring.permutations import Scores, best_permutation
 
 Levels = npt.NDArray[np.float64]
 
+SILENT_OUTPUTS = "silent_outputs"
+"""The one measure that is a count: it is added up, where others have a mean."""
+
 _EPSILON = 1e-10
 _PESQ_MODES = {8000: "nb", 16000: "wb"}
 # pystoi returns this, with a warning, for less than 0.4 s of speech.
@@ -83,6 +86,9 @@ def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[i
     mixture. Where only one of several sources is heard, nothing is separated, and its SI-SDR has a
     name of its own, `single_si_sdr_db`.
 
+    An output that is silent throughout though its source is heard has no ratio to anything: such
+    outputs are counted, as `SILENT_OUTPUTS`, and all else is measured without them.
+
     SI-SDR, and the permutation that follows from it, are computed over the whole mixture, however
     many blocks it is read in. The other measures are averaged over the blocks.
 
@@ -106,19 +112,23 @@ def measure(blocks: Blocks, sample_rate: int) -> tuple[dict[str, float], tuple[i
         left = separated.estimate_energies[np.array(order)[~is_heard]]
         levels_db = 10 * np.log10((left + _EPSILON) / (unprocessed.estimate_energies + _EPSILON))
         measures["residual_db"] = float(np.mean(levels_db))
-    if not is_heard.any():
+    is_silent = is_heard & (separated.estimate_energies[list(order)] == 0)
+    if is_silent.any():
+        measures[SILENT_OUTPUTS] = float(is_silent.sum())
+    is_scored = is_heard & ~is_silent
+    if not is_scored.any():
         return measures, order
-    mean_db = float(np.mean(pairwise_db[order, range(len(order))][is_heard]))
+    mean_db = float(np.mean(pairwise_db[order, range(len(order))][is_scored]))
     if not is_heard.all() and is_heard.sum() == 1:
         return {"single_si_sdr_db": mean_db} | measures, order
-    unprocessed_db = float(np.mean(unprocessed.si_sdr_db()[:, is_heard]))
+    unprocessed_db = float(np.mean(unprocessed.si_sdr_db()[:, is_scored]))
     measures = {"si_sdr_db": mean_db, "si_sdri_db": mean_db - unprocessed_db} | measures
     values = collections.defaultdict(list)
     for block in blocks():
-        heard = Block(
-            block.estimates[np.array(order)[is_heard]], block.sources[is_heard], block.mixture
+        scored = Block(
+            block.estimates[np.array(order)[is_scored]], block.sources[is_scored], block.mixture
         )
-        for name, value in _measure_block(heard, sample_rate).items():
+        for name, value in _measure_block(scored, sample_rate).items():
             values[name].append(value)
     return measures | {name: float(np.mean(all_)) for name, all_ in values.items()}, order
 
@@ -200,9 +210,9 @@ class _Products:
 def _measure_block(block: Block, sample_rate: int) -> dict[str, float]:
     """Takes the measures of a block with an estimate of each source, in order.
 
-    None are taken where a source is silent.
+    None are taken where a source or an estimate is silent.
     """
-    if not block.sources.any(axis=1).all():
+    if not (block.sources.any(axis=1).all() and block.estimates.any(axis=1).all()):
         return {}
     measures: dict[str, float] = {}
     if _BSS_EVAL:

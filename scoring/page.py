@@ -85,9 +85,11 @@ def _improvements_db(results: Iterable[Result]) -> list[float]:
 
 
 def _cell(summary: dict[str, Any], name: str) -> tuple[str, str]:
-    """Returns the mean and the median of a measure; nothing of one that could not be taken."""
+    """Returns the mean and the median of a measure, or its total; nothing if it was not taken."""
     if name not in summary:
         return "\N{EN DASH}", ""
+    if "total" in summary[name]:
+        return f"{summary[name]['total']:,}", ""
     unit = " dB" if MEASURES[name].unit == "dB" else ""
     mean, median = (format_fixed(summary[name][kind], 2) for kind in ("mean", "median"))
     return f"{mean}{unit}", f"median {median}"

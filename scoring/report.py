@@ -60,13 +60,7 @@ def _render_text(
         lines.append(_row("", [MEASURES[name].title for name in names]))
         lines.append(_row("", [MEASURES[name].unit for name in names]))
         for one in models:
-            cells = [
-                f"{format_plain(one[name]['mean'], 2)} ({format_plain(one[name]['median'], 2)})"
-                if name in one
-                else "-"
-                for name in names
-            ]
-            lines.append(_row(one["model"], cells))
+            lines.append(_row(one["model"], [_cell(one, name) for name in names]))
         for kind, groups in models[0]["groups"].items():
             if len(groups) > 1:
                 lines += ["", f"SI-SDR improvement in dB, by {kind}"]
@@ -83,6 +77,16 @@ def _render_text(
             f" {add_up(diarisation)}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(summary: dict[str, Any], name: str) -> str:
+    """Returns the mean and the median of a measure, or its total."""
+    if name not in summary:
+        return "-"
+    found = summary[name]
+    if "total" in found:
+        return str(found["total"])
+    return f"{format_plain(found['mean'], 2)} ({format_plain(found['median'], 2)})"
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from schemas.recipe import Recipe
-from scoring.metrics import Levels
+from scoring.metrics import SILENT_OUTPUTS, Levels
 
 _OVERLAP_EDGES_PERCENT = (25, 50, 75)
 _LEVEL_EDGES_DB = (2.5, 5.0)
@@ -76,7 +76,8 @@ def find_groups(levels_db: Levels, recipe: Recipe | None = None) -> dict[str, st
 def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Summarises each model: mean and median of each measure, and mean SI-SDRi in each group.
 
-    A measure that not all mixtures have says of how many mixtures it is.
+    A measure that not all mixtures have says of how many mixtures it is. Silent outputs have a
+    total instead of a mean.
     """
     summaries = []
     for model in dict.fromkeys(result.model for result in results):
@@ -84,7 +85,10 @@ def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
         summary: dict[str, Any] = {"model": model, "mixtures": len(own)}
         for name in list_measures(own):
             values = [result.measures[name] for result in own if name in result.measures]
-            summary[name] = {"mean": float(np.mean(values)), "median": float(np.median(values))}
+            if name == SILENT_OUTPUTS:
+                summary[name] = {"total": int(sum(values))}
+            else:
+                summary[name] = {"mean": float(np.mean(values)), "median": float(np.median(values))}
             if len(values) < len(own):
                 summary[name]["mixtures"] = len(values)
         summary["groups"] = {}

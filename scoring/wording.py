@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
+from scoring.metrics import SILENT_OUTPUTS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,6 +45,12 @@ MEASURES = {
         "The residual is what is left in an output that nobody should be in, relative to the"
         " mixture.",
     ),
+    SILENT_OUTPUTS: Wording(
+        "Silent outputs",
+        "number",
+        "A silent output of a speaker who is heard has no ratio to anything: it is counted, and"
+        " left out of all means.",
+    ),
 }
 """All measures by their names in `report.json`, in the order in which people see them."""
 
@@ -72,7 +79,10 @@ def describe_outcome(models: Sequence[Mapping[str, Any]]) -> str:
         models: the summaries of all models and bounds.
     """
     best, *others = separating_models(models)
+    num_silent = best[SILENT_OUTPUTS]["total"] if SILENT_OUTPUTS in best else 0
     if "si_sdri_db" not in best:
+        if num_silent:
+            return f"All outputs of {best['model']} are silent: there is nothing to score."
         return "Nobody speaks at the same time as somebody else: there is nothing to separate."
     count = max(one["mixtures"] for one in models)
     mixtures = "the mixture" if count == 1 else f"the {count} mixtures"
@@ -86,6 +96,9 @@ def describe_outcome(models: Sequence[Mapping[str, Any]]) -> str:
     if others:
         rest = ", ".join(f"{one['model']} by {_format_db(improvement_of(one))}" for one in others)
         sentence += f", {rest}"
+    if num_silent:
+        left_out = "an output that is" if num_silent == 1 else f"{num_silent} outputs that are"
+        sentence += f", without {left_out} silent"
     bound_db = improvement_db(models, IDEAL_RATIO_MASK)
     return f"{sentence}; an ideal mask could by {_format_db(bound_db)}."
 

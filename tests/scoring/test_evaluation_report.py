@@ -89,6 +89,27 @@ def test_where_everybody_is_alone_there_is_nothing_to_separate():
     assert "31.25" in reports[PAGE]
 
 
+def test_silent_outputs_are_counted_beside_the_means_that_leave_them_out():
+    one_voice = {"si_sdr_db": -0.5, "si_sdri_db": 0.97, "silent_outputs": 1.0}
+    measured = results({"tasnet": 8.97})
+    measured.append(Result("tasnet", "one-voice", measured[0].groups, one_voice))
+    reports = render_reports(measured)
+    sentence = "tasnet improves the 3 mixtures by 6.3 dB, without an output that is silent"
+    for name in (TEXT, PAGE):
+        assert sentence in reports[name]
+        assert "Silent outputs" in reports[name]
+    (own,) = (one for one in json.loads(reports[DOCUMENT])["models"] if one["model"] == "tasnet")
+    assert own["silent_outputs"] == {"total": 1, "mixtures": 1}
+
+
+def test_where_all_outputs_are_silent_that_is_what_came_out():
+    silent = [
+        Result("tasnet", "a", {}, {"silent_outputs": 2.0}),
+        Result(IDEAL_RATIO_MASK, "a", {}, {"si_sdri_db": 13.52}),
+    ]
+    assert render_reports(silent)[TEXT].startswith("All outputs of tasnet are silent")
+
+
 def test_who_speaks_when_needs_no_audio():
     errors = DiarisationErrors("a", speech_s=50, missed_s=1, false_alarm_s=2, confusion_s=2)
     page = render_reports([], [errors], "the reference's RTTM files")[PAGE]

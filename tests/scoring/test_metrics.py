@@ -114,3 +114,29 @@ def test_a_block_in_which_a_source_is_silent_is_measured_by_si_sdr_alone() -> No
     only_first, _ = measure(blocks[0].alone, 8000)
     assert set(measures) == set(only_first)
     assert measures["si_sdri_db"] > 60
+
+
+def test_a_silent_output_is_counted_and_everything_else_measured_without_it() -> None:
+    sources = noise(2, 8000)
+    mixture = sources.sum(axis=0)
+    measures, order = measure(Block(np.stack([0 * mixture, mixture]), sources, mixture).alone, 8000)
+    assert measures["silent_outputs"] == 1
+    assert measures["si_sdri_db"] == pytest.approx(0)
+    assert measures["sdr_db"] == pytest.approx(0, abs=1)
+    heard = sources[[order.index(1)]]
+    assert measures["si_sdr_db"] == pytest.approx(si_sdr_db(mixture[np.newaxis], heard)[0, 0])
+
+
+def test_a_block_in_which_an_output_is_silent_leaves_no_infinite_mean() -> None:
+    sources = noise(2, 8000)
+    gated = np.array([[1], [0]], np.float32) * sources
+    blocks = [Block(one, sources, sources.sum(axis=0)) for one in (sources, gated)]
+    measures, _ = measure(lambda: blocks, 8000)
+    assert np.isfinite(list(measures.values())).all()
+    assert "silent_outputs" not in measures
+
+
+def test_of_a_mixture_whose_outputs_are_all_silent_only_these_are_counted() -> None:
+    sources = noise(2, 8000)
+    measures, _ = measure(Block(0 * sources, sources, sources.sum(axis=0)).alone, 8000)
+    assert measures == {"silent_outputs": 2}
