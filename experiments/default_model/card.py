@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from scoring.metrics import SILENT_OUTPUTS
+
 _BEGIN, _END = "<!-- scores -->\n", "<!-- end of scores -->\n"
 
 MIXTURES = {
@@ -36,6 +38,7 @@ _COLUMNS = (
     "SDR, dB",
     "STOI",
     "ideal ratio mask, SI-SDRi",
+    "silent outputs",
 )
 
 
@@ -93,6 +96,7 @@ def describe(reports: Mapping[str, Mapping[str, Any]], alone: Alone, cost: Cost)
                     _from_to(unprocessed, model, "sdr_db"),
                     _from_to(unprocessed, model, "stoi"),
                     f"{mask['si_sdri_db']['mean']:.2f}",
+                    str(model.get(SILENT_OUTPUTS, {"total": 0})["total"]),
                 ]
             )
         )

@@ -19,7 +19,8 @@ def summary(model: str, si_sdri_db: float) -> dict[str, Any]:
 
 @pytest.fixture
 def scores() -> str:
-    models = [summary("mixture", 0), summary("model", 9.876), summary("mask", 13.5)]
+    model = summary("model", 9.876) | {"silent_outputs": {"total": 3}}
+    models = [summary("mixture", 0), model, summary("mask", 13.5)]
     results = [{"model": "model", "measures": {"si_sdri_db": value}} for value in (-1, 8, 10, 12)]
     reports = {name: {"models": models, "results": results} for name in MIXTURES}
     return describe(reports, Alone(120, 118), Cost(13.26, num_cores=2, memory_gb=0.84))
@@ -28,6 +29,7 @@ def scores() -> str:
 def test_a_card_says_what_was_measured(scores: str) -> None:
     assert scores.count("\n| ") == len(MIXTURES) + 1
     assert "| fully overlapped (`librimix`) | 4 | 9.88 | 9.88 | 7.88 |  | 1.00 to 10.88 |" in scores
+    assert scores.count(" | 13.50 | 3 |") == len(MIXTURES)
     assert "25% do not improve" in scores
     assert "Of 120 recordings of one speaker, 118 have all speech in one file" in scores
     assert "13.3 times as fast as they play, with start-up, and takes 0.8 GB" in scores
