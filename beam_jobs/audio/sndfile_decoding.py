@@ -160,6 +160,10 @@ def _with_exact_seeking(file: soundfile.SoundFile) -> AudioFile:
     if file.subtype == "VORBIS":
         return SlowlySeekingFile(file, file.frames)
     if file.subtype == "OPUS":
+        # Until it seeks, libsndfile begins with what encoders put before the sound if a stream is
+        # not from 0, as of one that was copied from another container.
+        if file.seekable():
+            file.seek(0)
         return SlowlySeekingFile(file, round(_OPUS_MEMORY_S * file.samplerate))
     if not file.seekable():
         return SlowlySeekingFile(file)

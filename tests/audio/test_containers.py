@@ -1,5 +1,6 @@
 """Every container and codec: the length, the samples and the ranges that FFmpeg decodes."""
 
+import io
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from small_datasets import voice
 
 from beam_jobs.audio import decoded_once, decoding
 from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
+from beam_jobs.audio.ogg import find_streams, with_granule
 from beam_jobs.audio.types import UnusableAudioError
 
 av = pytest.importorskip("av")
@@ -220,6 +222,26 @@ def test_opus_in_matroska_begins_where_it_does_in_ogg(tmp_path, sample_rate):
         looked_for = speech(sample_rate, 1)[start : start + length, 0]
         found = np.correlate(samples[start - 500 : start + 500 + length], looked_for).argmax()
         assert abs(found - 500) <= 1
+
+
+@pytest.mark.parametrize("start", [312, 1_000_000])
+def test_opus_whose_stream_starts_late_begins_where_its_sound_does(encoded, tmp_path, start):
+    content = Path(encoded("opus.opus")).read_bytes()
+    (stream,) = find_streams(io.BytesIO(content))
+    ends = [*(page.place for page in stream.pages[1:]), len(content)]
+    pages = [content[page.place : end] for page, end in zip(stream.pages, ends, strict=True)]
+    late = [
+        with_granule(page, described.granule + start)
+        for page, described in zip(pages[2:], stream.pages[2:], strict=True)
+    ]
+    path = tmp_path / "late.opus"
+    path.write_bytes(b"".join([*pages[:2], *late]))
+    expected = read_all(encoded("opus.opus"))
+    np.testing.assert_array_equal(read_all(path), expected)
+    np.testing.assert_array_equal(read_segment(str(path), 0, len(expected)), expected[:, 0])
+    part = read_segment(str(path), 50000, 60000)
+    np.testing.assert_allclose(part, expected[50000:60000, 0], atol=0.02)
+    np.testing.assert_allclose(decode(path, 1), decode(encoded("opus.opus"), 1), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MP3S)
