@@ -1,7 +1,7 @@
 """Channels of transmission: the steps that a mixture goes through on its way to a listener."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 CodecName = Literal["mu_law", "a_law", "gsm", "amr_nb", "opus", "mp3"]
@@ -87,8 +87,3 @@ def steps_document(steps: Sequence[Step]) -> list[dict[str, Any]]:
 def parse_steps(document: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     """Reads what `steps_document` returns, once it has been checked against the schema."""
     return tuple(make_step(kind, values) for one in document for kind, values in one.items())
-
-
-def channel_name(kinds: Iterable[str]) -> str:
-    """Returns what people call a channel, from the keys of its steps."""
-    return ", ".join(kind.replace("_", " ") for kind in kinds) or "as it is"

@@ -12,6 +12,7 @@ import google_crc32c
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.quality.measurements import Measurements
 from beam_jobs.recipes.plan import Draft, NoUtteranceLeftError, Plan
+from beam_jobs.recipes.transmission import drawn_channel
 from beam_jobs.rendering.part_reader import PartReader
 from beam_jobs.rendering.render import (
     RenderedMixture,
@@ -81,6 +82,11 @@ def render_shard(
                 _write_line(recipes, mixture.recipe)
                 measurements.record_uses(shard.split, entries[: len(mixture.recipe.sources)])
                 measurements.measure(mixture)
+                if config.transmission is not None:
+                    number = drawn_channel(
+                        len(config.transmission), spec.plan_options.seed, mixture.recipe.id
+                    )
+                    measurements.record_channel(number)
                 if isinstance(room := mixture.recipe.sources[0].room, SimulatedRoom):
                     in_rooms[room.size_m, room.rt60_s, room.microphone_m] += 1
                 num_mixtures += 1

@@ -1,7 +1,7 @@
 """The values that a recipe configuration asks for, compared with those that were achieved."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,19 @@ from schemas.recipe_config import (
     Quantiles,
     RecipeConfig,
     SimulatedRooms,
+    TransmissionStep,
     Uniform,
 )
-from schemas.transmission import channel_name
+
+# The values of the steps of transmission, by their keys.
+_TRANSMISSION = {
+    "low_hz": "Lower edge of bands",
+    "high_hz": "Upper edge of bands",
+    "below_peak_db": "Clipping below the peak",
+    "level_dbfs": "Level that automatic gains aim at",
+    "kbps": "Bit rate of codecs",
+    "packet_loss": "Packets lost",
+}
 
 # A share that is off by more than this is not off by rounding.
 _TOLERANCE = 0.01
@@ -91,8 +101,7 @@ def _turns(
         measurements, "Overlap of speakers", conversation.overlap_s, "turn_overlap_s"
     )
     pauses, gaps, overlaps, backchannels = (
-        measurements.histograms[name].counts.total()
-        for name in ("pause_s", "gap_s", "turn_overlap_s", "backchannel_s")
+        measurements.turns[name] for name in ("pause_s", "gap_s", "turn_overlap_s", "backchannel_s")
     )
     changes = gaps + overlaps
     asked = conversation.overlap_probability
@@ -101,10 +110,8 @@ def _turns(
         asked = conversation.pause_probability
         yield from _share("Turns after which the speaker goes on", asked, pauses, pauses + changes)
     if conversation.backchannels is not None:
-        # Each mixture has a first turn, which comes after nothing.
-        turns = measurements.histograms["num_turns"].counts.total()
-        turns += pauses + changes + backchannels
         asked = conversation.backchannels.probability
+        turns = measurements.turns.total()
         yield from _share("Turns inside another one", asked, backchannels, turns)
         longest = Uniform(0.0, conversation.backchannels.max_s)
         yield from _compare(measurements, "Length of such a turn", longest, "backchannel_s")
@@ -185,23 +192,28 @@ def _noises(measurements: Measurements, noise: NoiseConfig) -> Iterator[Expectat
 
 def _transmission(measurements: Measurements, config: RecipeConfig) -> Iterator[Expectation]:
     channels = config.transmission or ()
-    asked = Counter(channel_name(step.kind for step in steps) for steps in channels)
-    num_mixtures = max(measurements.channels.total(), 1)
-    for name, count in asked.items():
-        yield Expectation(
-            f"Channel: {name}",
-            asked=f"{count / len(channels):.1%}",
-            achieved=f"{measurements.channels[name] / num_mixtures:.1%}",
-        )
-    for title, name in (("Bit rate of codecs", "kbps"), ("Packets lost", "packet_loss")):
+    names = list(map(_describe_channel, channels))
+    achieved = Counter(names[number] for number in measurements.drawn_channels.elements())
+    for name, count in Counter(names).items():
+        yield from _share(f"Channel: {name}", count / len(names), achieved[name], achieved.total())
+    for name, title in _TRANSMISSION.items():
         ranges = [step.ranges[name] for steps in channels for step in steps if name in step.ranges]
-        if ranges and measurements.histograms[name].counts:
+        if measurements.histograms[name].counts:
             unit = QUANTITIES[name].unit
             yield Expectation(
                 title,
                 asked=" or ".join(dict.fromkeys(_asked(one, unit) for one in ranges)),
                 achieved=_achieved(measurements, name),
             )
+
+
+def _describe_channel(steps: Sequence[TransmissionStep]) -> str:
+    described = []
+    for step in steps:
+        values = [f"{name} {_asked(one, '')}".rstrip() for name, one in step.ranges.items()]
+        in_brackets = f" ({', '.join(values)})" if values else ""
+        described.append(step.kind.replace("_", " ") + in_brackets)
+    return ", ".join(described) or "as it is"
 
 
 def _genders(

@@ -24,7 +24,7 @@ from schemas.dataset import Shard, ShardInfo
 from schemas.pcm import MAX_PCM, Pcm, Samples, to_samples
 from schemas.quality import Histogram
 from schemas.recipe import NoiseEvent, Recipe
-from schemas.transmission import PACKET_S, Codec, channel_name, step_kind
+from schemas.transmission import PACKET_S, AutomaticGain, Band, Clipping, Codec
 
 _VERSION = 1
 
@@ -62,6 +62,10 @@ QUANTITIES: Mapping[str, Quantity] = {
     "direct_to_reverberant_db": Quantity("Direct over reverberated sound", "dB", 0.25),
     "enrolment_s": Quantity("Speech in an enrolment, before it is padded", "s", 0.1),
     "speed": Quantity("Speed of the utterances that are played faster or slower", "times", 0.01),
+    "low_hz": Quantity("Lower edge of bands", "Hz", 10),
+    "high_hz": Quantity("Upper edge of bands", "Hz", 50),
+    "below_peak_db": Quantity("Clipping below the peak", "dB", 0.25),
+    "level_dbfs": Quantity("Level that automatic gains aim at", "dBFS", 0.25),
     "kbps": Quantity("Bit rate of codecs that have several", "kbit/s", 0.5),
     "packet_loss": Quantity("Packets that get lost, where any does", "of the packets", 0.01),
     "degradation_db": Quantity("Mixture over what its transmission changed, RMS", "dB", 0.5),
@@ -95,8 +99,8 @@ _OF_SOME = (
     "degradation_db",
 )
 
-# Left out where all mixtures have as many.
-_OF_NUMBERS = "num_sources"
+# Left out where all are the same.
+_OF_SEVERAL = ("num_sources", "low_hz", "high_hz", "below_peak_db", "level_dbfs")
 
 # Mixtures that are named of those that are the least the sums of their sources.
 _NUM_WORST = 10
@@ -127,7 +131,9 @@ class Measurements:
         worst_residuals: of the given mixtures that are not, the worst: what the sources leave over,
             in dB relative to the mixture, and the id.
         rejected: files that could not be decoded.
-        channels: mixtures by the name of the channel of transmission that they go through.
+        drawn_channels: mixtures by the number of the channel of transmission that was drawn.
+        turns: the turns of conversations of two or more, by what they begin with, as `Change` has
+            it, or `first`.
     """
 
     infos: list[ShardInfo] = dataclasses.field(default_factory=list)
@@ -143,7 +149,8 @@ class Measurements:
     exact_mixtures: int = 0
     worst_residuals: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     rejected: set[Rejected] = dataclasses.field(default_factory=set)
-    channels: Counter[str] = dataclasses.field(default_factory=Counter)
+    drawn_channels: Counter[int] = dataclasses.field(default_factory=Counter)
+    turns: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def record_uses(self, split: str, entries: Iterable[int]) -> None:
         """Records the entries of the catalogue that a mixture is made of."""
@@ -154,8 +161,12 @@ class Measurements:
         for count in counts:
             self._count("mixtures_in_room", count)
 
+    def record_channel(self, number: int) -> None:
+        """Records the number of the channel of transmission that was drawn for a mixture."""
+        self.drawn_channels[number] += 1
+
     def measure(self, mixture: RenderedMixture) -> None:
-        """Measures a mixture, except for its uses."""
+        """Measures a mixture, except for what its recipe does not tell."""
         recipe = mixture.recipe
         num_before = self.histograms["duration_s"].counts.total()
         is_in_sample = num_before % _LOUDNESS_EVERY == 0
@@ -203,7 +214,8 @@ class Measurements:
         self.exact_mixtures += other.exact_mixtures
         self._keep_worst(other.worst_residuals)
         self.rejected |= other.rejected
-        self.channels.update(other.channels)
+        self.drawn_channels.update(other.drawn_channels)
+        self.turns.update(other.turns)
 
     def to_json(self) -> str:
         """Returns the record that a finished shard leaves for a job that is started again."""
@@ -221,7 +233,7 @@ class Measurements:
             for name, quantity in QUANTITIES.items()
             if (name not in _OF_TURNS or self.histograms["num_turns"].counts)
             and (name not in _OF_SOME or self.histograms[name].counts)
-            and (name != _OF_NUMBERS or len(self.histograms[name].counts) > 1)
+            and (name not in _OF_SEVERAL or len(self.histograms[name].counts) > 1)
         }
 
     def _measure_turns(self, recipe: Recipe) -> None:
@@ -234,6 +246,8 @@ class Measurements:
         self._count("num_turns", 1 + sum(kind != "pause_s" for kind, _ in changes))
         self._count("speech_s", sum(turn.duration_s for turn in turns))
         if len(recipe.rows) > 1:
+            # Whoever is alone always goes on, which says nothing of how turns are taken.
+            self.turns.update(["first", *(kind for kind, _ in changes)])
             self._count("dominance", find_dominance(turns))
         if len(recipe.rows) > 2:
             self._count("three_at_once", share_of_three(turns))
@@ -273,8 +287,10 @@ class Measurements:
         recipe = mixture.recipe
         if recipe.transmission is None or mixture.degraded is None:
             return
-        self.channels[channel_name(map(step_kind, recipe.transmission))] += 1
         for step in recipe.transmission:
+            if isinstance(step, Band | Clipping | AutomaticGain):
+                for name, value in dataclasses.asdict(step).items():
+                    self._count(name, value)
             if isinstance(step, Codec):
                 if step.kbps is not None:
                     self._count("kbps", step.kbps)
@@ -328,7 +344,8 @@ def parse_measurements(text: str) -> Measurements:
         exact_mixtures=document["exact_mixtures"],
         worst_residuals=[(level_db, name) for level_db, name in document["worst_residuals"]],
         rejected={Rejected(**rejected) for rejected in document["rejected"]},
-        channels=Counter(document.get("channels", {})),
+        drawn_channels=_integer_keys(document.get("drawn_channels", {})),
+        turns=Counter(document.get("turns", {})),
     )
 
 

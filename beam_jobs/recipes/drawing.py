@@ -97,8 +97,7 @@ def draw_recipe(
         recipe = place_enrolments(recipe, enrolments, config.enrolment_s, seed)
     if config.transmission is None:
         return recipe
-    uniforms = keyed_uniforms(seed, mixture_id, "transmission")
-    steps = draw_transmission(config.transmission, recipe.duration_s, uniforms)
+    steps = draw_transmission(config.transmission, recipe.duration_s, seed, mixture_id)
     return dataclasses.replace(recipe, transmission=steps)
 
 

@@ -563,6 +563,32 @@ def test_the_dataset_is_sound_and_its_report_says_how_turns_were_taken(built, ca
     assert html.count('class="placed"') >= len(recipe.sources)
 
 
+def test_whoever_is_alone_counts_for_nothing_in_the_shares_of_turns(places, tmp_path):
+    corpus, two_talk = places
+    document = json.loads(two_talk.read_text("utf-8"))
+    document["num_speakers"] = {"choices": [1, 2]}
+    document["conversation"] |= {
+        "pause_probability": 0.3,
+        "backchannels": {"probability": 0.2, "max_s": 1},
+    }
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(document), "utf-8")
+    asked_for = ("--num_mixtures=16", "--num_shards=1", "--splits=train=1")
+    built = build(f"--recipe={recipe}", *asked_for, corpus=corpus, output=tmp_path / "talks")
+    assert built.status == 0, built.complaints
+    kinds = Counter(
+        kind
+        for recipe in built.recipes()
+        if len(recipe.rows) == 2
+        for kind, _ in [("first", 0), *turn_changes(recipe_turns(recipe))]
+    )
+    changes = kinds["gap_s"] + kinds["turn_overlap_s"]
+    asked = {one["title"]: one["achieved"] for one in built.quality["asked"]}
+    goes_on = kinds["pause_s"] / (kinds["pause_s"] + changes)
+    assert asked["Turns after which the speaker goes on"] == f"{goes_on:.1%}"
+    assert asked["Turns inside another one"] == f"{kinds['backchannel_s'] / kinds.total():.1%}"
+
+
 def test_other_mixtures_have_nothing_of_turns_in_their_report(corpus, recipe, tmp_path):
     other = build(f"--recipe={recipe}", "--num_shards=1", corpus=corpus, output=tmp_path / "x")
     assert "num_turns" not in other.quality["histograms"]

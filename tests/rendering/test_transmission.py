@@ -20,7 +20,6 @@ from beam_jobs.recipes.drawn_plan import DrawnPlan
 from beam_jobs.recipes.given_recipes import find_given_recipes
 from beam_jobs.recipes.plan import PlanOptions
 from beam_jobs.recipes.presets import load_recipe_config
-from beam_jobs.recipes.random_numbers import keyed_uniforms
 from beam_jobs.recipes.recipe_format import BadRecipeError, RecipeContext
 from beam_jobs.recipes.transmission import draw_transmission
 from beam_jobs.rendering.part_reader import PartReader
@@ -124,8 +123,7 @@ def test_steps_are_taken_in_order():
 def test_channels_are_equally_likely_and_packets_get_lost_as_often_as_asked():
     channels = config_with(CHANNELS).transmission
     drawn = [
-        draw_transmission(channels, 20.0, keyed_uniforms(0, number, "transmission"))
-        for number in range(1200)
+        draw_transmission(channels, 20.0, seed=0, mixture_id=str(number)) for number in range(1200)
     ]
     kinds = [tuple(type(step).__name__ for step in steps) for steps in drawn]
     names = [steps[-1].name if steps else "" for steps in drawn]
@@ -147,8 +145,8 @@ def test_the_order_of_keys_in_a_configuration_changes_nothing():
 
 @given(st.integers(0, 10**6))
 def test_a_recipe_with_transmission_is_read_back_from_its_json(number):
-    uniforms = keyed_uniforms(0, number)
-    steps = draw_transmission(config_with(CHANNELS).transmission, 5.0, uniforms)
+    channels = config_with(CHANNELS).transmission
+    steps = draw_transmission(channels, 5.0, seed=0, mixture_id=str(number))
     recipe = dataclasses.replace(A_RECIPE, transmission=steps)
     assert parse_recipe(recipe.to_json(), "recipe") == recipe
 
@@ -321,12 +319,42 @@ def test_the_dataset_says_what_it_has(built):
     num_clean = sum(not recipe.transmission for recipe in recipes)
     assert asked["Channel: as it is"]["asked"] == "16.7%"
     assert asked["Channel: as it is"]["achieved"] == f"{num_clean / len(recipes):.1%}"
-    assert "Channel: band, mu law" in asked
+    name = "Channel: band (high_hz 3400, low_hz 300), mu law (packet_loss 0.1 to 0.3)"
+    assert asked[name]["asked"] == "16.7%"
+    assert asked["Level that automatic gains aim at"]["asked"] == "-30 to -20 dBFS"
+    # Always the same.
+    assert "low_hz" not in built.quality["histograms"]
     assert asked["Bit rate of codecs"]["asked"] == (
         "6 to 24 kbit/s or 4.75, 12.2 kbit/s or 16, 32 kbit/s"
     )
     assert {"packet_loss", "degradation_db", "kbps"} <= built.quality["histograms"].keys()
     assert "the mixture after its transmission" in (built.folder / "report.html").read_text()
+
+
+def test_channels_of_the_same_steps_are_counted_apart(corpus, tmp_path):
+    steps = [
+        {"band": {"low_hz": 0, "high_hz": {"uniform": [1000, 2000]}}},
+        {"band": {"low_hz": 0, "high_hz": 3000}},
+        {"clipping": {"below_peak_db": {"uniform": [0, 6]}}},
+        {"clipping": {"below_peak_db": {"uniform": [3, 9]}}},
+    ]
+    names = (
+        *("band (high_hz 1000 to 2000, low_hz 0)", "band (high_hz 3000, low_hz 0)"),
+        *("clipping (below_peak_db 0 to 6)", "clipping (below_peak_db 3 to 9)"),
+    )
+    made = build_with(corpus, tmp_path / "made", {"choices": [[step] for step in steps]})
+    asked = {one["title"]: one for one in made.quality["asked"]}
+    shares = [asked[f"Channel: {name}"] for name in names]
+    assert {one["asked"] for one in shares} == {"25.0%"}
+    counts = [round(12 * float(one["achieved"].rstrip("%")) / 100) for one in shares]
+    drawn = [step for recipe in made.recipes() for step in recipe.transmission]
+    edges_hz = [step.high_hz for step in drawn if isinstance(step, Band)]
+    clipped_db = [step.below_peak_db for step in drawn if isinstance(step, Clipping)]
+    assert counts[:2] == [len(edges_hz) - edges_hz.count(3000), edges_hz.count(3000)]
+    assert sum(counts[2:]) == len(clipped_db)
+    # What only one of them can come to is the least that it has.
+    assert counts[2] >= sum(value < 3 for value in clipped_db)
+    assert counts[3] >= sum(value > 6 for value in clipped_db)
 
 
 def test_a_degraded_mixture_of_another_length_is_damage(built, capsys):
