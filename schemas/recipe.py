@@ -17,6 +17,11 @@ VERSION = 1
 
 MAX_ROWS = 10
 
+# What a recipe says nothing of where its dataset has none.
+_OFTEN_MISSING = (
+    *("mixture", "noise_events", "transmission", "enrolments", "enrolment_s", "num_rows"),
+)
+
 
 def _document(record: Any) -> dict[str, Any]:
     document = dataclasses.asdict(record)
@@ -335,6 +340,8 @@ class Recipe:
         enrolments: another utterance of the speaker of each row, in the order of the rows, or a
             part of it; each starts at 0, at the level of its row and without a room.
         enrolment_s: the length to which enrolments are padded, in seconds; None without any.
+        num_rows: of the dataset's `sources`, where that is more than the mixture has: those behind
+            its own are silent. None for no others.
     """
 
     id: str
@@ -351,6 +358,7 @@ class Recipe:
     transmission: tuple[Step, ...] | None = None
     enrolments: tuple[Source, ...] | None = None
     enrolment_s: float | None = None
+    num_rows: int | None = None
 
     @property
     def num_samples(self) -> int:
@@ -432,7 +440,7 @@ class Recipe:
         # Not dataclasses.asdict, which takes ten times as long: this runs for each mixture.
         document: dict[str, Any] = {name: getattr(self, name) for name in Recipe.__slots__}
         document["version"] = VERSION
-        for name in ("mixture", "noise_events", "transmission", "enrolments", "enrolment_s"):
+        for name in _OFTEN_MISSING:
             if document[name] is None:
                 del document[name]
         if self.transmission is not None:
@@ -572,6 +580,10 @@ def _check_rows(recipe: Recipe, origin: str) -> None:
     rows = recipe.rows
     if len(rows) > MAX_ROWS:
         raise InvalidDocumentError(f"{origin}: {len(rows)} sources where {MAX_ROWS} are the most")
+    if recipe.num_rows is not None and recipe.num_rows <= len(rows):
+        raise InvalidDocumentError(
+            f"{origin}: num_rows {recipe.num_rows}, where {len(rows)} have a source: it is for more"
+        )
     numbers = [sources[0].row for sources in rows]
     if any(number is not None for number in numbers) and numbers != [*range(len(rows))]:
         raise InvalidDocumentError(f"{origin}: sources are not in the order of their rows")

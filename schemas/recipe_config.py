@@ -318,6 +318,11 @@ class RecipeConfig:
         """The number of speakers in the mixtures that have most."""
         return max(self.speaker_numbers)
 
+    @property
+    def has_silent_rows(self) -> bool:
+        """True if mixtures may have fewer speakers than others."""
+        return len(set(self.speaker_numbers)) > 1
+
     def to_document(self) -> dict[str, Any]:
         """Returns the JSON document that `parse_recipe_config` reads."""
         document: dict[str, Any] = {

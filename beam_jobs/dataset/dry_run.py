@@ -160,7 +160,7 @@ def _render(
             )
         except NoUtteranceLeftError:
             continue
-        record = encode_mixture(mixture, spec.plan_options.config.most_speakers)
+        record = encode_mixture(mixture)
         rendered.append((len(record), time.perf_counter() - start_s))
     rejected.update(unusable.values())
     if not rendered:

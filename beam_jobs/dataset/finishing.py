@@ -81,7 +81,7 @@ def _describe(spec: DatasetSpec, infos: Sequence[ShardInfo]) -> Dataset:
         num_channels=num_channels(config.channels),
         instruments=spec.instruments,
         mixture_given=spec.mixture_given,
-        silent_rows=len(set(config.speaker_numbers)) > 1,
+        silent_rows=config.has_silent_rows,
     )
 
 

@@ -78,7 +78,7 @@ def render_shard(
                 except NoUtteranceLeftError:
                     # The report counts the missing mixtures.
                     continue
-                write_record(records, encode_mixture(mixture, config.most_speakers))
+                write_record(records, encode_mixture(mixture))
                 _write_line(recipes, mixture.recipe)
                 measurements.record_uses(shard.split, entries[: len(mixture.recipe.sources)])
                 measurements.measure(mixture)

@@ -91,6 +91,7 @@ def draw_recipe(
             )
             for utterance, offset_s, row in zip(utterances, offsets_s, rows, strict=True)
         ),
+        num_rows=config.most_speakers if config.most_speakers > len(row_sizes) else None,
     )
     recipe = draw_scene(recipe, scene, config, seed, shared_room)
     if config.enrolment_s is not None:

@@ -65,6 +65,8 @@ def plan_version(config: RecipeConfig) -> int:
 
     It changes whenever the same catalogue, configuration and seed give other recipes than before.
     """
+    if config.has_silent_rows:
+        return 4
     return 3 if isinstance(config.rooms, SimulatedRooms) else 2
 
 

@@ -1,5 +1,6 @@
 """The plan of a dataset whose recipes the user gives."""
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -58,6 +59,7 @@ class GivenPlan:
             )
         self._catalogue = catalogue
         self._given = given
+        self._most_sources = given.source_numbers[-1]
         self._entries = catalogue.entries_by_id()
         counts = {split: sum(file.counts.get(split, 0) for file in given.files) for split in SPLITS}
         self.counts: Mapping[str, int] = {split: count for split, count in counts.items() if count}
@@ -97,7 +99,8 @@ class GivenPlan:
             except (BadRecipeError, KeyError) as error:
                 self._check_skipped(str(error))
                 continue
-            yield Draft(recipe, entries)
+            num_rows = self._most_sources if self._most_sources > len(recipe.rows) else None
+            yield Draft(dataclasses.replace(recipe, num_rows=num_rows), entries)
 
     def redraft(self, draft: Draft, unusable: Collection[int]) -> Draft:
         """Never returns: a given recipe has no substitutes for its files.

@@ -56,7 +56,7 @@ class GivenRecipes:
     Attributes:
         files: in order.
         format_name: the format of all files.
-        source_numbers: the numbers of sources that mixtures have, ascending.
+        source_numbers: the numbers of sources that mixtures have, or may have, ascending.
         has_noise: whether each mixture has noise; if not, none has.
         has_rooms: whether each mixture is in a room; if not, none is.
         has_transmission: whether each mixture goes through a channel; if not, none does.
@@ -199,7 +199,7 @@ def find_given_recipes(
                 continue
             counts[recipe.split] += 1
             ids.add(recipe.id)
-            numbers.add(recipe.num_sources)
+            numbers |= {recipe.num_sources, recipe.num_rows}
             if usable is None:
                 try:
                     audio, usable = recipe.audio(), recipe

@@ -113,6 +113,10 @@ class _LibriMixRecipe:
         return self.table.num_sources
 
     @property
+    def num_rows(self) -> int:
+        return self.num_sources
+
+    @property
     def has_noise(self) -> bool:
         return self.table.context.noise_corpus is not None
 

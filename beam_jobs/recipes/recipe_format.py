@@ -54,9 +54,9 @@ def check_id(mixture_id: str) -> None:
 class GivenRecipe(Protocol):
     """A recipe as a line of a file gives it, before the headers of its audio files are read.
 
-    `origin`, `split`, `id` and `num_sources` cost little, so that the recipes of a large file can
-    be counted and skipped. Everything else may check the line first, and raises `BadRecipeError` if
-    it is wrong.
+    `origin`, `split`, `id`, `num_sources` and `num_rows` cost little, so that the recipes of a
+    large file can be counted and skipped. Everything else may check the line first, and raises
+    `BadRecipeError` if it is wrong.
     """
 
     @property
@@ -74,6 +74,10 @@ class GivenRecipe(Protocol):
     @property
     def num_sources(self) -> int:
         """The number of sources in the mixture."""
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows that the recipe asks for, silent ones included."""
 
     @property
     def has_noise(self) -> bool:

@@ -40,7 +40,7 @@ _MAX_SPEED = 10.0
 # JSON Schema takes 1.0 for an integer, but no array has an element of that number.
 _WHOLE_NUMBERS = (
     *("sample_rate", "channels", "start", "stop", "num_frames", "file_sample_rate"),
-    *("row", "channel"),
+    *("row", "channel", "num_rows"),
 )
 
 
@@ -101,6 +101,11 @@ class _JsonRecipe:
                 for number, source in enumerate(sources)
             }
         )
+
+    @property
+    def num_rows(self) -> int:
+        stated = self._document.get("num_rows")
+        return max(stated, self.num_sources) if isinstance(stated, int) else self.num_sources
 
     @property
     def has_noise(self) -> bool:

@@ -136,6 +136,10 @@ class _Piece:
     def num_sources(self) -> int:
         return len(self.instruments)
 
+    @property
+    def num_rows(self) -> int:
+        return self.num_sources
+
     def audio(self) -> tuple[int, Channels]:
         corpus, candidate = self.named_files()[-1]
         path = join(corpus.root, candidate.path)

@@ -164,16 +164,10 @@ def render(recipe: Recipe, reader: PartReader, scratch: Scratch) -> RenderedMixt
     )
 
 
-def encode_mixture(mixture: RenderedMixture, num_sources: int = 0) -> bytes:
-    """Encodes a mixture as the record that `schemas.dataset.features_document` describes.
-
-    Args:
-        mixture: what to encode.
-        num_sources: the rows of the record's `sources`; those that the mixture has no source for
-            are silent. Without it, as many as the mixture has.
-    """
+def encode_mixture(mixture: RenderedMixture) -> bytes:
+    """Encodes a mixture as the record that `schemas.dataset.features_document` describes."""
     recipe = mixture.recipe
-    num_silent = max(num_sources - len(recipe.rows), 0)
+    num_silent = (recipe.num_rows or len(recipe.rows)) - len(recipe.rows)
     by_row = {
         "sources": mixture.sources,
         "dry_sources": mixture.dry_sources,

@@ -109,6 +109,22 @@ def test_its_recipes_give_the_same_bytes(built, tmp_path):
     assert open_dataset(str(again.folder)).silent_rows
 
 
+@pytest.mark.parametrize("numbers", [{1, 2}, {2}, {3}])
+def test_a_part_of_its_recipes_gives_the_same_records(built, tmp_path, numbers):
+    some = [one for one in built.recipes("train") if len(one.sources) in numbers]
+    given = tmp_path / "some.jsonl"
+    given.write_text("".join(f"{one.to_json()}\n" for one in some), "utf-8")
+    folder = built.folder.parent
+    arguments = [f"--recipes={given}", f"--rooms={folder / 'rooms'}", "--num_shards=1"]
+    again = build(*arguments, corpus=folder / "corpus", output=tmp_path / "dataset")
+    assert again.status == 0, again.complaints
+    by_id = {one["id"][0]: one for one in built.examples("train")}
+    assert again.examples() == [by_id[one.id.encode()] for one in some]
+    described = open_dataset(str(again.folder))
+    assert (described.num_sources, described.silent_rows) == (3, numbers != {3})
+    assert verify_dataset.main([f"--dataset={again.folder}"]) == 0
+
+
 def test_an_export_mixture_by_mixture_has_no_files_of_silence(built, mixtures, tmp_path):
     assert export(built.folder, tmp_path / "export", "lhotse", "--audio_format=wav") == 0
     for mixture in mixtures.values():

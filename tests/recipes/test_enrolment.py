@@ -272,7 +272,7 @@ class TestRendering:
         numbers = set()
         for recipe in recipes_of(plan):
             mixture = render(recipe, PartReader(roots), Scratch())
-            stored_enrolments = decode_mixture(encode_mixture(mixture, 3), "x").enrolments
+            stored_enrolments = decode_mixture(encode_mixture(mixture), "x").enrolments
             assert stored_enrolments.shape == (3, SAMPLE_RATE, 1)
             assert stored_enrolments.any(axis=(1, 2)).sum() == len(recipe.enrolments)
             numbers.add(len(recipe.enrolments))
