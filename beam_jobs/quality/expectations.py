@@ -198,7 +198,10 @@ def _transmission(measurements: Measurements, config: RecipeConfig) -> Iterator[
         yield from _share(f"Channel: {name}", count / len(names), achieved[name], achieved.total())
     for name, title in _TRANSMISSION.items():
         ranges = [step.ranges[name] for steps in channels for step in steps if name in step.ranges]
-        if measurements.histograms[name].counts:
+        histogram = measurements.histograms[name]
+        # What is always the same, the channels tell.
+        always = set(ranges) == {Uniform(histogram.low, histogram.high)}
+        if histogram.counts and not (always and histogram.low == histogram.high):
             unit = QUANTITIES[name].unit
             yield Expectation(
                 title,

@@ -321,8 +321,8 @@ def test_the_dataset_says_what_it_has(built):
     assert asked["Channel: as it is"]["achieved"] == f"{num_clean / len(recipes):.1%}"
     name = "Channel: band (high_hz 3400, low_hz 300), mu law (packet_loss 0.1 to 0.3)"
     assert asked[name]["asked"] == "16.7%"
-    assert asked["Level that automatic gains aim at"]["asked"] == "-30 to -20 dBFS"
-    # Always the same.
+    # Always the same, as the channel has it.
+    assert "Lower edge of bands" not in asked
     assert "low_hz" not in built.quality["histograms"]
     assert asked["Bit rate of codecs"]["asked"] == (
         "6 to 24 kbit/s or 4.75, 12.2 kbit/s or 16, 32 kbit/s"
@@ -346,6 +346,7 @@ def test_channels_of_the_same_steps_are_counted_apart(corpus, tmp_path):
     asked = {one["title"]: one for one in made.quality["asked"]}
     shares = [asked[f"Channel: {name}"] for name in names]
     assert {one["asked"] for one in shares} == {"25.0%"}
+    assert asked["Upper edge of bands"]["asked"] == "1000 to 2000 Hz or 3000 Hz"
     counts = [round(12 * float(one["achieved"].rstrip("%")) / 100) for one in shares]
     drawn = [step for recipe in made.recipes() for step in recipe.transmission]
     edges_hz = [step.high_hz for step in drawn if isinstance(step, Band)]
