@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 from beam_jobs.audio.concealment import conceal_losses
-from schemas.pcm import Samples
+from schemas.pcm import Samples, to_pcm
 from schemas.transmission import PACKET_S, Codec, CodecName
 
 # As libsndfile calls them.
@@ -90,7 +90,8 @@ def _resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
 
 def _through_sndfile(samples: Samples, encoding: str, sample_rate: int) -> Samples:
     file = io.BytesIO()
-    soundfile.write(file, np.clip(samples, -1, 1), sample_rate, encoding, format="RAW")
+    # Floating point would be rounded where G.711 cuts off, so that A-law is half a step too high.
+    soundfile.write(file, to_pcm(samples), sample_rate, encoding, format="RAW")
     file.seek(0)
     heard: Samples = soundfile.read(
         file, dtype="float32", samplerate=sample_rate, channels=1, format="RAW", subtype=encoding
