@@ -428,11 +428,13 @@ def parse_recipe_config(text: str | bytes, origin: str) -> RecipeConfig:
 def _parse_noise(document: dict[str, Any], place: str) -> NoiseConfig:
     if not document.keys() & {"background", "events"}:
         return NoiseConfig(BackgroundNoise(**_parse_noise_level(document, place)))
-    background, events = document.get("background"), document.get("events")
-    return NoiseConfig(
-        background and BackgroundNoise(**_parse_noise_level(background, f"{place}.background")),
-        events and NoiseEvents(**_parse_noise_level(events, f"{place}.events")),
-    )
+    background = events = None
+    if "background" in document:
+        fields = _parse_noise_level(document["background"], f"{place}.background")
+        background = BackgroundNoise(**fields)
+    if "events" in document:
+        events = NoiseEvents(**_parse_noise_level(document["events"], f"{place}.events"))
+    return NoiseConfig(background, events)
 
 
 def _parse_noise_level(document: dict[str, Any], place: str) -> dict[str, Any]:

@@ -61,11 +61,14 @@ class RunningHistogram:
         return self.total / max(self.counts.total(), 1)
 
     def median(self, step: float) -> float:
-        """Returns the middle of the bin that holds the median; 0 without values."""
+        """Returns the middle of the bin of the median, or the nearest value; 0 without values."""
+        if not self.counts:
+            return 0.0
         half = self.counts.total() / 2
         reached = itertools.accumulate(self.counts[number] for number in sorted(self.counts))
         numbers = zip(sorted(self.counts), reached, strict=True)
-        return next(((number + 0.5) * step for number, sofar in numbers if sofar >= half), 0.0)
+        middle = next((number + 0.5) * step for number, sofar in numbers if sofar >= half)
+        return min(max(middle, self.low), self.high)
 
     def summarise(self, quantity: Quantity) -> Histogram:
         """Returns the histogram in bins wide enough for a chart: at most 40 of them."""

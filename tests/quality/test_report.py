@@ -16,6 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from beam_jobs.audio.activity import active_stretches
 from beam_jobs.quality.examples import Example
+from beam_jobs.quality.histogram import RunningHistogram
 from beam_jobs.quality.page import render_report
 from pages.chart import draw_histogram
 from schemas.quality import parse_quality
@@ -226,6 +227,16 @@ def test_a_quantity_without_values_has_a_note_instead_of_a_chart():
     html = render_report(quality(histograms=empty), [])
     assert "Nothing to measure" in html
     assert "Signal to noise" in html
+
+
+def test_a_median_is_among_the_values():
+    running = RunningHistogram()
+    assert running.median(0.02) == 0
+    running.add(0.2, 0.02)
+    assert running.median(0.02) == 0.2
+    running.add(0.3, 0.02)
+    running.add(0.401, 0.02)
+    assert running.median(0.02) == pytest.approx(0.31)
 
 
 def test_names_from_users_stay_text():

@@ -177,6 +177,7 @@ def test_noises_are_read_back_from_their_json(noise):
     [
         ({}, "noise"),
         ({"snr_db": 5, "events": EVENTS}, "noise"),
+        ({"background": {}}, "noise.background: loudness_lufs and snr_db are missing: give one"),
         ({"events": {"snr_db": 5}}, "noise.events: 'number' is a required property"),
         ({"events": {"number": 1}}, "noise.events: loudness_lufs and snr_db are missing: give one"),
         ({"background": {"loudness_lufs": -30, "snr_db": 5}}, "noise.background: .* go together"),
