@@ -4,7 +4,9 @@ Everything is estimated from the recording alone, at its own sample rate.
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,15 @@ _LOWEST_EDGE_HZ = 1000.0
 _EDGE_DB = 20.0
 _EDGE_WIDTH = 0.08
 _MIN_EDGE_WIDTH_HZ = 200.0
+
+# Rates from which recordings are made larger, in Hz. Without a filter, what is above half of one is
+# the mirror image of what is below: so far from there, both are compared.
+_SMALLER_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000)
+_COMPARED_HZ = np.arange(100.0, 1000.0, 90.0)
+# How far their phases agree, from 0 to 1: of LibriSpeech that was made larger, 0.77 or more, and
+# 0.37 after MP3 of 32 or Opus of 24 kbit/s; of 1,300 recordings of five corpora, 0.22 or less.
+_ALIKE = 0.3
+_LEAST_SPECTRA = 20
 
 _FULL_SCALE = 0.999
 # A flat top: so many samples in a row at the peak, to within this share of it. The tops of soft
@@ -80,9 +91,11 @@ def measure_cleanness(samples: Samples, sample_rate: int) -> Cleanness:
     levels_db = frame_levels_db(samples[np.newaxis], frame_length)
     noise_dbfs, snr_db = _separate_noise(levels_db[0])
     active = find_active(levels_db)[0] & (levels_db[0] > noise_dbfs + _OVER_NOISE_DB)
+    # Of a noise alone, or of speech that is clipped to its noise, everything there is.
+    measured = active if active.any() else levels_db[0] > _DIGITAL_SILENCE_DBFS
     num_spoken = sum(stop - start for start, stop in find_stretches(active))
     return Cleanness(
-        bandwidth_hz=_bandwidth_hz(samples, sample_rate, np.flatnonzero(active) * frame_length),
+        bandwidth_hz=_bandwidth_hz(samples, sample_rate, np.flatnonzero(measured) * frame_length),
         snr_db=snr_db,
         clipped_share=_clipped_share(samples),
         speech_share=num_spoken / max(len(active), 1),
@@ -110,7 +123,7 @@ def _bandwidth_hz(samples: Samples, sample_rate: int, starts: npt.NDArray[np.int
     Args:
         samples: float32 [samples].
         sample_rate: in Hz.
-        starts: of the frames in which someone speaks.
+        starts: of the frames in which someone speaks, or of all where nobody does.
     """
     length = 1 << math.ceil(math.log2(_SPECTRUM_S * sample_rate))
     starts = starts[starts + length <= len(samples)]
@@ -118,7 +131,8 @@ def _bandwidth_hz(samples: Samples, sample_rate: int, starts: npt.NDArray[np.int
         return sample_rate / 2
     starts = starts[:: -(-len(starts) // _MAX_SPECTRA)]
     frames = samples[starts[:, np.newaxis] + np.arange(length)]
-    power = np.square(np.abs(np.fft.rfft(frames * np.hanning(length))))
+    frames *= np.hanning(length).astype(np.float32)
+    power = np.square(np.abs(np.fft.rfft(frames)))
     loud = np.percentile(power, _LOUD_PERCENTILE, axis=0)
     hz = sample_rate / length
     # The median of neighbours: a tone of a device reaches beyond an edge, and is no speech.
@@ -134,7 +148,43 @@ def _bandwidth_hz(samples: Samples, sample_rate: int, starts: npt.NDArray[np.int
     falls = spectrum_db[inside] - highest_above_db[above[inside]] >= _EDGE_DB
     edges_hz = np.flatnonzero(falls) * hz
     edges_hz = edges_hz[edges_hz >= _LOWEST_EDGE_HZ]
-    return float(edges_hz[-1]) if len(edges_hz) else sample_rate / 2
+    edge_hz = float(edges_hz[-1]) if len(edges_hz) else sample_rate / 2
+    return next(_find_mirrors(frames, starts, sample_rate, edge_hz), edge_hz)
+
+
+def _find_mirrors(
+    frames: Samples, starts: npt.NDArray[np.int64], sample_rate: int, edge_hz: float
+) -> Iterator[float]:
+    """Yields each frequency below an edge above which the spectrum mirrors what is below it.
+
+    Args:
+        frames: float32 [frames, samples], each faded in and out.
+        starts: where each begins, in samples.
+        sample_rate: in Hz.
+        edge_hz: above which there is no sound.
+    """
+    for rate in _SMALLER_RATES_HZ if len(frames) >= _LEAST_SPECTRA else ():
+        if rate / 2 + _COMPARED_HZ[-1] > edge_hz:
+            return
+        waves = _waves(rate, sample_rate, frames.shape[1])
+        below, above = np.split((frames @ waves.view(np.float32)).view(np.complex64), 2, axis=1)
+        # As a wave goes on, its phase and that of its image add up to that of the smaller rate.
+        both = below * above * np.exp(-2j * np.pi * rate / sample_rate * starts)[:, np.newaxis]
+        # Each frame counts as much as another: of a click alone, all phases agree.
+        phases = both / np.maximum(np.abs(both), 1e-30)
+        if np.median(np.abs(phases.mean(axis=0))) > _ALIKE:
+            yield rate / 2
+
+
+@functools.cache
+def _waves(rate: int, sample_rate: int, length: int) -> npt.NDArray[np.complex64]:
+    """Returns waves below half a rate, and behind them their mirror images, [samples, waves]."""
+    waves_hz = rate / 2 + np.concatenate([-_COMPARED_HZ, _COMPARED_HZ])
+    time_s = np.arange(length) / sample_rate
+    waves: npt.NDArray[np.complex64] = np.exp(-2j * np.pi * np.outer(time_s, waves_hz)).astype(
+        np.complex64
+    )
+    return waves
 
 
 def _clipped_share(samples: Samples) -> float:

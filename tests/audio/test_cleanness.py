@@ -56,6 +56,34 @@ def test_noise_within_the_band_of_a_call_does_not_hide_its_bandwidth():
     assert measure_cleanness(quantised(call), RATE).bandwidth_hz == pytest.approx(4000, abs=200)
 
 
+@pytest.mark.parametrize("smaller_rate", [8000, 11_025, 12_000])
+@pytest.mark.parametrize("start", [0, 1234])
+def test_what_was_made_larger_without_a_filter_is_known_by_its_mirror_image(smaller_rate, start):
+    small = speech(rate=smaller_rate)
+    times_s = np.arange(6 * RATE) / RATE
+    drawn = np.interp(times_s, np.arange(len(small)) / smaller_rate, small)[start:]
+    measured = measure_cleanness(quantised(drawn), RATE)
+    assert measured.bandwidth_hz == pytest.approx(smaller_rate / 2, abs=200)
+
+
+def test_repeated_samples_are_no_higher_sound():
+    repeated = np.repeat(speech(rate=8000), 2)
+    assert measure_cleanness(quantised(repeated), RATE).bandwidth_hz == 4000
+
+
+def test_a_loud_click_is_no_mirror_image():
+    clicked = speech()
+    clicked[20_000] = 0.9
+    assert measure_cleanness(quantised(clicked), RATE).bandwidth_hz == RATE / 2
+
+
+def test_what_has_no_pauses_has_its_bandwidth_all_the_same():
+    steady = soxr.resample(hiss(speech(rate=8000), 0), 8000, RATE)
+    measured = measure_cleanness(quantised(steady), RATE)
+    assert measured.speech_share == 0
+    assert measured.bandwidth_hz == pytest.approx(4000, abs=200)
+
+
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
 def test_what_nothing_has_cut_off_has_half_its_sample_rate(rate):
     assert measure_cleanness(speech(rate=rate), rate).bandwidth_hz == rate / 2
