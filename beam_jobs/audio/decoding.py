@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -148,13 +149,15 @@ def read_blocks(path: str, block_frames: int) -> Iterator[Samples]:
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[AudioFile]:
     """Opens a file, and turns errors that are the file's own into `UnusableAudioError`."""
-    if "\0" in path:
-        raise UnusableAudioError("a name with a NUL character in it")
+    _check_name(path)
     remote: _RemoteFile | None = None
     try:
         with contextlib.ExitStack() as stack:
             if is_remote(path):
                 remote = stack.enter_context(_open_remote(path))
+            # A named pipe would wait for its writer, and devices may have no end.
+            elif not stat.S_ISREG(os.stat(path).st_mode):
+                raise UnusableAudioError("not a file")
             yield _open_decoder(path, cast(BinaryIO, remote) if remote else path, stack)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         reason = error.strerror.lower() if error.strerror else str(error)
@@ -169,6 +172,15 @@ def _open(path: str) -> Iterator[AudioFile]:
             raise
         # Decoders raise whatever they like over a broken file: UnicodeDecodeError, TypeError, ...
         raise UnusableAudioError(f"not decoded: {type(error).__name__}: {error}") from error
+
+
+def _check_name(path: str) -> None:
+    if "\0" in path:
+        raise UnusableAudioError("a name with a NUL character in it")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UnusableAudioError("the file's name is not UTF-8: rename it") from None
 
 
 def _open_decoder(path: str, source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFile:

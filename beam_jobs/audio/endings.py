@@ -14,9 +14,9 @@ LENGTH_OF_A_PIPE = 0x7FFF0000
 """Programs that write to a pipe state it, or more, for a length that they can't know."""
 
 # The first bytes of files that FFmpeg reads to their end only, whatever was appended: AMR, TTA,
-# Monkey's Audio, and ASF's GUID (WMA).
+# Monkey's Audio, ASF's GUID (WMA), and SPHERE where it is compressed.
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_BEGINNINGS = (b"#!AMR", b"TTA1\1\0", b"MAC \x96\x0f", b"MAC \x7c\x0f", _ASF)
+_BEGINNINGS = (b"#!AMR", b"TTA1\1\0", b"MAC \x96\x0f", b"MAC \x7c\x0f", _ASF, b"NIST_1A\n")
 
 # ASF's header says in one of its parts, of this GUID, how long all of the file is.
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -55,7 +55,7 @@ def check_ending(source: str | BinaryIO) -> None:
         elif head.startswith(b"caff"):
             joined = b"caff" in _caf_chunks(file)
         elif head.startswith(_SPHERE):
-            joined = _read_at(file, _check_sphere(file), len(_SPHERE)) == _SPHERE
+            joined = _is_joined_sphere(file, head)
         elif head.startswith(b"RIFF"):
             _check_size(file, _riff_size(file))
             joined = False
@@ -139,20 +139,45 @@ def _caf_chunks(file: BinaryIO) -> Iterator[bytes]:
             raise _ends_early(file_size, place)
 
 
-def _check_sphere(file: BinaryIO) -> int:
-    """Returns where a file in NIST's format ends."""
-    first_lines = _read_at(file, 0, 16).split()
-    header = _read_at(file, 0, int(first_lines[1]))
-    fields = {name: int(value) for name, value in _SPHERE_FIELD.findall(header)}
-    samples = fields.get(b"sample_count", 0) * fields.get(b"channel_count", 1)
-    stop = len(header) + samples * fields.get(b"sample_n_bytes", 1)
-    size = file.seek(0, io.SEEK_END)
+def _is_joined_sphere(file: BinaryIO, head: bytes) -> bool:
+    """Returns whether another file follows one in NIST's format, after checking its own end."""
+    header, fields = _sphere_header(file)
     if b"embedded-shorten" in header:
         # How many bytes its compression leaves is not stated.
-        return size
-    if size < stop:
-        raise _ends_early(size, stop)
-    return stop
+        return _repeats_beginning(file, head)
+    samples = fields.get(b"sample_count", 0) * fields.get(b"channel_count", 1)
+    stop = len(header) + samples * fields.get(b"sample_n_bytes", 1)
+    _check_size(file, stop)
+    return _read_at(file, stop, len(_SPHERE)) == _SPHERE
+
+
+def _sphere_header(file: BinaryIO) -> tuple[bytes, dict[bytes, int]]:
+    """Returns the header of a file in NIST's format, and the numbers in it."""
+    first_lines = _read_at(file, 0, 16).split()
+    header = _read_at(file, 0, int(first_lines[1]))
+    return header, {name: int(value) for name, value in _SPHERE_FIELD.findall(header)}
+
+
+def check_decoded(source: str | BinaryIO, num_frames: int) -> None:
+    """Checks that all was decoded of a file whose compression does not say where it ends.
+
+    Args:
+        source: a path on this machine, or an open file, which is rewound.
+        num_frames: that were decoded.
+
+    Raises:
+        UnusableAudioError: there should be more.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(source, "rb")) if isinstance(source, str) else source
+        stated = 0
+        if _read_at(file, 0, len(_SPHERE)) == _SPHERE:
+            stated = _sphere_header(file)[1].get(b"sample_count", 0)
+        file.seek(0)
+    if num_frames < stated:
+        raise UnusableAudioError(
+            f"ends early: {num_frames} frames of the {stated} that its header promises"
+        )
 
 
 def _ends_early(size: int, stop: int) -> UnusableAudioError:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from beam_jobs.audio.decoded_once import LONG_S
-from beam_jobs.audio.endings import check_ending
+from beam_jobs.audio.endings import check_decoded, check_ending
 from beam_jobs.audio.identity import Identity, find_identity
 from beam_jobs.audio.types import UnusableAudioError, change_of_format
 from schemas.pcm import Samples
@@ -76,6 +76,7 @@ class PyAvFile:
             return _lengths[identity]
         check_ending(self._source)
         num_frames = sum(frame.samples - late for frame, late in self._decode_frames())
+        check_decoded(self._source, num_frames)
         # Reopen: after seeking back, some decoders are not in their initial state.
         self.close()
         if not isinstance(self._source, str):

@@ -1,8 +1,6 @@
 """Decoding by libsndfile, and finding out where it does not tell all of a file."""
 
 import contextlib
-import io
-import os
 import re
 from typing import BinaryIO, cast
 
@@ -12,6 +10,7 @@ from beam_jobs.audio import flac
 from beam_jobs.audio.endings import LENGTH_OF_A_PIPE, check_ending
 from beam_jobs.audio.mp3 import Mp3File
 from beam_jobs.audio.ogg import ByteRange, JoinedFile, Stream, find_streams
+from beam_jobs.audio.open_lengths import with_true_length
 from beam_jobs.audio.seeking import SlowlySeekingFile
 from beam_jobs.audio.types import JOINED, AudioFile, UnusableAudioError
 from beam_jobs.audio.vorbis import VorbisFile, has_true_positions
@@ -28,7 +27,8 @@ _SIZES_OF_ALL = {"riff", "Riff size"}
 
 # It mentions, too, if an AU file goes on where its header says that it ends.
 _AU_SIZE = re.compile(
-    r"^Length : (\d+)\n\.snd\n  Data Offset : (\d+)\n  Data Size   : (\d+)\n", re.MULTILINE
+    r"^Length : (\d+)\n(?:\.snd|dns\.)\n  Data Offset : (\d+)\n  Data Size   : (\d+)\n",
+    re.MULTILINE,
 )
 _PADDING_BYTES = 1024
 
@@ -55,10 +55,10 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
     """
     if not isinstance(source, str):
         source.seek(0)
-    file = stack.enter_context(soundfile.SoundFile(source))
+    file = _open_sound(source, stack)
     if file.subtype == "MPEG_LAYER_III":
         return open_mp3(source, stack)
-    if file.subtype.startswith("MPEG") or _states_no_length(file, source):
+    if file.subtype.startswith("MPEG") or file.frames == _UNKNOWN_LENGTH:
         return None
     if file.format == "OGG":
         binary = open_binary(source, stack)
@@ -84,16 +84,17 @@ def open_sndfile(source: str | BinaryIO, stack: contextlib.ExitStack) -> AudioFi
     return _with_exact_seeking(file)
 
 
-def _states_no_length(file: soundfile.SoundFile, source: str | BinaryIO) -> bool:
-    """Returns whether a header leaves the length open: its program wrote to a pipe, or was killed.
-
-    A WAV file without anything after its header is truly empty.
-    """
-    if file.frames or file.format not in {"WAV", "WAVEX"}:
-        return bool(file.frames == _UNKNOWN_LENGTH)
-    if isinstance(source, str):
-        return os.path.getsize(source) > _PADDING_BYTES
-    return source.seek(0, io.SEEK_END) > _PADDING_BYTES
+def _open_sound(source: str | BinaryIO, stack: contextlib.ExitStack) -> soundfile.SoundFile:
+    """Opens a file, with its true length if its header leaves that open."""
+    try:
+        file = stack.enter_context(soundfile.SoundFile(source))
+    except soundfile.LibsndfileError:
+        if (completed := with_true_length(open_binary(source, stack))) is None:
+            raise
+        return stack.enter_context(soundfile.SoundFile(completed))
+    if file.frames or (completed := with_true_length(open_binary(source, stack))) is None:
+        return file
+    return stack.enter_context(soundfile.SoundFile(completed))
 
 
 def _open_stream(
