@@ -5,9 +5,10 @@ import os
 
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.audio.types import AudioHeader, UnusableAudioError
-from beam_jobs.corpora.layout import Candidate, Corpus, is_stray
+from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
+from beam_jobs.storage.tree import is_stray
 from schemas.errors import UserError
 from schemas.recipe import Utterance
 
@@ -125,9 +126,11 @@ def _check_path(corpus: Corpus, candidate: Candidate) -> None:
             raise UnusableAudioError(f"a name with half a character in it: {_printable(name)}")
     if "\0" in path:
         raise UnusableAudioError("a NUL character in the file's name")
-    if is_stray(path):
+    # A manifest may name anything.
+    if is_stray(path) and not candidate.origin:
         raise UnusableAudioError(
-            "what macOS or a network drive leaves beside a file, and no audio: remove it"
+            "hidden, thrown away, or what a system leaves beside real files: remove it, or name its"
+            " folder as a corpus"
         )
     # An absolute path is from a manifest, which may name files outside its folder.
     if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
@@ -138,9 +141,6 @@ def _check_path(corpus: Corpus, candidate: Candidate) -> None:
         raise UnusableAudioError(
             "a link, or a path that leaves the corpus: copy what it points to into the corpus"
         )
-    # Opening a named pipe would wait forever for a writer.
-    if os.path.exists(file) and not os.path.isfile(file):
-        raise UnusableAudioError("not a file")
 
 
 def _printable(path: str) -> str:

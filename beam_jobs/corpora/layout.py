@@ -11,15 +11,13 @@ from typing import Protocol
 from beam_jobs.audio.types import PYAV_SUFFIXES, SNDFILE_SUFFIXES
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage.files import absolute, exists, find_paths, is_remote, join, real_path
+from beam_jobs.storage.tree import is_stray
 from schemas.errors import UserError
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
 # The options that name corpora in which nobody speaks.
 SOUNDS = ("noise", "rooms")
-
-# What macOS, archives that were made on it, and network drives put beside real files.
-_STRAY = re.compile(r"(?:^|/)(?:\._|(?:__MACOSX|\.AppleDouble|@eaDir)/)")
 
 # Enough paths to tell a layout from stray files, and folders from all over a corpus; few enough to
 # be listed in a second. A page of a listing of Cloud Storage has 1000.
@@ -251,18 +249,13 @@ def _is_audio(path: str) -> bool:
 def sample_paths(corpus: Corpus) -> list[str]:
     """Returns some of the paths that `audio_paths` yields, from all over a corpus.
 
-    Files that are no part of any corpus are left out, such as those that macOS leaves.
+    Files that are no part of any corpus are left out, such as those in a trash.
     """
     if is_remote(corpus.root) or corpus.pattern:
         paths = list(itertools.islice(audio_paths(corpus), _SAMPLED_REMOTELY))
     else:
         paths = list(_local_sample(corpus.root))
     return [path for path in paths if not path.endswith("/") and not is_stray(path)]
-
-
-def is_stray(path: str) -> bool:
-    """Returns whether a file is what macOS or a network drive leaves beside real ones."""
-    return bool(_STRAY.search(path))
 
 
 def most_match(pattern: re.Pattern[str], paths: Sequence[str]) -> bool:
@@ -350,4 +343,7 @@ def _local_paths(root: str) -> Iterator[str]:
         for name in sorted(names):
             yield os.path.relpath(os.path.join(folder, name), root)
     for error in unreadable:
-        yield os.path.relpath(error.filename, root) + "/"
+        path = os.path.relpath(error.filename, root) + "/"
+        # Nobody but the system may look into its `lost+found`.
+        if not is_stray(path):
+            yield path

@@ -14,7 +14,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from beam_jobs.storage.hard_links import find_hard_links
 from beam_jobs.storage.text import read_lines
-from beam_jobs.storage.tree import LEADS_OUT, Entry, is_in, walk
+from beam_jobs.storage.tree import LEADS_OUT, Entry, is_in, is_stray, walk
 from schemas.errors import UserError
 from schemas.ledger import LEDGER, RUNS, InputVersion
 
@@ -54,7 +54,8 @@ class Archive:
     Attributes:
         inputs: the files to separate, each once and sorted by path.
         rejected: what was found and can't be separated, such as folders that can't be read.
-        num_no_audio: the files in folders that are no audio, judging by their suffixes.
+        num_no_audio: the files in folders that are no audio, judging by their suffixes, hidden, or
+            in a trash or another folder of a system's own.
         num_other_names: the links to files, hard ones too, that are among the inputs under another
             name.
         earlier_outputs: the output folders of earlier runs, whose files are not inputs.
@@ -70,7 +71,7 @@ class Archive:
         """Returns a line of text for each kind of thing that is not an input."""
         folders = ", ".join(self.earlier_outputs)
         lines = {
-            "files are no audio and were passed over": self.num_no_audio,
+            "files are no audio, hidden or thrown away, and were passed over": self.num_no_audio,
             "links lead to files that are separated under another name": self.num_other_names,
             f"folders hold outputs of earlier runs and were passed over: {folders}": len(
                 self.earlier_outputs
@@ -204,7 +205,10 @@ class _Search:
             folders = ", ".join(sorted(self._earlier_outputs))
             reasons.append(f"the outputs of earlier runs in {folders} are not inputs")
         if self._no_audio:
-            reasons.append(f"{len(self._no_audio)} are no audio, judging by their suffixes")
+            reasons.append(
+                f"{len(self._no_audio)} are no audio, judging by their suffixes, hidden or thrown"
+                " away"
+            )
         return "".join(f"; {reason}" for reason in reasons)
 
     def _is_searched(self, real_path: str, pattern: str) -> bool:
@@ -245,11 +249,13 @@ class _Search:
             if is_in(entry.real_path, self._output):
                 self._meets_output = True
             elif is_folder:
-                if not entry.path or _may_hold(pattern, entry.path):
+                # Nobody but the system may look into its `lost+found`.
+                is_wanted = not entry.path or _may_hold(pattern, entry.path)
+                if is_wanted and not is_stray(f"{entry.path}/"):
                     self._problems[path] = entry, pattern
             elif not matches(entry.path):
                 continue
-            elif entry.problem and _is_meant(path, pattern):
+            elif entry.problem and _is_meant(entry.path, pattern):
                 self._problems[path] = entry, pattern
             else:
                 file = InputFile(path, entry.path)
@@ -276,12 +282,12 @@ class _Search:
                 self._add_found(_Candidate(InputFile(path, place), path, 0), pattern)
 
     def _add_found(self, candidate: _Candidate, pattern: str) -> None:
-        """Adds a file that was found in a folder, unless it is no audio and was not meant."""
-        path = candidate.file.path
-        if _is_meant(path, pattern):
-            self._candidates.setdefault(path, candidate)
+        """Adds a file that was found in a folder, unless it was not meant."""
+        file = candidate.file
+        if _is_meant(file.relative_path, pattern):
+            self._candidates.setdefault(file.path, candidate)
         else:
-            self._no_audio.add(path)
+            self._no_audio.add(file.path)
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -321,14 +327,20 @@ def _may_be_folder(path: str) -> bool:
     return os.path.isdir(path) or is_link
 
 
-def _is_meant(path: str, pattern: str) -> bool:
-    """Returns whether a file is audio, or is named by its suffix in a pattern such as `*.mkv`."""
-    # On disks of other systems, macOS keeps a few bytes about `a.wav` in `._a.wav`; Emacs locks a
-    # file by a link that begins with `.#`.
-    if posixpath.basename(path).startswith(("._", ".#")):
+def _is_meant(place: str, pattern: str) -> bool:
+    """Returns whether a file is audio, or is named by its suffix in a pattern such as `*.mkv`.
+
+    What is hidden is meant only where the pattern says so, as in shells.
+
+    Args:
+        place: the path of the file, relative to the root of the pattern.
+        pattern: the pattern.
+    """
+    if is_stray(place) and not is_stray(pattern):
         return False
     named = re.split(r"[*?\]]", pattern)[-1]
-    return "." in posixpath.basename(named) or posixpath.splitext(path)[1].lower() in AUDIO_SUFFIXES
+    suffix = posixpath.splitext(place)[1].lower()
+    return "." in posixpath.basename(named) or suffix in AUDIO_SUFFIXES
 
 
 @functools.cache

@@ -2,7 +2,16 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterator
+
+# Names that begin with a dot, which are hidden, and the folders that Windows, macOS, Linux and
+# network drives make for themselves: for what was thrown away, repaired, or put beside real files.
+_STRAY = re.compile(
+    r"(?:^|/)(?:\.(?!\.?(?:/|$))|(?:\$RECYCLE\.BIN|RECYCLER|System Volume Information|__MACOSX"
+    r"|lost\+found|@eaDir|[#@]recycle|@Recently-Snapshot|~snapshot)/)",
+    re.IGNORECASE,
+)
 
 LEADS_OUT = "a link that leads out of the folder: name the folder that it leads to as well"
 
@@ -38,6 +47,16 @@ def walk(root: str, enters: Callable[[str, str], bool]) -> Iterator[Entry]:
     """
     real_root = os.path.realpath(root)
     yield from _walk(root, "", 0, (real_root,), enters)
+
+
+def is_stray(path: str) -> bool:
+    """Returns whether a file is hidden, or in a folder that is hidden or a system's own.
+
+    Args:
+        path: relative to the folder that somebody named, in which the file was found; that of a
+            folder ends in a slash.
+    """
+    return bool(_STRAY.search(path))
 
 
 def is_in(path: str, folder: str) -> bool:

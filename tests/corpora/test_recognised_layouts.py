@@ -42,6 +42,11 @@ class TestStrayFiles:
             "aaa/notes.mp3",
             "__MACOSX/dev-clean/101/7/._101-7-0000.flac",
             "dev-clean/101/7/@eaDir/101-7-0000.flac",
+            ".Trash-1000/files/dev-clean/101/7/101-7-0000.flac",
+            "$RECYCLE.BIN/S-1-5-21/$R1.flac",
+            "lost+found/#1.wav",
+            ".git/annex/a.wav",
+            "dev-clean/101/7/.nfs0001.wav",
         ],
     )
     def test_one_does_not_make_subsets_into_speakers(self, libri_speech: Path, stray: str) -> None:
@@ -72,12 +77,26 @@ class TestStrayFiles:
     def test_in_folders_of_speakers_they_are_rejected(self, tmp_path: Path) -> None:
         speak(tmp_path / "ada/1.wav")
         speak(tmp_path / "ada/._1.wav")
-        speak(tmp_path / "__MACOSX/bob/1.wav")
+        others = (
+            "__MACOSX/bob",
+            ".Trash-0/files",
+            "$Recycle.Bin/S-1",
+            "#recycle",
+            "System Volume Information",
+        )
+        for folder in others:
+            speak(tmp_path / folder / "1.wav")
         utterances, rejected = catalogue(tmp_path)
         assert set(utterances) == {"ada/1"}
-        assert {one.reason.partition(",")[0] for one in rejected} == {
-            "what macOS or a network drive leaves beside a file"
-        }
+        assert len(rejected) == 1 + len(others)
+        assert {one.reason.partition(",")[0] for one in rejected} == {"hidden"}
+
+    def test_what_is_named_is_no_stray(self, tmp_path: Path) -> None:
+        speak(tmp_path / ".cache/speech/ada/1.wav")
+        assert set(catalogue(tmp_path / ".cache/speech")[0]) == {"ada/1"}
+        manifest = tmp_path / "manifest.jsonl"
+        manifest.write_text('{"audio_filepath": ".cache/speech/ada/1.wav", "speaker": "ada"}')
+        assert len(catalogue(manifest)[0]) == 1
 
     def test_the_sample_is_small_and_from_all_over(self, tmp_path: Path) -> None:
         for folder in range(60):

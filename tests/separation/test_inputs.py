@@ -1,5 +1,6 @@
 """The files that are found in folders, by patterns and in manifests, and what is left out."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -48,7 +49,48 @@ def test_a_folder_means_all_audio_in_it_and_the_rest_is_counted(calls, end):
     assert places(archive) == AUDIO
     assert archive.num_no_audio == 5
     assert archive.rejected == []
-    assert archive.describe() == "5 files are no audio and were passed over\n"
+    assert (
+        archive.describe() == "5 files are no audio, hidden or thrown away, and were passed over\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        *(".Trash-1000/files/a.wav", "$RECYCLE.BIN/S-1/$R1.wav", "monday/@eaDir/a.wav"),
+        *("__MACOSX/monday/._a.wav", "lost+found/#1.wav", ".git/a.wav", "monday/.a.wav"),
+    ],
+)
+def test_what_is_hidden_or_thrown_away_is_passed_over_and_counted(calls, stray):
+    (calls / stray).parent.mkdir(parents=True, exist_ok=True)
+    (calls / stray).touch()
+    for pattern in ("", "/**", "/**/*.wav", "/**.wav"):
+        archive = find(f"{calls}{pattern}")
+        assert stray not in places(archive)
+        assert archive.num_no_audio >= 1
+    assert places(find(calls / stray)) == [os.path.basename(stray)]
+
+
+def test_a_pattern_may_ask_for_what_is_hidden(calls):
+    (calls / ".kept").mkdir()
+    (calls / ".kept/a.wav").touch()
+    assert places(find(f"{calls}/.k*/*.wav")) == [".kept/a.wav"]
+    assert places(find(calls / ".kept")) == ["a.wav"]
+
+
+def test_a_folder_that_only_the_system_may_read_is_passed_over(calls, monkeypatch):
+    (calls / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    archive = find(calls)
+    assert places(archive) == AUDIO
+    assert archive.rejected == []
 
 
 @pytest.mark.parametrize(
