@@ -124,8 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference_rttm",
         default="",
-        help="who speaks when: a folder with FILE.wav.rttm for each FILE.wav, or a template of"
-        " paths with {folder}, {stem} and {suffix}",
+        help="who speaks when: a folder with FILE.wav.rttm for each FILE.wav, a template of paths"
+        " with {folder}, {stem} and {suffix}, or one file (.rttm) of all recordings",
     )
     return parser
 

@@ -105,9 +105,9 @@ def _channel(candidate: Candidate, header: AudioHeader) -> int | None:
     if candidate.channel is None:
         if candidate.needs_channel:
             raise UnusableAudioError(
-                f"{header.num_channels} channels, and nothing says which one this is: give it in"
-                " reco2file_and_channel or as the fifth field in segments, or store each channel as"
-                " a file"
+                f"{header.num_channels} channels, and nothing says which one this is: give it where"
+                " the others have theirs (in Kaldi's folders, reco2file_and_channel or the fifth"
+                " field of segments), or store each channel as a file"
             )
         return None
     if candidate.channel >= header.num_channels:

@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -24,9 +23,6 @@ _NUM_PROBED = 20
 # into the reason that it is rejected for.
 _MAX_LINE_LENGTH = 1 << 24
 _MAX_SHOWN = 100
-
-# `float` takes more for a number than a manifest may have: nan, 1_000, and digits of any script.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class BadLineError(UserError):
@@ -211,7 +207,7 @@ def text_field(document: Mapping[str, Any], *names: str) -> str:
     """
     for name in names:
         value = document.get(name)
-        if isinstance(value, str | int) and not isinstance(value, bool) and str(value):
+        if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
             check_text(name, str(value))
             return str(value)
     raise BadLineError(f"no {' or '.join(map(repr, names))}")
@@ -231,19 +227,6 @@ def check_text(name: str, value: str) -> None:
         raise BadLineError(f"{name!r} has half a character in it: {shown(value)}") from None
 
 
-def parse_number(value: object) -> float | None:
-    """Returns a finite number that is given as one, or as the text of one; None for others."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def seconds_field(document: Mapping[str, Any], name: str) -> float:
     """Returns the number of seconds that a document has under a name; it may be less than 0.
 
@@ -253,7 +236,7 @@ def seconds_field(document: Mapping[str, Any], name: str) -> float:
     value = document.get(name)
     if value is None:
         raise BadLineError(f"no {name!r}")
-    number = parse_number(value)
+    number = text.parse_number(value)
     if number is None:
         raise BadLineError(f"{name!r} is not a number of seconds: {shown(value)}")
     return number
@@ -298,6 +281,7 @@ def corpus_path(corpus: Corpus, path: str) -> str:
     Raises:
         BadLineError: the path is on another file system.
     """
+    path = files.expand(path) if path.startswith("file://") else path
     real_root = _real_root(corpus.root)
     for root in (corpus.root, real_root):
         prefix = root.rstrip("/") + "/"

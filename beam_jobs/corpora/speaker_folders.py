@@ -21,9 +21,13 @@ _NO_SPEAKER = re.compile(
     r"|recordings?|segments|utterances|mono|stereo|clean|other|noisy)([-_ ]?\d+\w*)?"
     r"|(part|dis[ck]|cd|vol(ume)?|(sub)?set|batch|chunk|split|fold|shard|dr|session|chapter|book)"
     r"[-_ ]?\d+"
-    r"|(fe)?males?|(wo)?men|boys|girls|children|adults",
+    r"|(fe)?males?|(wo)?men|boys|girls|children|adults"
+    # Rates, such as 16k.
+    r"|\d+ ?k(hz)?|\d{4,5} ?hz",
     re.IGNORECASE,
 )
+# Beside folders of mixtures, those of their sources, such as `s1`, are not those of speakers.
+_MIXTURES = re.compile(r"mix(tures?)?([-_].*)?", re.IGNORECASE)
 _LANGUAGE = re.compile(
     r"(a[fmrsz]|b[aegnrs]|c[asy]|d[ae]|e[lnostu]|f[air]|g[alu]|h[aeiruy]|i[dgst]|ja|k[akmnoy]|l[otv]"
     r"|m[klnrsty]|n[belno]|p[alst]|r[ouw]|s[klorqrvw]|t[aehkr]|u[grkz]|vi|wo|xh|y[ou]|z[hu])"
@@ -72,7 +76,9 @@ def check_guess(corpus: Corpus, sampled_paths: Sequence[str]) -> None:
         return
     num_odd = sum(bool(_NO_SPEAKER.fullmatch(name)) for name in names)
     are_languages = all(_NO_SPEAKER.fullmatch(name) or _LANGUAGE.fullmatch(name) for name in names)
-    if 2 * num_odd >= len(names) or are_languages or _are_too_few(list(paths.values())):
+    are_parts = len(names) <= _FEW_SPEAKERS and any(map(_MIXTURES.fullmatch, names))
+    is_odd = 2 * num_odd >= len(names) or are_languages or are_parts
+    if is_odd or _are_too_few(list(paths.values())):
         shown = ", ".join(names[:3]) + (", ..." if names[3:] else "")
         raise UserError(
             f"--corpus={corpus.root}: no layout that is known, and its folders ({shown}) do not"

@@ -82,10 +82,10 @@ def specify_dataset(
     Raises:
         UserError: two options contradict each other, or what they name is not there.
     """
-    named = map(os.path.expanduser, arguments.corpus)
+    named = map(files.expand, arguments.corpus)
     corpora = parse_corpora(list(named), arguments.corpus_format, arguments.speaker_regex)
     sounds = {
-        option: parse_sounds(option, os.path.expanduser(getattr(arguments, option)))
+        option: parse_sounds(option, files.expand(getattr(arguments, option)))
         for option in SOUNDS
         if getattr(arguments, option)
     }
@@ -137,14 +137,14 @@ def _find_recipes(
         length=arguments.length or "",
     )
     return find_given_recipes(
-        list(map(os.path.expanduser, arguments.recipes)),
+        list(map(files.expand, arguments.recipes)),
         context,
         skip_missing=arguments.skip_missing_recipes,
     )
 
 
 def _choose_config(arguments: argparse.Namespace) -> RecipeConfig:
-    recipe = os.path.expanduser(arguments.recipe)
+    recipe = files.expand(arguments.recipe)
     config = load_recipe_config(
         recipe,
         sample_rate=arguments.sample_rate,

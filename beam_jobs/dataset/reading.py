@@ -1,8 +1,8 @@
 """Reading a finished dataset: its description, its quality, and the mixtures of its shards."""
 
-import json
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from beam_jobs.storage import files
 from schemas import dataset
@@ -11,6 +11,7 @@ from schemas.errors import UserError
 from schemas.mixture import StoredMixture, decode_mixture
 from schemas.quality import Quality, parse_quality
 from schemas.tfrecord import read_records
+from schemas.validation import parse_json
 
 
 def open_dataset(folder: str) -> Dataset:
@@ -25,15 +26,24 @@ def open_dataset(folder: str) -> Dataset:
 
 def has_feature(folder: str, name: str) -> bool:
     """Returns whether the records of a dataset have a feature, such as `noise`."""
-    features = json.loads(files.read_text(files.join(folder, dataset.FEATURES)))
-    return name in features["featuresDict"]["features"]
+    return name in _features(folder)
 
 
 def enrolment_samples(folder: str) -> int:
     """Returns the length of the enrolment of each speaker in a dataset; 0 without any."""
-    features = json.loads(files.read_text(files.join(folder, dataset.FEATURES)))
-    enrolments = features["featuresDict"]["features"].get("enrolments")
+    enrolments = _features(folder).get("enrolments")
     return int(enrolments["tensor"]["shape"]["dimensions"][1]) if enrolments else 0
+
+
+def _features(folder: str) -> dict[str, Any]:
+    path = files.join(folder, dataset.FEATURES)
+    if not files.exists(path):
+        raise UserError(f"{path}: missing: copy the dataset again")
+    document = parse_json(files.read_bytes(path), path)
+    try:
+        return dict(document["featuresDict"]["features"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: damaged: it has no features: copy the dataset again") from None
 
 
 def read_quality(folder: str) -> Quality:

@@ -17,7 +17,7 @@ from typing import ClassVar
 from beam_jobs.corpora import librispeech
 from beam_jobs.corpora.layout import Candidate, Corpus
 from beam_jobs.corpora.librispeech import corpus_split, read_genders
-from beam_jobs.corpora.manifest import parse_number, shown
+from beam_jobs.corpora.manifest import shown
 from beam_jobs.corpora.sounds import sound_candidate
 from beam_jobs.recipes.csv_tables import column_names, read_table
 from beam_jobs.recipes.recipe_format import (
@@ -27,6 +27,7 @@ from beam_jobs.recipes.recipe_format import (
     check_id,
 )
 from beam_jobs.runtime.dead_letters import Rejected
+from beam_jobs.storage.text import parse_number
 from schemas.errors import UserError
 from schemas.recipe import Channels, Noise, Recipe, Utterance
 

@@ -36,9 +36,9 @@ def load_recipe_config(
         InvalidDocumentError: there is no such preset or file, or it does not follow the schema.
     """
     if name_or_path in preset_names():
-        text = (_FOLDER / f"{name_or_path}.json").read_text("utf-8")
+        text = (_FOLDER / f"{name_or_path}.json").read_bytes()
     elif files.exists(name_or_path):
-        text = files.read_text(name_or_path)
+        text = files.read_bytes(name_or_path)
     else:
         names = ", ".join(preset_names())
         raise InvalidDocumentError(f"--recipe={name_or_path}: no such file, and none of {names}")

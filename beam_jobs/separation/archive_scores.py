@@ -4,6 +4,7 @@ Files are read in blocks, so that memory does not grow with their length.
 """
 
 import dataclasses
+import posixpath
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from beam_jobs.audio.types import AudioHeader
 from beam_jobs.separation.aligned_audio import align_files, read_scored_header
 from beam_jobs.separation.references import References, SeparatedRecording, UnscorableError
-from beam_jobs.separation.turns import TurnFinder, parse_rttm
+from beam_jobs.separation.turns import Turn, TurnFinder, parse_rttm_lines
 from beam_jobs.storage import files
+from beam_jobs.storage.text import TextError, read_lines
 from schemas.mixture import StoredMixture, mix_down
 from schemas.pcm import Samples
 from schemas.recipe import Recipe
@@ -73,8 +75,8 @@ def score_against_files(
     if references.rttm:
         diarisation = find_errors(
             separated.name,
-            hypothesis=_read_turns(separated.rttm_path),
-            reference=_read_turns(references.rttm_path(separated)),
+            hypothesis=_read_turns(separated.rttm_path, separated.name),
+            reference=_read_turns(references.rttm_path(separated), separated.name),
             duration_s=separated.record.duration_s,
         )
     return Score(separated.name, results, diarisation)
@@ -108,7 +110,7 @@ def score_against_mixture(
     if rttm:
         diarisation = find_errors(
             separated.name,
-            hypothesis=_read_turns(separated.rttm_path),
+            hypothesis=_read_turns(separated.rttm_path, separated.name),
             reference=_find_speech(sources, recipe),
             duration_s=recipe.duration_s,
         )
@@ -151,15 +153,39 @@ def _find_speech(sources: Samples, recipe: Recipe) -> Turns:
     return [(turn.speaker, turn.onset_s, turn.onset_s + turn.duration_s) for turn in turns]
 
 
-def _read_turns(path: str) -> Turns:
+def _read_turns(path: str, name: str) -> Turns:
+    """Reads the turns of a recording.
+
+    Args:
+        path: of an RTTM file. One with several recordings has their names; that of a single one
+            may be anything.
+        name: the place of the recording in the archive's tree, without the suffix.
+
+    Raises:
+        UnscorableError: the file is missing or not RTTM, or the recording is none of several in it.
+    """
     try:
-        turns = parse_rttm(files.read_text(path))
+        turns: dict[str, list[Turn]] = {}
+        for recording, turn in parse_rttm_lines(read_lines(path)):
+            turns.setdefault(recording, []).append(turn)
     except FileNotFoundError:
         raise UnscorableError(f"{path}: no such file") from None
+    except TextError as error:
+        raise UnscorableError(str(error)) from None
     except ValueError as error:
         raise UnscorableError(f"{path}: {error}") from None
+    if len(turns) > 1:
+        names = ("_".join(one.split()) for one in (name, posixpath.basename(name)))
+        own = next((turns[one] for one in names if one in turns), None)
+        if own is None:
+            raise UnscorableError(
+                f"{path}: has turns of {len(turns)} recordings, none of which is called"
+                f" {posixpath.basename(name)}"
+            )
+        turns = {name: own}
     # Each channel has speakers of its own, whatever they are called.
     return [
         (f"{turn.channel} {turn.speaker}", turn.onset_s, turn.onset_s + turn.duration_s)
-        for turn in turns
+        for one in turns.values()
+        for turn in one
     ]

@@ -380,7 +380,7 @@ def _read_manifest(path: str) -> Iterator[tuple[str, str]]:
         entry = line.strip()
         if not entry:
             continue
-        if entry.startswith("~/"):
+        if entry.startswith(("~/", "file://")):
             entry = files.absolute(entry)
         if files.is_remote(entry) or entry.startswith("/"):
             yield entry, entry.split("://")[-1].lstrip("/")

@@ -88,7 +88,7 @@ def describe_model(descriptor: str) -> Model:
         UserError: Spleeter is needed and not installed.
         InvalidDocumentError: the description of a bundle does not follow its schema.
     """
-    descriptor = os.path.expanduser(descriptor)
+    descriptor = files.expand(descriptor)
     if descriptor.startswith(_STOCK_PREFIX):
         configuration = _stock_configuration(descriptor.removeprefix(_STOCK_PREFIX))
         return _describe_spleeter(descriptor, configuration, _model_folder(configuration))

@@ -85,8 +85,8 @@ class References:
     Attributes:
         audio: of the true sources; a template has {folder}, {stem}, {suffix} and {number}; empty
             if audio is not scored.
-        rttm: of who speaks when; a template has {folder}, {stem} and {suffix}; empty if that is
-            not scored.
+        rttm: of who speaks when; a template has {folder}, {stem} and {suffix}; a file (.rttm) has
+            the turns of all recordings; empty if that is not scored.
     """
 
     audio: str = ""
@@ -112,6 +112,8 @@ class References:
         Raises:
             NamingError: the template has an unknown field.
         """
+        if self.rttm.endswith(".rttm") and "{" not in self.rttm:
+            return self.rttm
         if "{" not in self.rttm:
             return files.join(self.rttm, rttm_path(separated.relative_path))
         return fill_template(self.rttm, separated.relative_path)

@@ -5,13 +5,14 @@ line for each stretch of speech, `SPEAKER file channel onset duration <NA> <NA> 
 """
 
 import dataclasses
-import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from beam_jobs.audio.activity import FRAME_S, find_active, find_stretches, frame_levels_db
+from beam_jobs.storage.text import parse_number
 from schemas.errors import UserError
 from schemas.pcm import Samples
 
@@ -87,14 +88,19 @@ def parse_rttm_lines(lines: Iterable[str]) -> Iterator[tuple[str, Turn]]:
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if fields[:1] == ["SPEAKER"]:
-            try:
-                onset_s, duration_s = float(fields[3]), float(fields[4])
-                turn = Turn(fields[7], onset_s, duration_s, int(fields[2]))
-            except (IndexError, ValueError):
-                turn = None
-            if turn is None or not (math.isfinite(onset_s) and 0 <= duration_s < math.inf):
+            turn = _parse_turn(fields)
+            if turn is None:
                 raise UserError(f"line {number}: not RTTM: {line.rstrip()!r}")
             yield fields[1], turn
+
+
+def _parse_turn(fields: Sequence[str]) -> Turn | None:
+    if len(fields) < 8 or not re.fullmatch("[0-9]+", fields[2]):
+        return None
+    onset_s, duration_s = map(parse_number, fields[3:5])
+    if onset_s is None or duration_s is None or duration_s < 0:
+        return None
+    return Turn(fields[7], onset_s, duration_s, int(fields[2]))
 
 
 def format_rttm(file_id: str, turns: Sequence[Turn]) -> str:

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import types
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -116,9 +117,35 @@ def check_name(path: str) -> None:
 def absolute(path: str) -> str:
     """Returns a path that means the same to workers that run in another folder.
 
-    A tilde at the beginning is the user's folder, which shells do not put into `--output=~/x`.
+    Raises:
+        UserError: as `expand`.
     """
-    return path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
+    path = expand(path)
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def expand(path: str) -> str:
+    """Returns a path as file systems take it.
+
+    A tilde at the beginning is the user's folder, which shells do not put into `--output=~/x`, and
+    a URL of a file on this machine is its path.
+
+    Raises:
+        UserError: the path is on a file system that is not known.
+    """
+    if path.startswith("file://"):
+        return urllib.parse.unquote(re.sub("^file://(localhost)?", "", path))
+    if not is_remote(path):
+        return os.path.expanduser(path)
+    if not is_cloud_storage(path):
+        try:
+            FileSystems.get_filesystem(path)
+        except ValueError:
+            raise UserError(
+                f"{path}: no file system for {path.partition('://')[0]}:// is known here: copy it"
+                " to this machine or to gs://"
+            ) from None
+    return path
 
 
 def real_path(path: str) -> str:
@@ -246,8 +273,15 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_text(path: str) -> str:
-    """Returns the content of a small file in UTF-8."""
-    return read_bytes(path).decode()
+    """Returns the content of a small file that this program has written.
+
+    Raises:
+        UserError: it is not UTF-8 any more.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: damaged, not UTF-8 at byte {error.start}") from None
 
 
 def copy(source: str, target: str) -> None:

@@ -3,6 +3,8 @@
 import codecs
 import gzip
 import io
+import math
+import os
 import re
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -13,7 +15,13 @@ from schemas.errors import UserError
 _BLOCK_BYTES = 1 << 16
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# A text begins with a character that has a byte, of which UTF-16 makes two.
+_UNMARKED_UTF_16 = re.compile(rb"\0[^\0]|[^\0]\0", re.DOTALL)
 _UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+
+
+# `float` takes more for a number than a text may have: nan, 1_000, and digits of any script.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 class TextError(UserError):
@@ -37,6 +45,8 @@ def read_lines(path: str, *, compressed: bool = False, unchecked: bool = False) 
             that can't be read.
         OSError: the file can't be read.
     """
+    if not files.is_remote(path) and os.path.isdir(path):
+        raise TextError(f"{path}: a folder, where a text file should be")
     with files.open_file(path) as stored:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if compressed else stored
         for number, line in enumerate(_split(_decode(path, file)), start=1):
@@ -55,6 +65,19 @@ def read_text(path: str) -> str:
     return "".join(read_lines(path))
 
 
+def parse_number(value: object) -> float | None:
+    """Returns a finite number that is given as one, or as the text of one; None for others."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def escape(line: str) -> str:
     r"""Returns a line of `read_lines` with `\xff` in it for each byte that is not UTF-8."""
     try:
@@ -68,6 +91,8 @@ def _decode(path: str, file: BinaryIO) -> Iterator[str]:
     block = file.read(_BLOCK_BYTES)
     if block.startswith(_UTF_32_MARKS):
         raise TextError(f"{path}: is in UTF-32: save it as UTF-8")
+    if _UNMARKED_UTF_16.match(block):
+        raise TextError(f"{path}: is in UTF-16 without a byte order mark: save it as UTF-8")
     # What can't be decoded becomes surrogates, which show later in which line they are.
     encoding, errors = "utf-8-sig", "surrogateescape"
     if block.startswith(_UTF_16_MARKS):

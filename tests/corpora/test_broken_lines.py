@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from spoken_corpora import RATE, catalogue, speak, write_lines
 
-from beam_jobs.corpora.manifest import parse_number
+from beam_jobs.storage.text import parse_number
 from schemas.errors import UserError
 
 GOOD = {"audio_filepath": "a.wav", "speaker": "ada"}

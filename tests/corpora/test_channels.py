@@ -109,6 +109,21 @@ class TestNemo:
         name = "a" if channel is None else f"a-ch{channel}"
         assert channels_of(utterances) == {name: channel}
 
+    def test_beside_rows_with_a_channel_stereo_needs_one(self, tmp_path: Path) -> None:
+        for name in ("a", "b", "c"):
+            speak(tmp_path / f"{name}.wav", channels=2)
+        speak(tmp_path / "mono.wav")
+        rows: list[dict[str, object]] = [
+            {"audio_filepath": "mono.wav", "speaker": "dan"},
+            {"audio_filepath": "a.wav", "speaker": "ada"},
+            {"audio_filepath": "b.wav", "speaker": "bob", "channel_selector": "average"},
+            {"audio_filepath": "c.wav", "speaker": "cyd", "channel": 1},
+        ]
+        utterances, (rejected,) = catalogue(write_lines(tmp_path / "l.json", rows))
+        assert channels_of(utterances) == {"mono": None, "b": None, "c-ch1": 1}
+        assert rejected.path == str(tmp_path / "a.wav")
+        assert rejected.reason.startswith("2 channels, and nothing says which one this is")
+
     @pytest.mark.parametrize("value", [[0, 1], 2, -1, "left", 0.5, True])
     def test_what_is_no_channel_of_the_file_is_said(self, tmp_path: Path, value: object) -> None:
         speak(tmp_path / "a.wav", channels=2)

@@ -141,6 +141,8 @@ class TestGuesses:
             ("My Corpus/ada/1.wav", "My Corpus/bob/1.wav"),
             ("si_tr_s/011/011a0101.wav", "si_dt_05/050/050a0501.wav"),
             ("session1/ada/1.wav", "session2/bob/1.wav"),
+            ("mix_clean/1_2.wav", "s1/1_2.wav", "s2/1_2.wav"),
+            ("16k/ada/1.wav", "8kHz/ada/1.wav"),
         ],
     )
     def test_folders_that_are_not_speakers_are_asked_about(
@@ -169,6 +171,7 @@ class TestGuesses:
             ("id10001/video/00001.wav", "id10002/video/00001.wav"),
             ("ada/1.wav", "bob/2.wav"),
             ("f1/a.wav", "m1/a.wav"),
+            ("s1/a.wav", "s2/a.wav"),
             ("ada/1.wav", "bob/1.wav", "test/1.wav"),
             ("ada/day 1/1.wav", "ada/day 2/1.wav", "bob/day 1/1.wav"),
         ],

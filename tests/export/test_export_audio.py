@@ -18,6 +18,7 @@ from optional import needs_tensorflow
 from small_datasets import SAMPLE_RATE, build
 from stems import noise, write_csv, write_song
 
+from beam_jobs import export_audio
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.export import export_transforms
 from beam_jobs.export.layout import file_name
@@ -416,3 +417,14 @@ def test_ids_that_are_too_long_for_a_file_have_names_of_their_own():
     assert len(names) == 10
     assert max(len(f"{name}.incomplete-{uuid.uuid4().hex}.flac".encode()) for name in names) <= 255
     assert all(name.startswith("песня" * 5) for name in names)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"featuresDict": []}', ""])
+def test_a_damaged_list_of_features_is_one_line(speech, tmp_path, capsys, content):
+    copy = tmp_path / "copy"
+    shutil.copytree(speech, copy)
+    (copy / "features.json").write_text(content)
+    command = [f"--dataset={copy}", f"--output={tmp_path}/out", "--layout=folders"]
+    assert export_audio.main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"export_audio: {copy}/features.json: ")

@@ -15,6 +15,7 @@ from beam_jobs.separation import archive_scores
 from beam_jobs.separation.archive_scores import score_against_mixture
 from beam_jobs.separation.ledger import read_record
 from beam_jobs.separation.references import SeparatedRecording
+from beam_jobs.separation.turns import parse_rttm
 from schemas.mixture import decode_mixture, mix_down
 from schemas.tfrecord import read_records
 from scoring import diarisation
@@ -326,6 +327,45 @@ def test_who_speaks_when_is_scored_by_rttm_alone(archive, capsys):
     template = archive / "truth/{folder}/{stem}.rttm"
     assert score(archive, f"--reference_rttm={template}") == 1
     assert "truth/monday/a.rttm: no such file" in capsys.readouterr().err
+
+
+def write_turns(path, turns_by_recording, encoding="utf-8"):
+    lines = [
+        f"SPEAKER {recording} {turn.channel} {turn.onset_s} {turn.duration_s} <NA> <NA>"
+        f" {turn.speaker} <NA> <NA>\n"
+        for recording, turns in turns_by_recording.items()
+        for turn in turns
+    ]
+    path.write_text("".join(lines), encoding)
+
+
+def own_turns(archive):
+    return {
+        name: parse_rttm((archive / f"out/{name}.wav.rttm").read_text())
+        for name in ("monday/a", "tuesday/b")
+    }
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_turns_may_be_in_any_encoding_that_lists_have(archive, encoding, capsys):
+    for name, turns in own_turns(archive).items():
+        path = archive / f"truth/{name}.wav.rttm"
+        path.parent.mkdir(parents=True)
+        write_turns(path, {name: turns}, encoding)
+    assert score(archive, f"--reference_rttm={archive}/truth") == 0
+    assert "diarisation error rate 0.0%" in capsys.readouterr().out
+
+
+def test_one_file_may_have_the_turns_of_all_recordings(archive, capsys):
+    turns = own_turns(archive)
+    write_turns(archive / "all.rttm", {"a": turns["monday/a"], "tuesday/b": turns["tuesday/b"]})
+    option = f"--reference_rttm={archive}/all.rttm"
+    assert score(archive, option) == 0
+    assert "diarisation error rate 0.0%" in capsys.readouterr().out
+    write_turns(archive / "all.rttm", {"a": turns["monday/a"], "c": turns["tuesday/b"]})
+    assert score(archive, option) == 3
+    (reason,) = rejected(archive).values()
+    assert "has turns of 2 recordings, none of which is called b" in reason
 
 
 def test_turns_can_not_be_scored_without_an_rttm_file(archive, bundle, capsys):

@@ -77,6 +77,8 @@ def test_rttm_is_read_as_it_was_written():
         "SPEAKER a 1 nan 0.5 <NA> <NA> b <NA> <NA>",
         "SPEAKER a 1 0.5 inf <NA> <NA> b <NA> <NA>",
         "SPEAKER a 1 0.5 -1 <NA> <NA> b <NA> <NA>",
+        "SPEAKER a 1 1_0 0.5 <NA> <NA> b <NA> <NA>",
+        "SPEAKER a -1 0.5 0.5 <NA> <NA> b <NA> <NA>",
         "SPEAKER a 1 <NA> 0.5 <NA> <NA> b <NA> <NA>",
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 
 from beam_jobs.storage import files
 from beam_jobs.storage.files import OutputError, UnwritableNameError
+from schemas.errors import UserError
 
 
 def test_a_tilde_is_the_folder_of_the_user(monkeypatch):
@@ -11,6 +12,24 @@ def test_a_tilde_is_the_folder_of_the_user(monkeypatch):
     assert files.absolute("~/separated") == "/home/anna/separated"
     assert files.absolute("gs://bucket/~/a") == "gs://bucket/~/a"
     assert files.absolute("calls/~/a") == f"{os.getcwd()}/calls/~/a"
+
+
+def test_the_url_of_a_file_on_this_machine_is_its_path():
+    for url in ("file:///my%20calls/a.wav", "file://localhost/my calls/a.wav"):
+        assert files.absolute(url) == "/my calls/a.wav"
+
+
+@pytest.mark.parametrize("url", ["http://host/a.wav", "nfs://host/a", "gopher:///a"])
+def test_a_file_system_that_nobody_knows_is_named(url):
+    scheme = url.partition(":")[0]
+    with pytest.raises(UserError, match=f"{url}: no file system for {scheme}:// is known here"):
+        files.absolute(url)
+
+
+def test_a_file_that_is_no_utf_8_any_more_is_named(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": "\xe9"}')
+    with pytest.raises(UserError, match=f"{tmp_path}/a.json: damaged, not UTF-8 at byte 7"):
+        files.read_text(str(tmp_path / "a.json"))
 
 
 def test_a_file_is_one_file_under_all_its_names(tmp_path):

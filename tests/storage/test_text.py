@@ -60,7 +60,7 @@ def test_a_compressed_text_is_read_too(tmp_path):
     ("content", "message"),
     [
         (b"a.wav\n\xfc.wav\n", r"line 2 is not in UTF-8 \(\\xfc\): save the file as UTF-8"),
-        ("a.wav\nü.wav\n".encode("utf-16-le"), "line 1 has NUL characters"),
+        ("a.wav\nü.wav\n".encode("utf-16-le"), "in UTF-16 without a byte order mark"),
         ("a.wav\n".encode("utf-32"), "is in UTF-32"),
         ("a.wav\nb.wav".encode("utf-16")[:-1], "ends within a character"),
         (codecs.BOM_UTF16_LE + b"a\0\n\0\x00\xd8b\0", r"line 2 is not in UTF-8 \(\\ud800\)"),
@@ -75,3 +75,16 @@ def test_another_encoding_is_refused_with_the_file_and_the_first_bad_line(
     with pytest.raises(TextError, match=message) as error:
         read_text(str(path))
     assert str(error.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_unmarked_utf_16_is_refused_where_single_bad_lines_are_not(tmp_path, encoding):
+    path = tmp_path / "list.txt"
+    path.write_bytes("a.wav\n".encode(encoding))
+    with pytest.raises(TextError, match="in UTF-16 without a byte order mark"):
+        list(read_lines(str(path), unchecked=True))
+
+
+def test_a_folder_is_no_text(tmp_path):
+    with pytest.raises(TextError, match=f"{tmp_path}: a folder, where a text file should be"):
+        read_text(str(tmp_path))
