@@ -16,7 +16,7 @@ from typing import Any, Literal
 import google_crc32c
 
 from schemas.errors import UserError
-from schemas.validation import load_document
+from schemas.validation import InvalidDocumentError, load_document, parse_json
 
 VERSION = 1
 
@@ -201,6 +201,31 @@ def open_dataset(
     if not exists(path):
         raise UnfinishedDatasetError(f"{path}: missing: copy the dataset again")
     return parse_dataset(read(path), path)
+
+
+def read_features(
+    folder: str, *, exists: Callable[[str], bool], read: Callable[[str], str | bytes]
+) -> dict[str, Any]:
+    """Reads what TensorFlow Datasets calls the features of a dataset, by their names.
+
+    Args:
+        folder: as for `open_dataset`.
+        exists: as for `open_dataset`.
+        read: as for `open_dataset`.
+
+    Raises:
+        InvalidDocumentError: `features.json` is missing or damaged.
+    """
+    path = f"{folder.rstrip('/')}/{FEATURES}"
+    if not exists(path):
+        raise InvalidDocumentError(f"{path}: missing: copy the dataset again")
+    document = parse_json(read(path), path)
+    try:
+        return dict(document["featuresDict"]["features"])
+    except (KeyError, TypeError, ValueError):
+        raise InvalidDocumentError(
+            f"{path}: damaged: lists no features: copy the dataset again"
+        ) from None
 
 
 def dataset_name(folder: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from schemas.configuration import Configuration
 from schemas.errors import UserError
 from training.architectures import build_network
 from training.model_dir import ModelDir, describe_training
+from training.output_folder import make_folder
 from training.separator import Separator
 
 _SPLEETER = "spleeter"
@@ -47,6 +48,7 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
     Raises:
         ModelDirError: there is no trained model.
         FileExistsError: the output holds a bundle already.
+        OutputFolderError: the output holds something else, or can't be made.
         BundleError: the network can't separate windows of another length than in training.
     """
     output = output.rstrip("/")
@@ -56,7 +58,9 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
     configuration, separator = folder.load_best()
     metrics = folder.read_metrics()
     window_s = _window_s(configuration, window_s)
-    tf.io.gfile.makedirs(output)
+    # An export that was killed has left a part of it.
+    is_ours = tf.io.gfile.exists(f"{output}/{SAVED_MODEL}")
+    make_folder(output, is_ours=is_ours, option="--output")
     _write_saved_model(configuration, separator, f"{output}/{SAVED_MODEL}")
     if configuration.model_type.startswith("unet.") and configuration.n_channels == _STEREO:
         _write_spleeter_model(configuration, separator, metrics.steps, f"{output}/{_SPLEETER}")

@@ -3,8 +3,10 @@
 import argparse
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Sequence
 from importlib import resources
+from pathlib import Path
 
 from command_line.exit_status import DONE, run_command
 from command_line.options import check_nothing_left, check_options
@@ -36,6 +38,7 @@ def run_training_command(
         check_options(arguments, parser)
         options, unparsed = parser.parse_known_args(arguments)
         check_nothing_left(unparsed)
+        _expand_tildes(options)
         if importlib.util.find_spec("tensorflow") is None:
             raise UserError(f"training needs TensorFlow: {tensorflow_remedy()}")
         from training.errors import FILE_ERRORS  # noqa: PLC0415
@@ -52,31 +55,47 @@ def run_training_command(
     return run_command(argv, run, name=name, resumes=resumes)
 
 
+def _expand_tildes(options: argparse.Namespace) -> None:
+    """Puts the user's folder for a tilde, which shells do not put into `--model_dir=~/x`."""
+
+    def expand(value: object) -> object:
+        if isinstance(value, list):
+            return [expand(one) for one in value]
+        if isinstance(value, Path):
+            return value.expanduser()
+        return os.path.expanduser(value) if isinstance(value, str) else value
+
+    for name, value in vars(options).items():
+        setattr(options, name, expand(value))
+
+
 def configuration_names(package: str) -> list[str]:
     """Returns the names of the configurations that ship with a package, such as `training`."""
     folder = resources.files(package) / "configs"
     return sorted(path.name.removesuffix(".json") for path in folder.iterdir())
 
 
-def read_configuration(name_or_path: str, package: str) -> str:
-    """Returns the text of a configuration that ships, by its name, or of the user's own.
+def read_configuration(name_or_path: str, package: str) -> bytes:
+    """Returns a configuration that ships, by its name, or the user's own, as JSON.
 
     Args:
         name_or_path: a name, or the path of a file that TensorFlow reads.
         package: whose configurations have names.
 
     Raises:
-        UserError: there is no such name or file.
+        UserError: there is no such name or file, or it is a folder.
     """
     import tensorflow as tf  # noqa: PLC0415
 
     names = configuration_names(package)
     if name_or_path in names:
-        return (resources.files(package) / "configs" / f"{name_or_path}.json").read_text("utf-8")
+        return (resources.files(package) / "configs" / f"{name_or_path}.json").read_bytes()
     try:
-        with tf.io.gfile.GFile(name_or_path) as file:
+        with tf.io.gfile.GFile(name_or_path, "rb") as file:
             return file.read()  # type: ignore[no-any-return]
     except tf.errors.NotFoundError:
         raise UserError(
             f"--config={name_or_path}: no such file, and none of {', '.join(names)}"
         ) from None
+    except tf.errors.FailedPreconditionError:
+        raise UserError(f"--config={name_or_path}: a folder: name a file in it") from None

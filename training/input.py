@@ -12,7 +12,6 @@ record is never decoded.
 
 import dataclasses
 import gzip
-import json
 import zlib
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -22,7 +21,7 @@ import tensorflow as tf
 from schemas import dataset as dataset_schema
 from schemas.bundle import TrainingData
 from schemas.configuration import Configuration
-from schemas.dataset import FEATURES, QUALITY, Dataset, ShardInfo
+from schemas.dataset import QUALITY, Dataset, ShardInfo
 from schemas.errors import UserError
 from schemas.pcm import FULL_SCALE
 from schemas.quality import parse_quality
@@ -80,10 +79,11 @@ def open_mixtures(folder: str) -> MixtureDataset:
 
     Raises:
         UnfinishedDatasetError: the folder holds no dataset, or an unfinished one.
-        InvalidDocumentError: `dataset.json` does not follow its schema.
+        InvalidDocumentError: `dataset.json` does not follow its schema, or `features.json` is
+            damaged.
     """
     info = dataset_schema.open_dataset(folder, exists=tf.io.gfile.exists, read=_read)
-    features = json.loads(_read(_join(folder, FEATURES)))["featuresDict"]["features"]
+    features = dataset_schema.read_features(folder, exists=tf.io.gfile.exists, read=_read)
     dimensions = features["mixture"]["tensor"]["shape"]["dimensions"]
     num_channels = int(dimensions[1]) if len(dimensions) > 1 else 1
     return MixtureDataset(folder, info, num_channels, has_degraded="degraded" in features)
@@ -404,6 +404,6 @@ def _join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-def _read(path: str) -> str:
-    with tf.io.gfile.GFile(path) as file:
+def _read(path: str) -> bytes:
+    with tf.io.gfile.GFile(path, "rb") as file:
         return file.read()  # type: ignore[no-any-return]

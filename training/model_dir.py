@@ -19,6 +19,8 @@ import tensorflow as tf
 from schemas.bundle import BUNDLE, NETWORK_KEYS, Training, TrainingData, parse_training
 from schemas.configuration import Configuration, parse_configuration
 from schemas.errors import UserError
+from schemas.validation import parse_json
+from training.output_folder import make_folder
 from training.separator import Separator, build_separator
 
 _CONFIGURATION = "configuration.json"
@@ -170,8 +172,10 @@ class ModelDir:
 
         Raises:
             ModelDirError: the folder holds another network.
+            OutputFolderError: the folder holds something else, or can't be made.
         """
-        if tf.io.gfile.exists(self._path(_CONFIGURATION)):
+        is_ours = tf.io.gfile.exists(self._path(_CONFIGURATION))
+        if is_ours:
             earlier = self.read_configuration()
             for key in _OF_THE_CHECKPOINT:
                 if earlier.document.get(key) != configuration.document.get(key):
@@ -181,7 +185,7 @@ class ModelDir:
                         f"{json.dumps(configuration.document.get(key))} in the configuration; "
                         "train into another folder"
                     )
-        tf.io.gfile.makedirs(self.folder)
+        make_folder(self.folder, is_ours=is_ours, option="--model_dir")
         self._write(_CONFIGURATION, configuration.document)
 
     def read_configuration(self) -> Configuration:
@@ -203,16 +207,25 @@ class ModelDir:
         """Reads what the best validation measured.
 
         Raises:
-            ModelDirError: there was no validation yet.
+            ModelDirError: there was no validation yet, or the file is damaged.
         """
-        document = json.loads(self._read(self._path(_METRICS)))
-        return Metrics(**document | {"training": parse_training(document.get("training"))})
+        path = self._path(_METRICS)
+        document = parse_json(self._read(path), path)
+        try:
+            return Metrics(**document | {"training": parse_training(document.get("training"))})
+        except (AttributeError, TypeError):
+            raise ModelDirError(f"{path}: damaged: copy the folder again") from None
 
     def restore(self, state: TrainingState) -> None:
-        """Restores the state from the last checkpoint, if there is one."""
-        latest = tf.train.latest_checkpoint(self.folder)
+        """Restores the state from the last checkpoint, if there is one.
+
+        Raises:
+            ModelDirError: it is damaged or incomplete.
+        """
+        latest = _latest_checkpoint(self.folder)
         if latest is not None:
-            state.checkpoint.restore(latest).assert_existing_objects_matched()
+            with _naming_damage(latest):
+                state.checkpoint.restore(latest).assert_existing_objects_matched()
 
     def save(self, state: TrainingState) -> None:
         """Writes a checkpoint.
@@ -235,17 +248,18 @@ class ModelDir:
         """Loads the model of the best validation, and its configuration.
 
         Raises:
-            ModelDirError: there was no validation yet.
+            ModelDirError: there was no validation yet, or the model is damaged or incomplete.
         """
         configuration = self.read_configuration()
-        best = tf.train.latest_checkpoint(self._path(_BEST))
+        best = _latest_checkpoint(self._path(_BEST))
         if best is None:
             raise ModelDirError(
                 f"{self.folder}: no model in {_BEST}/: training has not come to its first "
                 "validation yet; go on with it"
             )
         state = TrainingState(configuration)
-        state.checkpoint.restore(best).expect_partial()
+        with _naming_damage(best):
+            state.checkpoint.restore(best).expect_partial()
         return configuration, state.separator
 
     def _save(self, state: TrainingState, folder: str, keep: int) -> None:
@@ -260,9 +274,9 @@ class ModelDir:
                 "make room and run the same command again"
             ) from None
 
-    def _read(self, path: str) -> str:
+    def _read(self, path: str) -> bytes:
         try:
-            with tf.io.gfile.GFile(path) as file:
+            with tf.io.gfile.GFile(path, "rb") as file:
                 return file.read()  # type: ignore[no-any-return]
         except tf.errors.NotFoundError:
             raise ModelDirError(f"{path}: no such file: not the folder of a model") from None
@@ -273,6 +287,29 @@ class ModelDir:
 
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}"
+
+
+def _latest_checkpoint(folder: str) -> str | None:
+    """Returns the last checkpoint in a folder; None if there never was one.
+
+    Raises:
+        ModelDirError: a part of it is missing.
+    """
+    latest = tf.train.latest_checkpoint(folder)
+    if latest is None and tf.io.gfile.exists(f"{folder}/checkpoint"):
+        raise ModelDirError(
+            f"{folder}: what its file `checkpoint` names is not there: copy the folder again"
+        )
+    return latest  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _naming_damage(checkpoint: str) -> Iterator[None]:
+    try:
+        yield
+    except (IndexError, tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelDirError(f"{checkpoint}: damaged ({reason}): copy the folder again") from None
 
 
 def _build_optimizer(configuration: Configuration) -> tf.keras.optimizers.Optimizer:

@@ -25,11 +25,19 @@ from training.input import (
     validation_batches,
 )
 from training.losses import compute_loss, si_sdr_improvement
-from training.model_dir import Metrics, ModelDir, TrainingState, describe_training
+from training.model_dir import (
+    Metrics,
+    ModelDir,
+    ModelDirError,
+    TrainingState,
+    describe_training,
+)
 
 _LOG = logging.getLogger(__name__)
 
 _AUDIO_EXAMPLES = 2
+
+_FULL_DISK = "No space left on device"
 
 
 class DivergedError(UserError, ArithmeticError):
@@ -74,17 +82,26 @@ def train(
     state = TrainingState(configuration, strategy, weights)
     folder.restore(state)
     stop_step = configuration.train_max_steps if max_steps is None else max_steps
-    with stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
-        run = _Run(
-            configuration=configuration,
-            datasets=opened,
-            folder=folder,
-            state=state,
-            start_from=PurePosixPath(start_from or "").name,
-            stop_step=stop_step,
-            max_minutes=max_minutes,
-        )
-        run.go(is_stopped)
+    run = _Run(
+        configuration=configuration,
+        datasets=opened,
+        folder=folder,
+        state=state,
+        start_from=PurePosixPath(start_from or "").name,
+        stop_step=stop_step,
+        max_minutes=max_minutes,
+    )
+    try:
+        with stop_signals() as is_stopped, tf.summary.create_file_writer(model_dir).as_default():
+            run.go(is_stopped)
+    except tf.errors.ResourceExhaustedError as error:
+        # The memory of a GPU is exhausted in other words.
+        if _FULL_DISK not in error.message:
+            raise
+        raise ModelDirError(
+            f"{model_dir}: can't be written: {_FULL_DISK}; the last checkpoint is kept: make room"
+            " and start the same command again"
+        ) from None
 
 
 def _choose_strategy(devices: Sequence[str], batch_size: int) -> tf.distribute.Strategy:
@@ -146,7 +163,9 @@ class _Run:
         is_saved, is_validated = True, math.isfinite(float(state.best_si_sdri_db))
         losses: list[tf.Tensor] = []
         while not is_stopped() and not self._is_over(step):
-            losses.append(self._take_step(step, self._next(batches[step % count])))
+            with self._naming_damage("train"):
+                batch = next(batches[step % count])
+            losses.append(self._take_step(step, batch))
             step += 1
             is_saved = is_validated = False
             is_first = step == self._first_step + 1
@@ -172,13 +191,14 @@ class _Run:
             self._folder.save(state)
         _LOG.info("stopped at step %d, %s; the same command goes on from here", step, self._best())
 
-    def _next(self, batches: Iterator[Batch]) -> Batch:
+    @contextlib.contextmanager
+    def _naming_damage(self, split: str) -> Iterator[None]:
         try:
-            return next(batches)
+            yield
         except tf.errors.DataLossError:
             # TensorFlow does not say which file is damaged; reading them all here does.
             for dataset in self._datasets:
-                collections.deque(read_examples(dataset, "train"), maxlen=0)
+                collections.deque(read_examples(dataset, split), maxlen=0)
             raise
 
     def _is_over(self, step: int) -> bool:
@@ -213,13 +233,14 @@ class _Run:
         batches = itertools.chain.from_iterable(
             validation_batches(dataset, configuration) for dataset in distinct
         )
-        for index, batch in enumerate(batches):
-            del batch["id"]
-            losses, improvements, are_mixed, waveforms = self._validation_step(batch)
-            loss.update_state(losses)
-            si_sdri_db.update_state(improvements, are_mixed)
-            if index == 0:
-                self._write_audio(step, batch["mixture"], waveforms)
+        with self._naming_damage("validation"):
+            for index, batch in enumerate(batches):
+                del batch["id"]
+                losses, improvements, are_mixed, waveforms = self._validation_step(batch)
+                loss.update_state(losses)
+                si_sdri_db.update_state(improvements, are_mixed)
+                if index == 0:
+                    self._write_audio(step, batch["mixture"], waveforms)
         metrics = Metrics(
             steps=step,
             validation_loss=float(loss.result()),

@@ -11,7 +11,6 @@ from schemas.errors import UserError
 from schemas.mixture import StoredMixture, decode_mixture
 from schemas.quality import Quality, parse_quality
 from schemas.tfrecord import read_records
-from schemas.validation import parse_json
 
 
 def open_dataset(folder: str) -> Dataset:
@@ -36,14 +35,7 @@ def enrolment_samples(folder: str) -> int:
 
 
 def _features(folder: str) -> dict[str, Any]:
-    path = files.join(folder, dataset.FEATURES)
-    if not files.exists(path):
-        raise UserError(f"{path}: missing: copy the dataset again")
-    document = parse_json(files.read_bytes(path), path)
-    try:
-        return dict(document["featuresDict"]["features"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: damaged: it has no features: copy the dataset again") from None
+    return dataset.read_features(folder, exists=files.exists, read=files.read_bytes)
 
 
 def read_quality(folder: str) -> Quality:

@@ -163,6 +163,24 @@ def test_a_folder_that_holds_no_model_is_refused(
     assert "not the folder of a model" in capsys.readouterr().err
 
 
+def test_an_output_with_other_things_is_refused_and_left_alone(
+    make_dataset: Callable[..., Path],
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = {"type": "joint.tcn", "params": {"num_filters": 8, "num_hidden": 8, "num_blocks": 1}}
+    config = configuration("joint_tcn_mask_8k", model=model, T=64)
+    train(config, [str(make_dataset())], str(tmp_path / "model"), max_minutes=0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    for folder, name in (("mine", "notes.txt"), ("model", "best")):
+        output = str(tmp_path / folder)
+        assert main(["--model_dir", str(tmp_path / "model"), "--output", output]) == 1
+        assert f"{output} holds something else, such as {name}" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
 def test_a_bundle_is_what_a_new_training_can_start_from(
     make_dataset: Callable[..., Path], configuration: MakeConfiguration, tmp_path: Path
 ) -> None:

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from schemas.configuration import Configuration
 from schemas.tfrecord import CorruptRecordError
-from training import curves
+from schemas.validation import InvalidDocumentError
+from training import curves, training_loop
 from training.input import open_dataset, training_batches
 from training.model_dir import Metrics, ModelDir, ModelDirError, TrainingState
 from training.train import main
@@ -150,7 +151,7 @@ def test_devices_that_a_batch_can_not_be_divided_among_are_refused(
 ) -> None:
     config = configuration("joint_tcn_mask_8k", **TINY | {"batch_size": 3}, model=TINY_TCN)
     with pytest.raises(ValueError, match="batch_size 3 can't be divided among 2 devices"):
-        train(config, [str(make_dataset())], str(tmp_path), devices=["GPU:0", "GPU:1"])
+        train(config, [str(make_dataset())], str(tmp_path / "m"), devices=["GPU:0", "GPU:1"])
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(
@@ -245,12 +246,13 @@ def test_what_is_kept_has_the_mean_of_the_weights_and_training_goes_on_without(
     assert np.abs(trained - mean).max() > 1e-4
 
 
+@pytest.mark.parametrize("name", ["train.tfrecord-00001-of-00002", "validation.tfrecord-00000"])
 def test_a_damaged_shard_is_named_when_training_comes_to_it(
-    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path, name: str
 ) -> None:
     config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
     folder = make_dataset()
-    shard = folder / "voices-train.tfrecord-00001-of-00002"
+    (shard,) = folder.glob(f"voices-{name}*")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
@@ -281,6 +283,125 @@ def test_a_folder_of_another_architecture_is_refused(
     assert main([*arguments, "--model_dir", str(tmp_path / "model")]) == 1
     complaint = capsys.readouterr().err
     assert re.match(r'training.train: .*holds another model: model is \{"type": "unet', complaint)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_may_be_saved_by_any_editor(
+    make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path, encoding: str
+) -> None:
+    text = json.dumps(configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN).document)
+    (tmp_path / "config.json").write_text(text, encoding)
+    arguments = ["--config", str(tmp_path / "config.json"), "--dataset", str(make_dataset())]
+    model_dir = str(tmp_path / "model")
+    assert main([*arguments, "--model_dir", model_dir, "--max_minutes=0"]) == 0
+
+
+def test_a_configuration_that_is_none_is_one_line(
+    make_dataset: MakeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset()
+    (tmp_path / "latin.json").write_bytes('{"mix_name": "é"}'.encode("latin-1"))
+    for name, complaint in (("latin.json", "not JSON: 'utf-8' codec"), (".", "a folder: name")):
+        arguments = ["--config", str(tmp_path / name), "--dataset", str(dataset)]
+        assert main([*arguments, "--model_dir", str(tmp_path / "model")]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert complaint in line
+
+
+def test_a_folder_with_other_things_is_refused_and_left_alone(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(configuration("joint_tcn_mask_8k", **TINY).document))
+    dataset = make_dataset()
+    before = sorted(dataset.iterdir())
+    for folder, complaint in (
+        (dataset, f"{dataset} holds something else, such as COMPLETED: name another --model_dir"),
+        (config / "model", f"{config}/model: can't be written"),
+    ):
+        options = ["--dataset", str(dataset), "--model_dir", str(folder)]
+        assert main(["--config", str(config), *options]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"training.train: {complaint}")
+    assert sorted(dataset.iterdir()) == before
+
+
+def test_a_dataset_whose_features_are_damaged_is_named(
+    make_dataset: MakeDataset, configuration: MakeConfiguration
+) -> None:
+    dataset = make_dataset()
+    (dataset / "features.json").write_text("{")
+    with pytest.raises(InvalidDocumentError, match=f"{dataset}/features.json: not JSON"):
+        open_dataset(str(dataset), configuration("joint_tcn_mask_8k", **TINY), ("train",))
+    (dataset / "features.json").unlink()
+    with pytest.raises(InvalidDocumentError, match=r"features\.json: missing"):
+        open_dataset(str(dataset), configuration("joint_tcn_mask_8k", **TINY), ("train",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("ckpt-0.data-00000-of-00001", b"short", "ckpt-0: damaged"),
+        ("ckpt-0.index", None, "what its file `checkpoint` names is not there"),
+        ("checkpoint", b"junk", "what its file `checkpoint` names is not there"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_not_begun_again(
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    complaint: str,
+) -> None:
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    folder = ModelDir(str(tmp_path / "model"))
+    folder.prepare(config)
+    folder.save(TrainingState(config))
+    folder.save_best(TrainingState(config), Metrics(0, 0.0, 0.0, ""))
+    for path in (tmp_path / "model" / name, tmp_path / "model/best" / name):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+    with pytest.raises(ModelDirError, match=complaint):
+        folder.restore(TrainingState(config))
+    with pytest.raises(ModelDirError, match=complaint):
+        folder.load_best()
+
+
+def test_a_disk_that_is_full_is_one_line(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(*_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "events.1; No space left on device\n")
+
+    monkeypatch.setattr(training_loop._Run, "go", fill)
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    with pytest.raises(ModelDirError, match="model: can't be written: No space left on device"):
+        train(config, [str(make_dataset())], str(tmp_path / "model"))
+
+
+def test_a_tilde_is_the_users_folder(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = make_dataset()
+    document = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN).document
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments = ["--config=~/config.json", f"--dataset=~/{dataset.name}", "--model_dir=~/model"]
+    assert main([*arguments, "--max_minutes=0"]) == 0
+    assert (tmp_path / "model").is_dir()
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(

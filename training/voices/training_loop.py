@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration
+from training.output_folder import make_folder
 from training.training_loop import stop_signals
 from training.voices.batches import Batches
 from training.voices.network import build_network, embed, log_mel_bands
@@ -184,5 +185,5 @@ def _prepare(model_dir: Path, configuration: VoiceConfiguration) -> None:
     path = model_dir / CONFIGURATION
     if path.exists() and path.read_text("utf-8") != configuration.to_json():
         raise UserError(f"{model_dir}: holds a model of another configuration; train elsewhere")
-    model_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(str(model_dir), is_ours=path.exists(), option="--model_dir")
     path.write_text(configuration.to_json(), "utf-8")
