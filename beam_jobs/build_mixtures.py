@@ -14,7 +14,7 @@ from beam_jobs.corpora import LAYOUTS
 from beam_jobs.dataset import folder as dataset_folder
 from beam_jobs.dataset.dry_run import describe_plan, dry_copy
 from beam_jobs.dataset.finish_transforms import FinishDataset
-from beam_jobs.dataset.kept_catalogue import check_kept_folder
+from beam_jobs.dataset.kept_catalogue import check_kept_folder, describe_taken
 from beam_jobs.dataset.mixture_options import (
     channels_option,
     length_option,
@@ -269,9 +269,10 @@ def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions)
         check_stopped(dry)
         try:
             description, all_usable = describe_plan(dry)
+            taken = describe_taken(dry, kept_folder)
         except NothingToDoError as error:
             raise explain(error, dry) from None
-    print(f"{description}\ndry run: nothing was written")
+    print(*filter(None, (description, taken, "dry run: nothing was written")), sep="\n")
     return DONE if all_usable else SOME_REJECTED
 
 

@@ -1,5 +1,7 @@
 """Checking a catalogue that is kept for several jobs, before a job relies on it."""
 
+import datetime
+
 import numpy as np
 
 from beam_jobs.audio.decoding import read_header
@@ -29,6 +31,32 @@ def check_kept_folder(kept_folder: str) -> None:
     """
     if not files.exists(files.join(kept_folder, dataset.CATALOGUE)):
         check_writable(kept_folder, remedy="name another --catalogue")
+
+
+def describe_taken(spec: DatasetSpec, kept_folder: str) -> str:
+    """Returns a line of text on a catalogue that an earlier job has kept, and that this one took.
+
+    Args:
+        spec: the dataset, whose folder has its catalogue.
+        kept_folder: the folder of `--catalogue`; empty without one.
+
+    Returns:
+        The line; empty if the dataset made its own catalogue.
+    """
+    if not kept_folder:
+        return ""
+    kept, own = (files.join(one, dataset.CATALOGUE) for one in (kept_folder, spec.folder))
+    if not (files.exists(kept) and files.exists(own)):
+        return ""
+    made_s = files.version(kept)[1]
+    # What this job has kept is a copy of its own.
+    if made_s >= files.version(own)[1]:
+        return ""
+    made = datetime.datetime.fromtimestamp(made_s).astimezone()
+    return (
+        f"the corpora are as they were on {made:%Y-%m-%d at %H:%M}, when {kept_folder} was made:"
+        " if files were added since, remove that folder"
+    )
 
 
 def check_kept_catalogue(spec: DatasetSpec, kept_folder: str) -> None:

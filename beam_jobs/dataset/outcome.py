@@ -1,6 +1,7 @@
 """What became of a job that builds a dataset: its last words, or why there is nothing."""
 
 from beam_jobs.dataset import folder as dataset_folder
+from beam_jobs.dataset.kept_catalogue import describe_taken
 from beam_jobs.dataset.reading import read_quality
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError, Plan
@@ -88,6 +89,8 @@ def describe_result(
         lines.append(
             f"left out: files that are gone since {kept_folder} was made: remove that folder"
         )
+    if taken := describe_taken(spec, kept_folder):
+        lines.append(taken)
     if rejected:
         done += f"; {len(rejected)} files could not be used: see {rejected_path}"
     return [*lines, f"done: {done}"], not rejected

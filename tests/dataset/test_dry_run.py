@@ -1,5 +1,6 @@
 """Dry runs, and catalogues that are kept for other jobs."""
 
+import datetime
 import fcntl
 import os
 import re
@@ -84,6 +85,11 @@ def test_a_kept_catalogue_spares_the_next_job_the_headers(corpus, asked, tmp_pat
     assert first.digests == second.digests
     assert first.status == second.status == 3
     assert first.rejected == second.rejected != {}
+    age = f"the corpora are as they were on {datetime.date.today()} at "
+    assert age not in first.printed
+    assert age in second.printed
+    dry = build(*asked, keep, "--dry_run", corpus=corpus, output=tmp_path / "third")
+    assert age in dry.printed
 
 
 def test_a_dry_run_leaves_the_catalogue_where_it_was_asked_to(corpus, asked, tmp_path):
