@@ -13,7 +13,7 @@ import apache_beam as beam
 
 from beam_jobs.dataset.reading import open_dataset
 from beam_jobs.runtime.dead_letters import Rejected, read_rejected
-from beam_jobs.runtime.job_folder import PROGRESS, check_writable
+from beam_jobs.runtime.job_folder import PROGRESS, check_ours, check_writable
 from beam_jobs.runtime.options import parse_options
 from beam_jobs.runtime.progress import describe_work, showing_counts
 from beam_jobs.runtime.runners import make_pipeline, run_pipeline
@@ -34,9 +34,13 @@ from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from command_line.options import UsageError, make_parser
 from schemas.ledger import REJECTED
 from scoring.diarisation import require_pyannote
-from scoring.report import PAGE, TEXT
+from scoring.page import AUDIO
+from scoring.report import DOCUMENT, PAGE, TEXT
 
 _NAME = "score_separation"
+
+# What is in the folder of a report.
+_OWN_NAMES = (AUDIO, DOCUMENT, PAGE, PROGRESS, REJECTED, TEXT)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -55,6 +59,7 @@ def run(argv: Sequence[str]) -> int:
     relative_paths = list_recordings(archive)
     if not relative_paths:
         raise UsageError(f"{archive}: no ledger in it: give separate_archive's --output")
+    check_ours(output, own_names=_OWN_NAMES)
     check_writable(output, remedy="name another --output, or make room there")
     for name in (TEXT, PAGE):
         # The report of an earlier run must not pass for this one's.

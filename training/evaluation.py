@@ -13,10 +13,11 @@ from schemas.pcm import Samples
 from scoring.evaluation import NUM_PLAYERS, Players, score_with_bounds
 from scoring.metrics import Block, source_levels_db
 from scoring.page import AUDIO
-from scoring.report import TEXT, render_reports
+from scoring.report import DOCUMENT, PAGE, TEXT, render_reports
 from scoring.results import Result, find_groups
 from training.input import MixtureDataset, open_dataset, read_examples
 from training.model_dir import ModelDir
+from training.output_folder import make_folder
 
 Separate = Callable[[Samples], Samples]
 """Separates a mixture, float32 [samples], into float32 [sources, samples]."""
@@ -36,7 +37,9 @@ def evaluate(model_dirs: list[str], dataset: str, output: str) -> str:
         UnusableDatasetError: the dataset is damaged, or does not fit one of the models.
         CorruptRecordError: one of the dataset's files is damaged.
         UserError: two models have one name, or one is for degraded mixtures and another is not.
+        OutputFolderError: the folder of the report holds something else, or can't be made.
     """
+    make_folder(output, option="--output", own_names=(AUDIO, DOCUMENT, PAGE, TEXT))
     separators: dict[str, Separate] = {}
     degraded: dict[bool, str] = {}
     for model_dir in model_dirs:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from beam_jobs.storage import files
@@ -58,7 +58,7 @@ def claim(path: str, job: Job, parse: Callable[[str, str], Job], *, remedy: str)
         )
 
 
-def check_ours(folder: str, *, has_job: bool) -> None:
+def check_ours(folder: str, *, has_job: bool = False, own_names: Collection[str] = ()) -> None:
     """Checks that a folder is empty or missing unless a job has worked there before.
 
     A job writes names that others use as well, such as `progress` and `report.html`, and removes
@@ -67,11 +67,12 @@ def check_ours(folder: str, *, has_job: bool) -> None:
     Args:
         folder: on any file system.
         has_job: whether something in it shows that such a job has worked there.
+        own_names: what such jobs leave in their folders, where nothing else shows that.
 
     Raises:
         AnotherJobError: the folder holds something else.
     """
-    if not has_job and (name := _something_in(folder)):
+    if not has_job and (name := _something_in(folder, own_names)):
         raise AnotherJobError(
             f"{folder} holds something else, such as {name}: name another --output, a new or an"
             " empty folder"
@@ -123,7 +124,7 @@ def reason_to_stop(folder: str) -> str:
     return files.read_text(path) if files.exists(path) else ""
 
 
-def _something_in(folder: str) -> str:
+def _something_in(folder: str, own_names: Collection[str]) -> str:
     """Returns the name of something in a folder that a user would miss, or an empty text."""
     names: Iterable[str] = ()
     if files.is_remote(folder):
@@ -131,7 +132,8 @@ def _something_in(folder: str) -> str:
         names = (path[prefix:] for path in files.find_paths(folder, "**"))
     elif os.path.isdir(folder):
         names = sorted(os.listdir(folder))
-    return next(filter(_is_content, names), "")
+    others = (name for name in names if name.split("/")[0] not in own_names)
+    return next(filter(_is_content, others), "")
 
 
 def _is_content(name: str) -> bool:

@@ -58,7 +58,7 @@ def score_against_files(
 
     Raises:
         UnscorableError: a file is missing, can't be read, or has another length than the first
-            reference; or all references are silent.
+            reference; all references are silent; or a true turn is outside of the recording.
     """
     results: tuple[Result, ...] = ()
     if references.audio:
@@ -73,11 +73,19 @@ def score_against_files(
         results = _score_audio(separated, blocks, header.sample_rate, None, output)
     diarisation = None
     if references.rttm:
+        path, duration_s = references.rttm_path(separated), separated.record.duration_s
+        reference = _read_turns(path, separated.name)
+        for _, onset_s, end_s in reference:
+            if onset_s > duration_s or end_s < 0:
+                raise UnscorableError(
+                    f"{path}: a turn from {onset_s:g} to {end_s:g} s of a recording of"
+                    f" {duration_s:g} s: is it another recording's?"
+                )
         diarisation = find_errors(
             separated.name,
             hypothesis=_read_turns(separated.rttm_path, separated.name),
-            reference=_read_turns(references.rttm_path(separated), separated.name),
-            duration_s=separated.record.duration_s,
+            reference=reference,
+            duration_s=duration_s,
         )
     return Score(separated.name, results, diarisation)
 

@@ -368,6 +368,16 @@ def test_one_file_may_have_the_turns_of_all_recordings(archive, capsys):
     assert "has turns of 2 recordings, none of which is called b" in reason
 
 
+def test_turns_outside_of_the_recording_are_those_of_another(archive):
+    turns = own_turns(archive)
+    late = dataclasses.replace(turns["monday/a"][0], onset_s=500.0)
+    write_turns(archive / "all.rttm", {"a": [late], "tuesday/b": turns["tuesday/b"]})
+    assert score(archive, f"--reference_rttm={archive}/all.rttm") == 3
+    (reason,) = rejected(archive).values()
+    assert "all.rttm: a turn from 500 to " in reason
+    assert "of a recording of 2 s: is it another recording's?" in reason
+
+
 def test_turns_can_not_be_scored_without_an_rttm_file(archive, bundle, capsys):
     separate(archive, bundle)
     assert score(archive, f"--reference_rttm={archive}/truth") == 1
@@ -381,6 +391,19 @@ def test_a_report_that_cannot_be_written_is_one_line_before_any_work(archive, ca
         f"score_separation: {archive}/report: can't be written: File too large: name another"
         " --output, or make room there\n"
     )
+
+
+def test_a_report_does_not_go_over_an_archive_or_other_things(archive, capsys):
+    before = {path: path.read_bytes() for path in (archive / "out").rglob("*") if path.is_file()}
+    assert score(archive, f"--references={archive}/references", f"--output={archive}/out") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"score_separation: {archive}/out holds something else, such as _ledger: name another"
+        " --output, a new or an empty folder"
+    )
+    assert all(path.read_bytes() == content for path, content in before.items())
+    for _ in range(2):
+        assert score(archive, f"--references={archive}/references") == 0
 
 
 @pytest.mark.parametrize(
