@@ -1,10 +1,10 @@
 """Running the SavedModel of a bundle."""
 
 import contextlib
-import os
 
 from beam_jobs.runtime.workarounds import import_tensorflow
 from beam_jobs.separation.models import Model, ModelError
+from beam_jobs.separation.saved_model import load_saved_model
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
 from beam_jobs.separation.upper_band import UpperBandSharer
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
@@ -28,7 +28,7 @@ class BundleSeparator:
             num_threads: the threads that compute; 0 is one for each core.
 
         Raises:
-            ModelError: the SavedModel can't be called.
+            ModelError: the SavedModel is damaged, or can't be called.
         """
         self._tf = tf = import_tensorflow()
         # Only the first model in a process has a choice, before TensorFlow starts its threads.
@@ -36,7 +36,7 @@ class BundleSeparator:
             tf.config.threading.set_intra_op_parallelism_threads(num_threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         # Keep the SavedModel: its functions do not outlive it.
-        self._saved_model = tf.saved_model.load(os.path.join(folder, SAVED_MODEL))
+        self._saved_model = load_saved_model(model, folder, SAVED_MODEL)
         signature = self._saved_model.signatures.get("serving_default")
         if signature is None:
             raise ModelError(f"{model.folder}: its SavedModel has no default signature")

@@ -6,7 +6,6 @@ recording above. It works on the finished outputs, in the order of the voices, i
 own, so that memory does not depend on the length.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -17,6 +16,7 @@ import soxr
 from beam_jobs.runtime.workarounds import import_tensorflow
 from beam_jobs.separation.finished_windows import cut_together, framing_at
 from beam_jobs.separation.models import Model, ModelError
+from beam_jobs.separation.saved_model import load_saved_model
 from beam_jobs.separation.spectra import analyse, synthesise
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
 from beam_jobs.separation.windows import OverlapAdd
@@ -39,13 +39,13 @@ class UpperBandSharer:
             folder: a local folder with the model's files.
 
         Raises:
-            ModelError: the SavedModel can't be called.
+            ModelError: the SavedModel is damaged, or can't be called.
         """
-        self._tf = tf = import_tensorflow()
+        self._tf = import_tensorflow()
         self._model_rate = model.sample_rate
         self._upper = upper
         # Keep the SavedModel: its functions do not outlive it.
-        self._saved_model = tf.saved_model.load(os.path.join(folder, UPPER_BAND))
+        self._saved_model = load_saved_model(model, folder, UPPER_BAND)
         signature = self._saved_model.signatures.get("serving_default")
         if signature is None:
             raise ModelError(f"{model.folder}: its {UPPER_BAND} has no default signature")

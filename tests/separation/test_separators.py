@@ -148,6 +148,15 @@ def test_a_bundle_without_its_saved_model_is_named(tmp_path, bundle):
         describe_model(str(tmp_path))
 
 
+@pytest.mark.parametrize("pattern", ["saved_model.pb", "variables/*.data-*", "variables/*.index"])
+def test_a_bundle_with_a_damaged_file_is_named(tmp_path, bundle, pattern):
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    (path,) = (copy / "saved_model").glob(pattern)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ModelError, match=f"{copy}: its saved_model can't be loaded"):
+        load_separator(describe_model(str(copy)))
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, small_model):
     path, _ = small_model("2stems")
     configuration = json.loads(path.read_text())
