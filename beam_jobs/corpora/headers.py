@@ -10,6 +10,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from beam_jobs.storage.tree import is_stray
 from schemas.errors import UserError
+from schemas.ledger import LEDGER
 from schemas.recipe import Utterance
 
 # Nothing shorter is speech. This is for files that are all but empty.
@@ -135,6 +136,11 @@ def _check_path(corpus: Corpus, candidate: Candidate) -> None:
     # An absolute path is from a manifest, which may name files outside its folder.
     if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
         return
+    if os.path.isdir(os.path.join(corpus.root, path, LEDGER)):
+        raise UnusableAudioError(
+            "what separate_archive has made of recordings: if it is speech to mix, name this folder"
+            " as a corpus"
+        )
     root = os.path.realpath(corpus.root)
     file = os.path.join(root, path.rstrip("/"))
     if os.path.realpath(file) != file:

@@ -13,6 +13,7 @@ from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage.files import absolute, exists, find_paths, is_remote, join, real_path
 from beam_jobs.storage.tree import is_stray
 from schemas.errors import UserError
+from schemas.ledger import LEDGER
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
@@ -231,7 +232,8 @@ def audio_paths(corpus: Corpus) -> Iterator[str]:
     """Yields the path of each audio file, relative to the corpus, in any order.
 
     Files without a suffix of audio, such as transcripts or a licence, are skipped. A folder that is
-    a link or can't be read is yielded itself, ending in a slash, for the catalogue to reject.
+    a link, can't be read, or has the outputs of separated recordings is yielded itself, ending in a
+    slash, for the catalogue to reject.
     """
     if is_remote(corpus.root):
         paths = _remote_paths(corpus)
@@ -336,6 +338,10 @@ def _local_sample(root: str) -> Iterator[str]:
 def _local_paths(root: str) -> Iterator[str]:
     unreadable: list[OSError] = []
     for folder, folders, names in os.walk(root, onerror=unreadable.append):
+        if folder != root and LEDGER in folders:
+            yield os.path.relpath(folder, root) + "/"
+            folders.clear()
+            continue
         folders.sort()
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):

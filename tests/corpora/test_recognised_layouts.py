@@ -91,6 +91,15 @@ class TestStrayFiles:
         assert len(rejected) == 1 + len(others)
         assert {one.reason.partition(",")[0] for one in rejected} == {"hidden"}
 
+    def test_outputs_of_an_archive_are_no_speaker(self, tmp_path: Path) -> None:
+        speak(tmp_path / "ada/1.wav")
+        speak(tmp_path / "separated/call_speaker_1.wav")
+        (tmp_path / "separated/_ledger").mkdir()
+        utterances, (rejected,) = catalogue(tmp_path)
+        assert set(utterances) == {"ada/1"}
+        assert rejected.path == f"{tmp_path}/separated/"
+        assert rejected.reason.startswith("what separate_archive has made of recordings")
+
     def test_what_is_named_is_no_stray(self, tmp_path: Path) -> None:
         speak(tmp_path / ".cache/speech/ada/1.wav")
         assert set(catalogue(tmp_path / ".cache/speech")[0]) == {"ada/1"}
