@@ -1,6 +1,7 @@
 """The base class of all errors that a user can mend, and what remedies say in several places."""
 
 import difflib
+import importlib.util
 import sys
 from collections.abc import Iterable
 
@@ -11,6 +12,15 @@ class UserError(ValueError):
     Commands print only the message. Any other exception is a fault of the program and keeps its
     traceback.
     """
+
+
+def is_installed(module: str) -> bool:
+    """Returns whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    # A package above it is missing, or something keeps it from being found.
+    except (ImportError, ValueError):
+        return False
 
 
 def tensorflow_remedy() -> str:

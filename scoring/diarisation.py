@@ -6,10 +6,9 @@ the hypothesis leaves out counts as missed.
 """
 
 import dataclasses
-import importlib.util
 from collections.abc import Iterable, Sequence
 
-from schemas.errors import UserError
+from schemas.errors import UserError, is_installed
 
 COLLAR_S = 0.25
 
@@ -70,9 +69,7 @@ def require_pyannote() -> None:
 
 def can_score() -> bool:
     """Returns whether pyannote.metrics is installed."""
-    return importlib.util.find_spec("pyannote") is not None and (
-        importlib.util.find_spec("pyannote.metrics") is not None
-    )
+    return is_installed("pyannote.metrics")
 
 
 def find_errors(

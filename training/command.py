@@ -1,7 +1,6 @@
 """What the training commands have in common: parsing, TensorFlow, the log, and errors."""
 
 import argparse
-import importlib.util
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from command_line.exit_status import DONE, run_command
 from command_line.options import check_nothing_left, check_options
-from schemas.errors import UserError, tensorflow_remedy
+from schemas.errors import UserError, is_installed, tensorflow_remedy
 
 
 def run_training_command(
@@ -39,7 +38,7 @@ def run_training_command(
         options, unparsed = parser.parse_known_args(arguments)
         check_nothing_left(unparsed)
         _expand_tildes(options)
-        if importlib.util.find_spec("tensorflow") is None:
+        if not is_installed("tensorflow"):
             raise UserError(f"training needs TensorFlow: {tensorflow_remedy()}")
         from training.errors import FILE_ERRORS  # noqa: PLC0415
 

@@ -4,7 +4,6 @@ G.711, GSM and MP3 are libsndfile's, and need nothing else. AMR and Opus are FFm
 """
 
 import importlib.metadata
-import importlib.util
 import io
 from collections.abc import Collection, Mapping
 
@@ -13,6 +12,7 @@ import soundfile
 import soxr
 
 from beam_jobs.audio.concealment import conceal_losses
+from schemas.errors import is_installed
 from schemas.pcm import Samples, to_pcm
 from schemas.transmission import PACKET_S, Codec, CodecName
 
@@ -34,7 +34,7 @@ def find_missing(names: Collection[CodecName]) -> str:
     """Returns what is missing here for one of some codecs, or an empty text."""
     for name in sorted(set(names) - _ENCODINGS.keys() - {"mp3"}):
         remedy = "pip install 'spleeter-beam[av]'"
-        if importlib.util.find_spec("av") is None:
+        if not is_installed("av"):
             return f"{name} needs PyAV: {remedy}"
         from beam_jobs.audio.pyav_codecs import LIBRARIES, is_available  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def find_missing(names: Collection[CodecName]) -> str:
 
 def codec_versions() -> list[str]:
     """Returns the packages that bring the libraries of the codecs, with their versions."""
-    packages = ["soundfile"] if importlib.util.find_spec("av") is None else ["av", "soundfile"]
+    packages = ["av", "soundfile"] if is_installed("av") else ["soundfile"]
     return [f"{package} {importlib.metadata.version(package)}" for package in packages]
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib.util
 import math
 from collections.abc import Mapping
 
@@ -14,7 +13,7 @@ from beam_jobs.audio.decoding import read_segment
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.recipes.scene import WALL_M
 from beam_jobs.storage import files
-from schemas.errors import UserError
+from schemas.errors import UserError, is_installed
 from schemas.pcm import Samples
 from schemas.recipe import Channels, RecordedRoom, SimulatedRoom
 from schemas.recipe_config import SimulatedRooms
@@ -243,7 +242,7 @@ def check_simulation(rooms: SimulatedRooms) -> None:
     Raises:
         UserError: pyroomacoustics is missing, or two of the ranges contradict each other.
     """
-    if importlib.util.find_spec("pyroomacoustics") is None:
+    if not is_installed("pyroomacoustics"):
         raise UserError(_NO_PYROOMACOUSTICS)
     sides_m = (rooms.length_m.low, rooms.width_m.low, rooms.height_m.low)
     # From any point of a room, half its diagonal fits in some direction.

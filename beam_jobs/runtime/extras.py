@@ -1,8 +1,6 @@
 """Packages that come with an extra of this one, and may be missing."""
 
-import importlib.util
-
-from schemas.errors import UserError, tensorflow_remedy
+from schemas.errors import UserError, is_installed, tensorflow_remedy
 
 _TENSORFLOW_NAMES = {"tensorflow": "TensorFlow", "spleeter": "Spleeter"}
 
@@ -17,5 +15,5 @@ def require_installed(*modules: str) -> None:
         UserError: one is not.
     """
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        if not is_installed(module):
             raise UserError(f"separation needs {_TENSORFLOW_NAMES[module]}: {tensorflow_remedy()}")

@@ -18,10 +18,23 @@ COMMANDS = (
 )
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
+HIDDEN = "import sys\nsys.modules['tensorflow'] = None\n"
+REFUSED = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.fixture(params=[HIDDEN])
+def run(tmp_path, monkeypatch, request):
     """Runs a command where importing TensorFlow fails."""
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
+    (tmp_path / "sitecustomize.py").write_text(request.param)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def run(command, *arguments):
@@ -48,6 +61,7 @@ def test_help_and_mistyped_options_need_no_tensorflow(run, command):
     )
 
 
+@pytest.mark.parametrize("run", [HIDDEN, REFUSED], indirect=True)
 def test_one_line_names_the_extra(run):
     needed = run("export", "--model_dir=model", "--output=bundle")
     assert (needed.returncode, needed.stdout) == (1, "")
