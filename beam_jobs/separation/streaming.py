@@ -23,6 +23,7 @@ from beam_jobs.separation.gate import Gate
 from beam_jobs.separation.held_windows import HeldWindows, Levels
 from beam_jobs.separation.images import spread_over_channels
 from beam_jobs.separation.inputs import input_version
+from beam_jobs.separation.ledger import read_own_record
 from beam_jobs.separation.models import Model
 from beam_jobs.separation.recording import Recording, SeparationPlan, plan_separation
 from beam_jobs.separation.separator import Separator
@@ -267,6 +268,8 @@ def _write_recording(
                 write(one, last)
         if input_version(plan.recording.file.path) != plan.recording.version:
             raise UnusableAudioError("it changed while it was read; the next run takes it again")
+        # Another job may have put a recording into the same place since this one looked.
+        read_own_record(output, plan.recording.file, plan.recording.version)
         if plan.rttm_path is not None:
             turns = [
                 turn

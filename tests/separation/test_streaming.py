@@ -9,6 +9,7 @@ from tones import write_tones
 
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.separation.inputs import InputFile, input_version
+from beam_jobs.separation.ledger import write_record
 from beam_jobs.separation.models import describe_model
 from beam_jobs.separation.recording import Recording
 from beam_jobs.separation.separator import load_separator
@@ -226,6 +227,35 @@ def test_a_file_that_changes_while_it_is_read_is_not_recorded_as_done(loaded, tm
     (failure,) = separate((model, _ChangesTheInput(separator, path)), [path], tmp_path / "out")
     assert "changed while it was read" in str(failure.error)
     assert not list((tmp_path / "out").iterdir())
+
+
+class _IsOvertaken:
+    batch_size = 8
+    embedder = None
+    sharer = None
+
+    def __init__(self, separator, overtake):
+        self._separator, self._overtake = separator, overtake
+
+    def separate(self, windows):
+        self._overtake()
+        return self._separator.separate(windows)
+
+
+def test_a_place_that_another_job_takes_meanwhile_is_left_to_it(loaded, tmp_path):
+    monday, tuesday = (tmp_path / day / "call.wav" for day in ("monday", "tuesday"))
+    for path, duration_s in ((monday, 2.0), (tuesday, 3.0)):
+        path.parent.mkdir()
+        write_tones(path, duration_s)
+    out = tmp_path / "out"
+    model, separator = loaded
+    (record,) = separate(loaded, [monday], out)
+    place = InputFile(str(tuesday), tuesday.name)
+    overtaken = _IsOvertaken(separator, lambda: write_record(str(out), place, record))
+    before = [(out / one.path).read_bytes() for one in record.outputs]
+    (failure,) = separate((model, overtaken), [tuesday], out)
+    assert "would overwrite the outputs of" in str(failure.error)
+    assert [(out / one.path).read_bytes() for one in record.outputs] == before
 
 
 def test_an_output_folder_that_can_not_be_written_ends_the_job(loaded, tmp_path):
