@@ -16,6 +16,9 @@ from beam_jobs.storage.text import parse_number
 from schemas.errors import UserError
 from schemas.pcm import Samples
 
+# What corpora of telephone calls, and programs that have one channel only, write for a number.
+_CHANNELS = {"A": "1", "B": "2", "<NA>": "1"}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Turn:
@@ -95,12 +98,15 @@ def parse_rttm_lines(lines: Iterable[str]) -> Iterator[tuple[str, Turn]]:
 
 
 def _parse_turn(fields: Sequence[str]) -> Turn | None:
-    if len(fields) < 8 or not re.fullmatch("[0-9]+", fields[2]):
+    if len(fields) < 8:
+        return None
+    channel = _CHANNELS.get(fields[2], fields[2])
+    if not re.fullmatch("[0-9]+", channel):
         return None
     onset_s, duration_s = map(parse_number, fields[3:5])
     if onset_s is None or duration_s is None or duration_s < 0:
         return None
-    return Turn(fields[7], onset_s, duration_s, int(fields[2]))
+    return Turn(fields[7], onset_s, duration_s, int(channel))
 
 
 def format_rttm(file_id: str, turns: Sequence[Turn]) -> str:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.separation.turns import TurnFinder, format_rttm, parse_rttm
+from beam_jobs.separation.turns import Turn, TurnFinder, format_rttm, parse_rttm
 
 SAMPLE_RATE = 8000
 SPEAKERS = ("speaker1", "speaker2")
@@ -67,6 +67,12 @@ def test_rttm_is_read_as_it_was_written():
     turns = listen(outputs((0, 1.0, 4.0, 0.1), (1, 3.0, 6.0, 0.05)))
     other_lines = "SPKR-INFO a 1 <NA> <NA> <NA> unknown speaker1 <NA> <NA>\n\n"
     assert parse_rttm(other_lines + format_rttm("a", turns)) == turns
+
+
+@pytest.mark.parametrize(("written", "number"), [("2", 2), ("A", 1), ("B", 2), ("<NA>", 1)])
+def test_channels_have_numbers_or_letters_or_no_name(written, number):
+    (turn,) = parse_rttm(f"SPEAKER a {written} 0.5 1.5 <NA> <NA> b <NA> <NA>")
+    assert turn == Turn("b", 0.5, 1.5, number)
 
 
 @pytest.mark.parametrize(
