@@ -61,6 +61,11 @@ class Pieces:
         return int(self.moments[-1]) + 1 if len(self.moments) else 0
 
     @property
+    def firsts(self) -> npt.NDArray[np.int64]:
+        """The first piece of each moment, int64 [moments]."""
+        return np.flatnonzero(np.diff(self.moments, prepend=-1))
+
+    @property
     def weighted(self) -> npt.NDArray[np.float64]:
         """The embeddings, each as long as its piece, float64 [pieces, dimension]."""
         return self.embeddings * self.weights_s[:, np.newaxis]

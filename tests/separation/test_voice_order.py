@@ -133,6 +133,20 @@ def test_outputs_that_all_have_everybody_are_not_taken_for_one_person(embedder):
     assert found.num_voices == 2
 
 
+def test_people_who_sound_alike_are_two_where_they_talk_at_once(embedder):
+    generator = np.random.default_rng(0)
+    first, second = (speak(generator, pitch_hz, 1.0, 20 * SAMPLE_RATE) for pitch_hz in (120, 125))
+    second[: 15 * SAMPLE_RATE] = 0
+    assert find_order(windows_of(first, second), embedder).num_voices == 2
+
+
+def test_one_person_whom_the_outputs_have_in_turns_is_one(embedder):
+    voice = speak(np.random.default_rng(0), 120, 1.0, 20 * SAMPLE_RATE)
+    is_second = (np.arange(len(voice)) // (3 * SAMPLE_RATE)) % 2
+    found = find_order(windows_of(voice * (1 - is_second), voice * is_second), embedder)
+    assert found.num_voices == 1
+
+
 @pytest.mark.parametrize("num_windows", [1, 5])
 def test_in_silence_nobody_speaks(num_windows, embedder):
     silence = np.zeros(FRAMING.length + (num_windows - 1) * FRAMING.hop)
@@ -152,10 +166,10 @@ def test_the_first_voice_is_who_speaks_first(embedder):
     assert found.confidence > 0.9
 
 
-def take_turns(duration_s):
+def take_turns(duration_s, pause_s=0.4):
     """Returns two tones that take turns of two seconds, with pauses, float64 [2, samples]."""
     time_s = np.arange(duration_s * SAMPLE_RATE) / SAMPLE_RATE
-    turn, is_pause = (time_s // 2).astype(int) % 2, time_s % 2 > 1.6
+    turn, is_pause = (time_s // 2).astype(int) % 2, time_s % 2 > 2 - pause_s
     tones = [0.1 * np.sin(2 * np.pi * frequency_hz * time_s) for frequency_hz in (300, 1100)]
     return np.stack([np.where((turn == one) & ~is_pause, tones[one], 0) for one in (0, 1)])
 
@@ -187,6 +201,21 @@ def test_a_change_of_order_inside_a_window_is_found_in_the_pause():
         arranged = arrange(window, changes, SAMPLE_RATE)
         np.testing.assert_allclose(arranged, wanted, atol=1e-6)
     assert found.num_changes >= 1
+
+
+class WeakEmbedder(SpectralEmbedder):
+    """Finds everybody alike."""
+
+    def embed(self, pieces):
+        embeddings = super().embed(pieces) + 0.08
+        return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("pauses", [True, False])
+def test_a_change_of_order_takes_less_evidence_after_a_pause_than_in_the_middle_of_speech(pauses):
+    sources = take_turns(20, pause_s=0.4 if pauses else 0)
+    windows = windows_of(sources.sum(axis=0), np.zeros(sources.shape[1]))
+    assert (find_order(windows, WeakEmbedder()).num_changes > 0) == pauses
 
 
 def test_people_who_take_turns_in_one_output_are_two_voices():
