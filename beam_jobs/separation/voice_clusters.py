@@ -7,12 +7,19 @@ from beam_jobs.separation.voice_pieces import Pieces
 
 _NUM_STARTS = 30
 _MAX_ITERATIONS = 100
+# Two people are unlikely to sound alike, parts of one are likely to: so clusters that are alike
+# have to be worth it. Otherwise whoever says little is left to somebody else, who is divided in
+# two.
+_ALIKE_COST_S = 3.0
+_MAX_COSINE = 0.9
 
 
 def cluster_pieces(
     pieces: Pieces, num_clusters: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Clusters pieces by their embeddings: spherical k-means, the best of several starts.
+
+    The best is the one whose pieces agree best with centroids that are not alike.
 
     Args:
         pieces: at least as many as clusters.
@@ -23,7 +30,7 @@ def cluster_pieces(
     """
     generator = np.random.default_rng(0)
     weighted, num_pieces = pieces.weighted, len(pieces.tracks)
-    best_total = -np.inf
+    best_score = -np.inf
     best: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
     for _ in range(_NUM_STARTS):
         centroids = to_unit(weighted[generator.choice(num_pieces, num_clusters, replace=False)])
@@ -35,8 +42,9 @@ def cluster_pieces(
             if total <= before + 1e-9:
                 break
             centroids = find_centroids(weighted, labels, num_clusters)
-        if total > best_total:
-            best_total = total
+        score = total - find_alike_s(centroids)
+        if score > best_score:
+            best_score = score
             seconds = np.bincount(labels, pieces.weights_s, num_clusters).astype(np.float64)
             best = centroids, seconds
     return best
@@ -54,6 +62,16 @@ def find_centroids(
     """
     # As a product of matrices: `np.add.at` takes tens of times as long.
     return to_unit(np.eye(num_clusters)[labels].T @ weighted)
+
+
+def find_alike_s(centroids: npt.NDArray[np.float64]) -> float:
+    """Returns by how many seconds of perfect agreement it is unlikely that people are so alike.
+
+    Args:
+        centroids: of their voices, float64 [voices, dimension].
+    """
+    cosines = (centroids @ centroids.T)[np.triu_indices(len(centroids), 1)]
+    return float(-_ALIKE_COST_S * np.log(1 - np.clip(cosines, 0, _MAX_COSINE) ** 2).sum())
 
 
 def to_unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,9 @@ import scipy.signal
 
 from beam_jobs.separation.held_windows import HeldWindows
 from beam_jobs.separation.tracks import Tracks
+from beam_jobs.separation.voice_clusters import cluster_pieces
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
+from beam_jobs.separation.voice_pieces import Pieces
 from beam_jobs.separation.voices import order_windows
 from beam_jobs.separation.window_orders import arrange
 from beam_jobs.separation.windows import crossfade_framing
@@ -147,6 +149,21 @@ def test_one_person_whom_the_outputs_have_in_turns_is_one(embedder):
     assert found.num_voices == 1
 
 
+def test_whoever_says_little_is_not_left_to_somebody_else_who_is_divided_in_two():
+    moods = np.array([[0.93, 0.36, 0], [0.93, -0.36, 0]])
+    embeddings = np.vstack([np.repeat(moods, 20, axis=0), [[0, 0, 1], [0, 0, 1]]])
+    numbers = np.arange(len(embeddings))
+    pieces = Pieces(
+        moments=numbers,
+        tracks=np.zeros_like(numbers),
+        bounds=np.stack([25 * numbers, 25 * numbers + 24], axis=1),
+        weights_s=np.full(len(numbers), 0.5),
+        embeddings=embeddings.astype(np.float32),
+    )
+    _, seconds = cluster_pieces(pieces, 2)
+    assert sorted(seconds) == [1, 20]
+
+
 @pytest.mark.parametrize("num_windows", [1, 5])
 def test_in_silence_nobody_speaks(num_windows, embedder):
     silence = np.zeros(FRAMING.length + (num_windows - 1) * FRAMING.hop)
@@ -207,7 +224,7 @@ class WeakEmbedder(SpectralEmbedder):
     """Finds everybody alike."""
 
     def embed(self, pieces):
-        embeddings = super().embed(pieces) + 0.08
+        embeddings = super().embed(pieces) + 0.04
         return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
 
