@@ -71,6 +71,15 @@ class Pieces:
         return self.embeddings * self.weights_s[:, np.newaxis]
 
 
+def loud_level_db(levels_db: Levels) -> float:
+    """Returns how loud a recording is where it is loud, in dB.
+
+    Args:
+        levels_db: of the tracks, float32 [tracks, frames].
+    """
+    return float(np.percentile(levels_db.max(axis=0), _LOUD_PERCENTILE))
+
+
 def find_alone(levels_db: Levels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Finds the frames in which each track is heard, and is heard alone.
 
@@ -80,8 +89,7 @@ def find_alone(levels_db: Levels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np
     Returns:
         bool [tracks, frames] each.
     """
-    loud_db = np.percentile(levels_db.max(axis=0), _LOUD_PERCENTILE)
-    heard = levels_db > loud_db - _BELOW_LOUD_DB
+    heard = levels_db > loud_level_db(levels_db) - _BELOW_LOUD_DB
     alone = heard.copy()
     for track in range(len(levels_db)):
         others_db = np.delete(levels_db, track, axis=0).max(axis=0, initial=-np.inf)
