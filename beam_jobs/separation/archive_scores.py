@@ -73,6 +73,7 @@ def score_against_files(
         results = _score_audio(separated, blocks, header.sample_rate, None, output)
     diarisation = None
     if references.rttm:
+        hypothesis = _read_turns(separated.rttm_path, separated.name)
         path, duration_s = references.rttm_path(separated), separated.record.duration_s
         reference = _read_turns(path, separated.name)
         for _, onset_s, end_s in reference:
@@ -83,7 +84,7 @@ def score_against_files(
                 )
         diarisation = find_errors(
             separated.name,
-            hypothesis=_read_turns(separated.rttm_path, separated.name),
+            hypothesis=hypothesis,
             reference=reference,
             duration_s=duration_s,
         )
