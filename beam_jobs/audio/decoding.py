@@ -156,7 +156,7 @@ def _open(path: str) -> Iterator[AudioFile]:
             if is_remote(path):
                 remote = stack.enter_context(_open_remote(path))
             # A named pipe would wait for its writer, and devices may have no end.
-            elif not stat.S_ISREG(os.stat(path).st_mode):
+            elif not (stat.S_ISREG(mode := os.stat(path).st_mode) or stat.S_ISDIR(mode)):
                 raise UnusableAudioError("not a file")
             yield _open_decoder(path, cast(BinaryIO, remote) if remote else path, stack)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:

@@ -248,7 +248,10 @@ def test_what_is_no_audio_in_a_folder_is_counted_and_no_fault(tmp_path, separate
     for name in ("notes.txt", "a.rttm", "a.json"):
         (tmp_path / "calls" / name).write_text("{}")
     assert separate("calls")[:2] == (0, (1, 0, 0))
-    assert "3 files are no audio and were passed over" in capsys.readouterr().out
+    assert (
+        "3 files are no audio, hidden or thrown away, and were passed over"
+        in capsys.readouterr().out
+    )
     assert json.loads((tmp_path / "out/summary.json").read_text())["no_audio"] == 3
 
 
