@@ -107,8 +107,12 @@ def test_compressed_sphere_files_are_whole_or_rejected(tmp_path, change, reason)
 
 def test_what_is_not_a_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
-    for path in (tmp_path / "pipe.wav", tmp_path, "/dev/zero"):
-        with pytest.raises(UnusableAudioError, match="not a file"):
+    for path, reason in (
+        (tmp_path / "pipe.wav", "not a file"),
+        ("/dev/zero", "not a file"),
+        (tmp_path, "is a directory"),
+    ):
+        with pytest.raises(UnusableAudioError, match=reason):
             read_header(str(path))
 
 
