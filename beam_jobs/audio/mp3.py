@@ -385,7 +385,9 @@ class _Block:
         self.has_info = bool(self._info)
         data = np.frombuffer(content, np.uint8)
         places = np.flatnonzero(data[:-3] == 0xFF)
-        lengths, formats = _header_tables()
+        # Formats are compared by identity: so all threads have to have the same ones.
+        with _LOCK:
+            lengths, formats = _header_tables()
         keys = data[places + 1].astype(np.int64) << 8 | data[places + 2]
         valid = lengths[keys] > 0
         places, keys = places[valid], keys[valid]

@@ -1,9 +1,11 @@
 """Every container and codec: the length, the samples and the ranges that FFmpeg decodes."""
 
+import concurrent.futures
 import io
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 import soundfile
 from small_datasets import voice
 
-from beam_jobs.audio import decoded_once, decoding
+from beam_jobs.audio import decoded_once, decoding, mp3
 from beam_jobs.audio.decoding import read_blocks, read_header, read_segment
 from beam_jobs.audio.ogg import find_streams, with_granule
 from beam_jobs.audio.types import UnusableAudioError
@@ -548,3 +550,19 @@ def test_amr_is_read_whole_and_in_ranges(tmp_path):
     two = join(tmp_path / "two.amr", path, path)
     with pytest.raises(UnusableAudioError, match="several files joined into one"):
         read_header(two)
+
+
+def test_threads_may_all_read_the_first_mp3_of_a_job(tmp_path):
+    path = str(tmp_path / "long.mp3")
+    noise = np.random.default_rng(0).normal(0, 0.1, 60 * 8000)
+    soundfile.write(path, noise, 8000, format="MP3")
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            mp3._header_tables.cache_clear()
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                lengths = pool.map(lambda _: sum(map(len, read_blocks(path, 80000))), range(8))
+                assert list(lengths) == [len(noise)] * 8
+    finally:
+        sys.setswitchinterval(interval_s)
