@@ -31,9 +31,11 @@ def make_folder(
         raise OutputFolderError(
             f"{folder}: can't be written: {error.message}: name another {option}"
         ) from None
+    if is_ours:
+        return
     names = sorted(name.strip("/") for name in tf.io.gfile.listdir(folder))
     other = next((name for name in names if _is_content(name) and name not in own_names), "")
-    if other and not is_ours:
+    if other:
         raise OutputFolderError(
             f"{folder} holds something else, such as {other}: name another {option}, a new or an"
             " empty folder"

@@ -136,7 +136,7 @@ def _check_path(corpus: Corpus, candidate: Candidate) -> None:
     # An absolute path is from a manifest, which may name files outside its folder.
     if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
         return
-    if os.path.isdir(os.path.join(corpus.root, path, LEDGER)):
+    if path.endswith("/") and os.path.isdir(os.path.join(corpus.root, path, LEDGER)):
         raise UnusableAudioError(
             "what separate_archive has made of recordings: if it is speech to mix, name this folder"
             " as a corpus"

@@ -112,8 +112,8 @@ class References:
         Raises:
             NamingError: the template has an unknown field.
         """
-        if self.rttm.endswith(".rttm") and "{" not in self.rttm:
+        if "{" in self.rttm:
+            return fill_template(self.rttm, separated.relative_path)
+        if self.rttm.endswith(".rttm"):
             return self.rttm
-        if "{" not in self.rttm:
-            return files.join(self.rttm, rttm_path(separated.relative_path))
-        return fill_template(self.rttm, separated.relative_path)
+        return files.join(self.rttm, rttm_path(separated.relative_path))

@@ -60,8 +60,19 @@ def find_centroids(
         labels: the cluster of each, int64 [pieces].
         num_clusters: how many.
     """
+    return to_unit(add_pieces(weighted, labels, num_clusters))
+
+
+def add_pieces(
+    weighted: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], num_clusters: int
+) -> npt.NDArray[np.float64]:
+    """Adds the pieces of each cluster, float64 [clusters, dimension], as `find_centroids` has them.
+
+    A sum is as long as its pieces agree with its direction, in seconds of perfect agreement.
+    """
     # As a product of matrices: `np.add.at` takes tens of times as long.
-    return to_unit(np.eye(num_clusters)[labels].T @ weighted)
+    sums: npt.NDArray[np.float64] = np.eye(num_clusters)[labels].T @ weighted
+    return sums
 
 
 def find_alike_s(centroids: npt.NDArray[np.float64]) -> float:

@@ -19,6 +19,7 @@ from beam_jobs.audio.activity import FRAME_S, find_active, find_stretches
 from beam_jobs.separation.held_windows import HeldWindows, Levels
 from beam_jobs.separation.tracks import Tracks
 from beam_jobs.separation.voice_clusters import (
+    add_pieces,
     cluster_pieces,
     find_alike_s,
     find_centroids,
@@ -277,7 +278,7 @@ def _has_two_voices(
     """
     spoken_s = float(pieces.weights_s.sum())
     one_voice_s = float(np.linalg.norm(pieces.weighted.sum(axis=0)))
-    sums = np.eye(num_voices)[voices].T @ pieces.weighted
+    sums = add_pieces(pieces.weighted, voices, num_voices)
     agreement_s = float(np.linalg.norm(sums, axis=1).sum())
     gain_s = agreement_s - find_alike_s(to_unit(sums)) - one_voice_s
     gain_s += _BOTH_LOUD_GAIN * _both_loud_s(levels_db)

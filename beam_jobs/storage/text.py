@@ -19,7 +19,6 @@ _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UNMARKED_UTF_16 = re.compile(rb"\0[^\0]|[^\0]\0", re.DOTALL)
 _UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
-
 # `float` takes more for a number than a text may have: nan, 1_000, and digits of any script.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 

@@ -208,38 +208,26 @@ def test_a_recording_that_the_model_fails_on_does_not_stop_the_others(
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
-class _ChangesTheInput:
+class _Meanwhile:
     batch_size = 8
     embedder = None
     sharer = None
 
-    def __init__(self, separator, path):
-        self._separator, self._path = separator, path
+    def __init__(self, separator, happen):
+        self._separator, self._happen = separator, happen
 
     def separate(self, windows):
-        os.utime(self._path, (1, 1))
+        self._happen()
         return self._separator.separate(windows)
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_recorded_as_done(loaded, tmp_path):
     path = write_tones(tmp_path / "call.wav")
     model, separator = loaded
-    (failure,) = separate((model, _ChangesTheInput(separator, path)), [path], tmp_path / "out")
+    changing = _Meanwhile(separator, lambda: os.utime(path, (1, 1)))
+    (failure,) = separate((model, changing), [path], tmp_path / "out")
     assert "changed while it was read" in str(failure.error)
     assert not list((tmp_path / "out").iterdir())
-
-
-class _IsOvertaken:
-    batch_size = 8
-    embedder = None
-    sharer = None
-
-    def __init__(self, separator, overtake):
-        self._separator, self._overtake = separator, overtake
-
-    def separate(self, windows):
-        self._overtake()
-        return self._separator.separate(windows)
 
 
 def test_a_place_that_another_job_takes_meanwhile_is_left_to_it(loaded, tmp_path):
@@ -251,7 +239,7 @@ def test_a_place_that_another_job_takes_meanwhile_is_left_to_it(loaded, tmp_path
     model, separator = loaded
     (record,) = separate(loaded, [monday], out)
     place = InputFile(str(tuesday), tuesday.name)
-    overtaken = _IsOvertaken(separator, lambda: write_record(str(out), place, record))
+    overtaken = _Meanwhile(separator, lambda: write_record(str(out), place, record))
     before = [(out / one.path).read_bytes() for one in record.outputs]
     (failure,) = separate((model, overtaken), [tuesday], out)
     assert "would overwrite the outputs of" in str(failure.error)
