@@ -4,8 +4,9 @@ Files are read in blocks, so that memory does not grow with their length.
 """
 
 import dataclasses
+import functools
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def score_against_files(
 
     Raises:
         UnscorableError: a file is missing, can't be read, or has another length than the first
-            reference; all references are silent; or a true turn is outside of the recording.
+            reference; all references are silent; or there is no true turn, or one outside of the
+            recording.
     """
     results: tuple[Result, ...] = ()
     if references.audio:
@@ -76,6 +78,8 @@ def score_against_files(
         hypothesis = _read_turns(separated.rttm_path, separated.name)
         path, duration_s = references.rttm_path(separated), separated.record.duration_s
         reference = _read_turns(path, separated.name)
+        if not reference:
+            raise UnscorableError(f"{path}: no SPEAKER lines in it: is it RTTM, and whole?")
         for _, onset_s, end_s in reference:
             if onset_s > duration_s or end_s < 0:
                 raise UnscorableError(
@@ -174,9 +178,7 @@ def _read_turns(path: str, name: str) -> Turns:
         UnscorableError: the file is missing or not RTTM, or the recording is none of several in it.
     """
     try:
-        turns: dict[str, list[Turn]] = {}
-        for recording, turn in parse_rttm_lines(read_lines(path)):
-            turns.setdefault(recording, []).append(turn)
+        turns = _read_rttm(path, files.version(path))
     except FileNotFoundError:
         raise UnscorableError(f"{path}: no such file") from None
     except TextError as error:
@@ -198,3 +200,14 @@ def _read_turns(path: str, name: str) -> Turns:
         for one in turns.values()
         for turn in one
     ]
+
+
+# One file may have the turns of all recordings, each of which looks for its own.
+@functools.lru_cache(maxsize=16)
+def _read_rttm(path: str, version: tuple[int, float, str]) -> Mapping[str, Sequence[Turn]]:
+    """Reads the turns in a version of an RTTM file, by the names of their recordings."""
+    del version
+    turns: dict[str, list[Turn]] = {}
+    for recording, turn in parse_rttm_lines(read_lines(path)):
+        turns.setdefault(recording, []).append(turn)
+    return turns

@@ -16,6 +16,7 @@ from beam_jobs.separation.archive_scores import score_against_mixture
 from beam_jobs.separation.ledger import read_record
 from beam_jobs.separation.references import SeparatedRecording
 from beam_jobs.separation.turns import parse_rttm
+from beam_jobs.storage import text
 from schemas.mixture import decode_mixture, mix_down
 from schemas.tfrecord import read_records
 from scoring import diarisation
@@ -366,6 +367,31 @@ def test_one_file_may_have_the_turns_of_all_recordings(archive, capsys):
     assert score(archive, option) == 3
     (reason,) = rejected(archive).values()
     assert "has turns of 2 recordings, none of which is called b" in reason
+
+
+def test_one_file_of_all_turns_is_read_once(archive, monkeypatch):
+    read = []
+
+    def read_lines(path):
+        read.append(path)
+        return text.read_lines(path)
+
+    monkeypatch.setattr(archive_scores, "read_lines", read_lines)
+    write_turns(archive / "all.rttm", own_turns(archive))
+    assert score(archive, f"--reference_rttm={archive}/all.rttm") == 0
+    assert read.count(str(archive / "all.rttm")) == 1
+    assert len(read) == 3
+
+
+def test_a_reference_without_turns_is_named(archive):
+    for name, turns in own_turns(archive).items():
+        path = archive / f"truth/{name}.wav.rttm"
+        path.parent.mkdir(parents=True)
+        write_turns(path, {name: turns if name == "monday/a" else []})
+    assert score(archive, f"--reference_rttm={archive}/truth") == 3
+    (reason,) = rejected(archive).values()
+    assert reason == f"{path}: no SPEAKER lines in it: is it RTTM, and whole?"
+    assert report(archive)["diarisation"]["all"]["false_alarm_s"] == 0
 
 
 def test_turns_outside_of_the_recording_are_those_of_another(archive):
