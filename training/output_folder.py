@@ -4,11 +4,7 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
-from schemas.errors import UserError
-
-
-class OutputFolderError(UserError):
-    """A folder can't be written to, or holds somebody's other things."""
+from command_line.output_folder import OutputFolderError, check_content
 
 
 def make_folder(
@@ -31,17 +27,6 @@ def make_folder(
         raise OutputFolderError(
             f"{folder}: can't be written: {error.message}: name another {option}"
         ) from None
-    if is_ours:
-        return
-    names = sorted(name.strip("/") for name in tf.io.gfile.listdir(folder))
-    other = next((name for name in names if _is_content(name) and name not in own_names), "")
-    if other:
-        raise OutputFolderError(
-            f"{folder} holds something else, such as {other}: name another {option}, a new or an"
-            " empty folder"
-        )
-
-
-def _is_content(name: str) -> bool:
-    # Desktops leave hidden files, and ext4 has `lost+found`.
-    return bool(name) and not name.startswith(".") and name != "lost+found"
+    if not is_ours:
+        names = sorted(name.strip("/") for name in tf.io.gfile.listdir(folder))
+        check_content(folder, names, option=option, own_names=own_names)

@@ -44,7 +44,7 @@ def check_ours(folder: str) -> None:
     """Checks that a folder has been claimed for a dataset, or is empty or missing.
 
     Raises:
-        AnotherJobError: the folder holds something else.
+        OutputFolderError: the folder holds something else.
     """
     job_folder.check_ours(folder, has_job=files.exists(files.join(folder, dataset.JOB)))
 

@@ -17,7 +17,8 @@ def claim(export: Export) -> None:
     """Describes an export in its folder, or checks that the folder belongs to it.
 
     Raises:
-        AnotherJobError: the folder holds another export, a dataset, or something else.
+        AnotherJobError: the folder holds another export, or a dataset.
+        OutputFolderError: the folder holds something else.
         OutputError: the export is not finished, and the folder can't be written.
     """
     if files.exists(export.path(DATASET)):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from beam_jobs.storage import files
+from command_line.output_folder import check_content
 from schemas.errors import UserError
 
 PROGRESS = "progress"
@@ -70,13 +71,10 @@ def check_ours(folder: str, *, has_job: bool = False, own_names: Collection[str]
         own_names: what such jobs leave in their folders, where nothing else shows that.
 
     Raises:
-        AnotherJobError: the folder holds something else.
+        OutputFolderError: the folder holds something else.
     """
-    if not has_job and (name := _something_in(folder, own_names)):
-        raise AnotherJobError(
-            f"{folder} holds something else, such as {name}: name another --output, a new or an"
-            " empty folder"
-        )
+    if not has_job:
+        check_content(folder, _list_names(folder), option="--output", own_names=own_names)
 
 
 def check_writable(folder: str, *, remedy: str) -> None:
@@ -124,20 +122,13 @@ def reason_to_stop(folder: str) -> str:
     return files.read_text(path) if files.exists(path) else ""
 
 
-def _something_in(folder: str, own_names: Collection[str]) -> str:
-    """Returns the name of something in a folder that a user would miss, or an empty text."""
+def _list_names(folder: str) -> Iterator[str]:
+    """Yields the names in a folder, or remotely the paths, but for what killed jobs left."""
     names: Iterable[str] = ()
     if files.is_remote(folder):
         prefix = len(files.join(folder, ""))
-        names = (path[prefix:] for path in files.find_paths(folder, "**"))
+        # Cloud Storage's web page makes an object with a slash at its end for each folder.
+        names = (path[prefix:] for path in files.find_paths(folder, "**") if not path.endswith("/"))
     elif os.path.isdir(folder):
         names = sorted(os.listdir(folder))
-    others = (name for name in names if name.split("/")[0] not in own_names)
-    return next(filter(_is_content, others), "")
-
-
-def _is_content(name: str) -> bool:
-    # Desktops leave hidden files, ext4 has `lost+found`, and Cloud Storage's web page makes objects
-    # that end in a slash.
-    is_empty = not name or name.endswith("/") or name.startswith(".") or name == "lost+found"
-    return not is_empty and files.TEMPORARY_INFIX not in name
+    return (name for name in names if files.TEMPORARY_INFIX not in name)

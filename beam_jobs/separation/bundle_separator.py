@@ -3,8 +3,8 @@
 import contextlib
 
 from beam_jobs.runtime.workarounds import import_tensorflow
-from beam_jobs.separation.models import Model, ModelError
-from beam_jobs.separation.saved_model import load_saved_model
+from beam_jobs.separation.models import Model
+from beam_jobs.separation.saved_model import load_signature
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
 from beam_jobs.separation.upper_band import UpperBandSharer
 from beam_jobs.separation.voice_embedder import VoiceEmbedder
@@ -36,11 +36,7 @@ class BundleSeparator:
             tf.config.threading.set_intra_op_parallelism_threads(num_threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         # Keep the SavedModel: its functions do not outlive it.
-        self._saved_model = load_saved_model(model, folder, SAVED_MODEL)
-        signature = self._saved_model.signatures.get("serving_default")
-        if signature is None:
-            raise ModelError(f"{model.folder}: its SavedModel has no default signature")
-        self._signature = signature
+        self._saved_model, self._signature = load_signature(model, folder, SAVED_MODEL)
         self.batch_size = max(1, _BATCH_SAMPLES // model.framing.length)
         self.embedder = None if model.aligned else VoiceEmbedder(model.sample_rate)
         self.sharer = (

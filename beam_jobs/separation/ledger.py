@@ -25,7 +25,7 @@ def check_ours(output: str) -> None:
     """Checks that an output folder is new or empty, or has been one of this job before.
 
     Raises:
-        AnotherJobError: it holds something else, perhaps the recordings themselves.
+        OutputFolderError: it holds something else, perhaps the recordings themselves.
     """
     has_job = any(_has_folder(output, folder) for folder in (LEDGER, RUNS))
     job_folder.check_ours(output, has_job=has_job)

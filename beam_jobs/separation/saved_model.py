@@ -7,8 +7,8 @@ from beam_jobs.runtime.workarounds import import_tensorflow
 from beam_jobs.separation.models import Model, ModelError
 
 
-def load_saved_model(model: Model, folder: str, name: str) -> Any:
-    """Loads a SavedModel; its functions do not outlive what is returned.
+def load_signature(model: Model, folder: str, name: str) -> tuple[Any, Any]:
+    """Loads a SavedModel and its default signature, which does not outlive it.
 
     Args:
         model: the description of the bundle.
@@ -16,13 +16,17 @@ def load_saved_model(model: Model, folder: str, name: str) -> Any:
         name: of the SavedModel's folder there.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: it is damaged, or has no default signature.
     """
     tf = import_tensorflow()
     try:
-        return tf.saved_model.load(os.path.join(folder, name))
+        saved_model = tf.saved_model.load(os.path.join(folder, name))
     except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelError(
             f"{model.folder}: its {name} can't be loaded ({reason}): copy the bundle again"
         ) from None
+    signature = saved_model.signatures.get("serving_default")
+    if signature is None:
+        raise ModelError(f"{model.folder}: its {name} has no default signature")
+    return saved_model, signature

@@ -15,8 +15,8 @@ import soxr
 
 from beam_jobs.runtime.workarounds import import_tensorflow
 from beam_jobs.separation.finished_windows import cut_together, framing_at
-from beam_jobs.separation.models import Model, ModelError
-from beam_jobs.separation.saved_model import load_saved_model
+from beam_jobs.separation.models import Model
+from beam_jobs.separation.saved_model import load_signature
 from beam_jobs.separation.spectra import analyse, synthesise
 from beam_jobs.separation.tensorflow_lock import ONE_AT_A_TIME
 from beam_jobs.separation.windows import OverlapAdd
@@ -45,11 +45,7 @@ class UpperBandSharer:
         self._model_rate = model.sample_rate
         self._upper = upper
         # Keep the SavedModel: its functions do not outlive it.
-        self._saved_model = load_saved_model(model, folder, UPPER_BAND)
-        signature = self._saved_model.signatures.get("serving_default")
-        if signature is None:
-            raise ModelError(f"{model.folder}: its {UPPER_BAND} has no default signature")
-        self._signature = signature
+        self._saved_model, self._signature = load_signature(model, folder, UPPER_BAND)
 
     def widen(
         self,
