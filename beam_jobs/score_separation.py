@@ -6,6 +6,7 @@ python -m beam_jobs.score_separation --separated FOLDER --output FOLDER
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from beam_jobs.runtime.runners import make_pipeline, run_pipeline
 from beam_jobs.separation.archive_scores import RTTM_FILES, SPEECH_OF_SOURCES
 from beam_jobs.separation.ledger import list_recordings
 from beam_jobs.separation.output_names import fill_template
-from beam_jobs.separation.references import References
+from beam_jobs.separation.references import RTTM_SUFFIX, References
 from beam_jobs.separation.rejected_transforms import WriteRejected
 from beam_jobs.separation.score_transforms import (
     ReadLedger,
@@ -156,8 +157,20 @@ def _choose_scoring(arguments: argparse.Namespace, output: str) -> Scoring:
         )
     if arguments.rttm:
         raise UsageError("--rttm is for --dataset: say --reference_rttm")
+    _check_files(references)
     _check_templates(references)
     return ScoreAgainstFiles(references, output=output, counts_folder=counts_folder)
+
+
+def _check_files(references: References) -> None:
+    """Fails on a file where a folder should be here rather than in a worker."""
+    if os.path.isfile(references.audio):
+        raise UsageError(f"--references={references.audio}: a file: name the folder it is in")
+    if os.path.isfile(references.rttm) and not references.rttm.endswith(RTTM_SUFFIX):
+        raise UsageError(
+            f"--reference_rttm={references.rttm}: a file with the turns of all recordings has a"
+            f" name in {RTTM_SUFFIX}: rename it"
+        )
 
 
 def _check_templates(references: References) -> None:

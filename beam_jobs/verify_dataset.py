@@ -95,6 +95,8 @@ def _choose_report(asked: str, folder: str) -> str:
     """Returns the path of the report, once it is known that it can be written."""
     if asked:
         path = files.absolute(asked)
+        if os.path.isdir(path):
+            raise UserError(f"--report={asked}: a folder: name a file in it")
         check_writable(os.path.dirname(path), remedy="name another --report")
         return path
     try:

@@ -53,18 +53,25 @@ def make_parser(
 
 
 def check_options(argv: Sequence[str], *parsers: argparse.ArgumentParser) -> None:
-    """Checks that each option of a command line is one that a parser knows.
+    """Checks that each option of a command line is one that a parser knows, and those needed full.
 
-    argparse would first complain of options that are missing, and one of those may be misspelt.
+    argparse would first complain of options that are missing, and one of those may be misspelt. And
+    an empty path would be the folder in which the command was started.
 
     Raises:
-        UsageError: none of them knows one; the message names the most similar one.
+        UsageError: none of them knows one; the message names the most similar one. Or one that is
+            required is empty.
     """
-    known = {name for parser in parsers for name in parser._option_string_actions}
+    known = {name: action for one in parsers for name, action in one._option_string_actions.items()}
+    name = ""
     for argument in argv:
-        name = argument.partition("=")[0]
-        if name.startswith("--") and name not in known:
-            raise UsageError(f"unknown option {name}: {did_you_mean(name, known) or 'see --help'}")
+        if argument.startswith("--"):
+            name = argument.partition("=")[0]
+            if name not in known:
+                hint = did_you_mean(name, known) or "see --help"
+                raise UsageError(f"unknown option {name}: {hint}")
+        if argument in ("", f"{name}=") and name in known and known[name].required:
+            raise UsageError(f"{name} is empty: is a variable in it not set?")
 
 
 def check_nothing_left(unparsed: Iterable[str]) -> None:

@@ -1,9 +1,16 @@
 """The base class of all errors that a user can mend, and what remedies say in several places."""
 
 import difflib
+import errno
 import importlib.util
 import sys
 from collections.abc import Iterable
+
+_FILE_PROBLEMS = {
+    errno.EACCES: "permission denied: give the user who runs this the right to it",
+    errno.EISDIR: "a folder, where a file should be: name the file in it",
+    errno.ENOTDIR: "a file, where a folder should be, is in this path: name the folder",
+}
 
 
 class UserError(ValueError):
@@ -12,6 +19,14 @@ class UserError(ValueError):
     Commands print only the message. Any other exception is a fault of the program and keeps its
     traceback.
     """
+
+
+def describe_file_error(error: OSError) -> str:
+    """Returns a line on what went wrong with a file; its path comes first, if it is known."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    problem = _FILE_PROBLEMS.get(error.errno or 0, error.strerror.lower())
+    return f"{error.filename}: {problem}"
 
 
 def is_installed(module: str) -> bool:

@@ -23,9 +23,12 @@ def parse_sounds(option: str, folder: str) -> Corpus:
 
     Raises:
         UserError: there is no such folder.
+        PermissionError: it can't be looked into.
     """
-    if not (files.is_remote(folder) or os.path.isdir(folder)):
-        raise UserError(f"--{option}={folder}: there is no folder {folder}")
+    if not files.is_remote(folder):
+        if not os.path.isdir(folder):
+            raise UserError(f"--{option}={folder}: there is no folder {folder}")
+        os.scandir(folder).close()
     return Corpus(folder_name(folder), absolute_root(folder), layout=option)
 
 

@@ -9,6 +9,9 @@ from beam_jobs.storage import files
 from schemas.errors import UserError
 from schemas.ledger import LedgerRecord
 
+RTTM_SUFFIX = ".rttm"
+"""Ends the name of a file with the turns of all recordings."""
+
 # How exports call a mixture, and what it became on its transmission: `ID/mixture`, `ID/degraded`;
 # `ID.mixture` and `ID.degraded`; `ID` and `ID-degraded`; `mix_clean/ID` and `mix_degraded/ID`.
 _DEGRADED = "degraded"
@@ -114,6 +117,6 @@ class References:
         """
         if "{" in self.rttm:
             return fill_template(self.rttm, separated.relative_path)
-        if self.rttm.endswith(".rttm"):
+        if self.rttm.endswith(RTTM_SUFFIX):
             return self.rttm
         return files.join(self.rttm, rttm_path(separated.relative_path))

@@ -301,10 +301,22 @@ def checksum(path: str) -> tuple[int, str]:
 
 
 def exists(path: str) -> bool:
-    """Returns whether a file exists."""
+    """Returns whether a file exists.
+
+    Raises:
+        PermissionError: who runs this may not know.
+    """
     if is_cloud_storage(path):
         return bool(_cloud_storage().exists(path))
-    return bool(FileSystems.exists(path))
+    if is_remote(path):
+        return bool(FileSystems.exists(path))
+    try:
+        os.stat(path)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def version(path: str) -> tuple[int, float, str]:
