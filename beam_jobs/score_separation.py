@@ -35,8 +35,7 @@ from command_line.exit_status import DONE, SOME_REJECTED, run_command
 from command_line.options import UsageError, make_parser
 from schemas.ledger import REJECTED
 from scoring.diarisation import require_pyannote
-from scoring.page import AUDIO
-from scoring.report import DOCUMENT, PAGE, TEXT
+from scoring.report_files import AUDIO, DOCUMENT, PAGE, TEXT
 
 _NAME = "score_separation"
 

@@ -7,6 +7,8 @@ from schemas.validation import list_differences, load_document
 
 VERSION = 3
 
+EXPORT_JOB = "export.json"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExportJob:

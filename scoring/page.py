@@ -15,10 +15,9 @@ from pages.page import render_page
 from pages.spectrogram import max_frequency_hz
 from scoring.diarisation import COLLAR_S, DiarisationErrors, add_up
 from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
+from scoring.report_files import AUDIO
 from scoring.results import Excerpt, Result, list_measures
 from scoring.wording import MEASURES, describe_outcome, improvement_db, separating_models
-
-AUDIO = "audio"
 
 _TITLE_COLOUR = "#ffffff"
 _MAX_BARS = 40

@@ -7,10 +7,9 @@ from typing import Any
 
 from scoring.diarisation import DiarisationErrors, add_up
 from scoring.page import render_report
+from scoring.report_files import DOCUMENT, PAGE, TEXT
 from scoring.results import Result, summarise
 from scoring.wording import MEASURES, describe_outcome, format_plain
-
-TEXT, DOCUMENT, PAGE = "report.txt", "report.json", "report.html"
 
 _WIDTH = 22
 

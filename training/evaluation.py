@@ -12,8 +12,8 @@ from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Samples
 from scoring.evaluation import NUM_PLAYERS, Players, score_with_bounds
 from scoring.metrics import Block, source_levels_db
-from scoring.page import AUDIO
-from scoring.report import DOCUMENT, PAGE, TEXT, render_reports
+from scoring.report import render_reports
+from scoring.report_files import AUDIO, DOCUMENT, PAGE, TEXT
 from scoring.results import Result, find_groups
 from training.input import MixtureDataset, open_dataset, read_examples
 from training.model_dir import ModelDir

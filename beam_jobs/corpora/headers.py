@@ -6,11 +6,11 @@ import os
 from beam_jobs.audio.decoding import read_header
 from beam_jobs.audio.types import AudioHeader, UnusableAudioError
 from beam_jobs.corpora.layout import Candidate, Corpus
+from beam_jobs.corpora.own_outputs import find_writer
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage import files
 from beam_jobs.storage.tree import is_stray
 from schemas.errors import UserError
-from schemas.ledger import LEDGER
 from schemas.recipe import Utterance
 
 # Nothing shorter is speech. This is for files that are all but empty.
@@ -136,16 +136,15 @@ def _check_path(corpus: Corpus, candidate: Candidate) -> None:
     # An absolute path is from a manifest, which may name files outside its folder.
     if files.is_remote(path) or files.is_remote(corpus.root) or os.path.isabs(path):
         return
-    if path.endswith("/") and os.path.isdir(os.path.join(corpus.root, path, LEDGER)):
-        raise UnusableAudioError(
-            "what separate_archive has made of recordings: if it is speech to mix, name this folder"
-            " as a corpus"
-        )
     root = os.path.realpath(corpus.root)
     file = os.path.join(root, path.rstrip("/"))
     if os.path.realpath(file) != file:
         raise UnusableAudioError(
             "a link, or a path that leaves the corpus: copy what it points to into the corpus"
+        )
+    if path.endswith("/") and (writer := find_writer(os.listdir(file))):
+        raise UnusableAudioError(
+            f"what {writer} has written: if it is speech to mix, name this folder as a corpus"
         )
 
 

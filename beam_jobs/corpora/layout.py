@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from beam_jobs.audio.types import PYAV_SUFFIXES, SNDFILE_SUFFIXES
+from beam_jobs.corpora.own_outputs import find_writer
 from beam_jobs.runtime.dead_letters import Rejected
 from beam_jobs.storage.files import absolute, exists, find_paths, is_remote, join, real_path
 from beam_jobs.storage.tree import is_stray
 from schemas.errors import UserError
-from schemas.ledger import LEDGER
 
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | PYAV_SUFFIXES
 
@@ -232,8 +232,8 @@ def audio_paths(corpus: Corpus) -> Iterator[str]:
     """Yields the path of each audio file, relative to the corpus, in any order.
 
     Files without a suffix of audio, such as transcripts or a licence, are skipped. A folder that is
-    a link, can't be read, or has the outputs of separated recordings is yielded itself, ending in a
-    slash, for the catalogue to reject.
+    a link, can't be read, or has outputs of this program is yielded itself, ending in a slash, for
+    the catalogue to reject.
     """
     if is_remote(corpus.root):
         paths = _remote_paths(corpus)
@@ -330,15 +330,17 @@ def _local_sample(root: str) -> Iterator[str]:
     yield from itertools.islice(filter(_is_audio, names), _SAMPLED_PER_FOLDER)
     folders = [name for name, is_folder in listed if is_folder]
     for folder in folders[:: -(-len(folders) // _SAMPLED_FOLDERS) or 1]:
-        paths = filter(_is_audio, _local_paths(os.path.join(root, folder)))
-        for path in itertools.islice(paths, _SAMPLED_PER_FOLDER):
-            yield f"{folder}/{path}"
+        paths = filter(_is_audio, _local_paths(root, folder))
+        yield from itertools.islice(paths, _SAMPLED_PER_FOLDER)
 
 
-def _local_paths(root: str) -> Iterator[str]:
+def _local_paths(root: str, start: str = "") -> Iterator[str]:
+    """Yields the paths below a folder of the root, relative to the root."""
     unreadable: list[OSError] = []
-    for folder, folders, names in os.walk(root, onerror=unreadable.append):
-        if folder != root and LEDGER in folders:
+    top = os.path.join(root, start)
+    for folder, folders, names in os.walk(top, onerror=unreadable.append):
+        is_root = folder == top and not start
+        if not is_root and find_writer({*folders, *names}):
             yield os.path.relpath(folder, root) + "/"
             folders.clear()
             continue

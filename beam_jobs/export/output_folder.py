@@ -8,9 +8,7 @@ from beam_jobs.runtime.dead_letters import read_rejected
 from beam_jobs.runtime.job_folder import AnotherJobError
 from beam_jobs.storage import files
 from schemas.dataset import COMPLETED, DATASET, REJECTED
-from schemas.export_job import ExportJob, parse_export_job
-
-_JOB = "export.json"
+from schemas.export_job import EXPORT_JOB, ExportJob, parse_export_job
 
 
 def claim(export: Export) -> None:
@@ -23,7 +21,7 @@ def claim(export: Export) -> None:
     """
     if files.exists(export.path(DATASET)):
         raise AnotherJobError(f"{export.output} holds a dataset: name another --output")
-    job_folder.check_ours(export.output, has_job=files.exists(export.path(_JOB)))
+    job_folder.check_ours(export.output, has_job=files.exists(export.path(EXPORT_JOB)))
     job = ExportJob(
         dataset=export.described.name,
         fingerprint=export.described.fingerprint,
@@ -31,7 +29,7 @@ def claim(export: Export) -> None:
         audio_format=export.audio_format,
         versions=(f"libsndfile {soundfile.__libsndfile_version__}",),
     )
-    job_folder.claim(export.path(_JOB), job, parse_export_job, remedy="name another --output")
+    job_folder.claim(export.path(EXPORT_JOB), job, parse_export_job, remedy="name another --output")
     if not is_complete(export):
         job_folder.check_writable(export.output, remedy="name another --output, or make room there")
 

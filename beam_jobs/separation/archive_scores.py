@@ -22,7 +22,7 @@ from schemas.recipe import Recipe
 from scoring.diarisation import DiarisationErrors, Turns, find_errors
 from scoring.evaluation import Players, score_with_bounds
 from scoring.metrics import Block, Blocks, source_levels_db
-from scoring.page import AUDIO
+from scoring.report_files import AUDIO
 from scoring.results import Result, find_groups
 
 BLOCK_S = 60.0

@@ -98,7 +98,32 @@ class TestStrayFiles:
         utterances, (rejected,) = catalogue(tmp_path)
         assert set(utterances) == {"ada/1"}
         assert rejected.path == f"{tmp_path}/separated/"
-        assert rejected.reason.startswith("what separate_archive has made of recordings")
+        assert rejected.reason.startswith("what separate_archive has written")
+
+    @pytest.mark.parametrize(
+        ("audio", "beside", "writer"),
+        [
+            ("test/mix-1/mixture.wav", ("export.json", "COMPLETED"), "export_audio"),
+            ("audio/1.flac", ("report.txt", "report.json", "report.html"), "score_separation"),
+        ],
+    )
+    def test_exports_and_reports_are_no_speakers(
+        self, tmp_path: Path, audio: str, beside: tuple[str, ...], writer: str
+    ) -> None:
+        speak(tmp_path / "ada/1.wav")
+        speak(tmp_path / "bob" / audio)
+        for name in beside:
+            (tmp_path / "bob" / name).touch()
+        utterances, (rejected,) = catalogue(tmp_path)
+        assert set(utterances) == {"ada/1"}
+        assert rejected.path == f"{tmp_path}/bob/"
+        assert rejected.reason.startswith(f"what {writer} has written")
+
+    def test_a_speaker_with_a_file_of_another_tool_is_one(self, tmp_path: Path) -> None:
+        for name in ("ada", "bob"):
+            speak(tmp_path / f"{name}/1.wav")
+            (tmp_path / name / "export.json").touch()
+        assert set(catalogue(tmp_path)[0]) == {"ada/1", "bob/1"}
 
     def test_what_is_named_is_no_stray(self, tmp_path: Path) -> None:
         speak(tmp_path / ".cache/speech/ada/1.wav")

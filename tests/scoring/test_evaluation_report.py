@@ -4,7 +4,8 @@ import pytest
 
 from scoring.diarisation import DiarisationErrors
 from scoring.evaluation import IDEAL_RATIO_MASK, UNPROCESSED
-from scoring.report import DOCUMENT, PAGE, TEXT, render_reports
+from scoring.report import render_reports
+from scoring.report_files import DOCUMENT, PAGE, TEXT
 from scoring.results import Result
 
 
