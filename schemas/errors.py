@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 _FILE_PROBLEMS = {
     errno.EACCES: "permission denied: give the user who runs this the right to it",
+    errno.EEXIST: "in the way of a folder: name another one",
     errno.EISDIR: "a folder, where a file should be: name the file in it",
     errno.ENOTDIR: "a file, where a folder should be, is in this path: name the folder",
 }

@@ -59,8 +59,7 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
     metrics = folder.read_metrics()
     window_s = _window_s(configuration, window_s)
     # An export that was killed has left a part of it.
-    is_ours = tf.io.gfile.exists(f"{output}/{SAVED_MODEL}")
-    make_folder(output, is_ours=is_ours, option="--output")
+    make_folder(output, own_names=(SAVED_MODEL, _SPLEETER), option="--output")
     _write_saved_model(configuration, separator, f"{output}/{SAVED_MODEL}")
     if configuration.model_type.startswith("unet.") and configuration.n_channels == _STEREO:
         _write_spleeter_model(configuration, separator, metrics.steps, f"{output}/{_SPLEETER}")

@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+import math
 import os
+import urllib.parse
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -37,10 +39,10 @@ def run_training_command(
         check_options(arguments, parser)
         options, unparsed = parser.parse_known_args(arguments)
         check_nothing_left(unparsed)
-        _expand_tildes(options)
+        _expand_paths(options)
         if not is_installed("tensorflow"):
             raise UserError(f"training needs TensorFlow: {tensorflow_remedy()}")
-        from training.errors import FILE_ERRORS  # noqa: PLC0415
+        from training.errors import FILE_ERRORS, describe  # noqa: PLC0415
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         # TensorFlow names every folder that it writes, and on two loggers.
@@ -48,24 +50,49 @@ def run_training_command(
         try:
             work(options)
         except FILE_ERRORS as error:
-            raise UserError(str(error)) from error
+            raise UserError(describe(error)) from error
         return DONE
 
     return run_command(argv, run, name=name, resumes=resumes)
 
 
-def _expand_tildes(options: argparse.Namespace) -> None:
-    """Puts the user's folder for a tilde, which shells do not put into `--model_dir=~/x`."""
+def positive_number(text: str) -> float:
+    """Parses an option for argparse: a number of anything, more than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _expand_paths(options: argparse.Namespace) -> None:
+    """Puts the user's folder for a tilde, which shells do not put into `--model_dir=~/x`.
+
+    Raises:
+        UserError: a path that has to be of this machine is on another.
+    """
 
     def expand(value: object) -> object:
         if isinstance(value, list):
             return [expand(one) for one in value]
         if isinstance(value, Path):
-            return value.expanduser()
+            return _local_path(value)
         return os.path.expanduser(value) if isinstance(value, str) else value
 
     for name, value in vars(options).items():
         setattr(options, name, expand(value))
+
+
+def _local_path(path: Path) -> Path:
+    # `Path` leaves one slash of two.
+    scheme, is_url, rest = str(path).partition(":/")
+    if not is_url or "/" in scheme:
+        return path.expanduser()
+    if scheme != "file":
+        raise UserError(f"{scheme}://{rest}: is not on this machine, as this option needs it")
+    return Path(f"/{urllib.parse.unquote(rest)}")
 
 
 def configuration_names(package: str) -> list[str]:

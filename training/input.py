@@ -148,7 +148,7 @@ def read_examples(dataset: MixtureDataset, split: str) -> Iterator[bytes]:
             stream = gzip.GzipFile(fileobj=file) if dataset.info.compression == "GZIP" else file
             try:
                 yield from read_records(stream)
-            except (CorruptRecordError, gzip.BadGzipFile, zlib.error) as error:
+            except (CorruptRecordError, EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise CorruptRecordError(f"{path}: {error}; copy the shard again") from None
 
 

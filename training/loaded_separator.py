@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, parse_bundle
+from schemas.errors import UserError
 from schemas.pcm import Samples
 
 
@@ -24,6 +26,26 @@ class LoadedSeparator:
     separate: Callable[[Samples], Samples]
 
 
+def load_saved_model(folder: str) -> Any:
+    """Loads the SavedModel of a bundle or a voice model; its functions do not outlive it.
+
+    Args:
+        folder: the bundle, local or `gs://`.
+
+    Raises:
+        UserError: it is missing or damaged, or can't be called.
+    """
+    path = f"{folder.rstrip('/')}/{SAVED_MODEL}"
+    try:
+        model = tf.saved_model.load(path)
+    except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: can't be loaded ({reason}): copy it again") from None
+    if "serving_default" not in model.signatures:
+        raise UserError(f"{path}: has no default signature: export it again")
+    return model
+
+
 def load_separator(folder: str) -> LoadedSeparator:
     """Loads the separator of a bundle.
 
@@ -32,13 +54,14 @@ def load_separator(folder: str) -> LoadedSeparator:
 
     Raises:
         InvalidDocumentError: the description of the bundle can't be read.
+        UserError: its SavedModel is damaged.
     """
     folder = folder.rstrip("/")
     path = f"{folder}/{BUNDLE}"
     with tf.io.gfile.GFile(path) as file:
         bundle = parse_bundle(file.read(), path)
     # Kept by the function below: its signatures do not outlive it.
-    model = tf.saved_model.load(f"{folder}/{SAVED_MODEL}")
+    model = load_saved_model(folder)
 
     def separate(windows: Samples) -> Samples:
         signature = model.signatures["serving_default"]

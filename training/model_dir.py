@@ -224,7 +224,7 @@ class ModelDir:
         """
         latest = _latest_checkpoint(self.folder)
         if latest is not None:
-            with _naming_damage(latest):
+            with naming_damage(latest):
                 state.checkpoint.restore(latest).assert_existing_objects_matched()
 
     def save(self, state: TrainingState) -> None:
@@ -258,21 +258,13 @@ class ModelDir:
                 "validation yet; go on with it"
             )
         state = TrainingState(configuration)
-        with _naming_damage(best):
+        with naming_damage(best):
             state.checkpoint.restore(best).expect_partial()
         return configuration, state.separator
 
     def _save(self, state: TrainingState, folder: str, keep: int) -> None:
-        step = int(state.step)
         manager = tf.train.CheckpointManager(state.checkpoint, folder, keep)
-        try:
-            manager.save(checkpoint_number=step)
-        except (tf.errors.OpError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ModelDirError(
-                f"{folder}: can't save step {step}: {reason}; the checkpoint before it is kept: "
-                "make room and run the same command again"
-            ) from None
+        save_checkpoint(manager, int(state.step))
 
     def _read(self, path: str) -> bytes:
         try:
@@ -303,8 +295,25 @@ def _latest_checkpoint(folder: str) -> str | None:
     return latest  # type: ignore[no-any-return]
 
 
+def save_checkpoint(manager: tf.train.CheckpointManager, step: int) -> None:
+    """Writes a checkpoint.
+
+    Raises:
+        ModelDirError: it can't be written; the earlier ones are left as they were.
+    """
+    try:
+        manager.save(checkpoint_number=step)
+    except (tf.errors.OpError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelDirError(
+            f"{manager.directory}: can't save step {step}: {reason}; the checkpoint before it is"
+            " kept: make room and run the same command again"
+        ) from None
+
+
 @contextlib.contextmanager
-def _naming_damage(checkpoint: str) -> Iterator[None]:
+def naming_damage(checkpoint: str) -> Iterator[None]:
+    """Turns the errors of restoring a damaged checkpoint into a `ModelDirError` that names it."""
     try:
         yield
     except (IndexError, tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:

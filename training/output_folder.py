@@ -19,14 +19,19 @@ def make_folder(
         own_names: what such commands leave in their folders, where nothing else shows that.
 
     Raises:
-        OutputFolderError: the folder holds something else, or a file is in its place.
+        OutputFolderError: the folder holds something else, can't be made or read, or a file is in
+            its place.
     """
     try:
         tf.io.gfile.makedirs(folder)
-    except tf.errors.FailedPreconditionError as error:
+        names = sorted(name.strip("/") for name in tf.io.gfile.listdir(folder))
+    except (
+        tf.errors.FailedPreconditionError,
+        tf.errors.NotFoundError,
+        tf.errors.PermissionDeniedError,
+    ) as error:
         raise OutputFolderError(
             f"{folder}: can't be written: {error.message}: name another {option}"
         ) from None
     if not is_ours:
-        names = sorted(name.strip("/") for name in tf.io.gfile.listdir(folder))
         check_content(folder, names, option=option, own_names=own_names)

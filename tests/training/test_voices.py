@@ -170,6 +170,14 @@ def test_the_model_embeds_speech_of_any_length_and_level(packed, configuration, 
     np.testing.assert_allclose(loud, soft, atol=0.05)
 
 
+def test_a_voice_model_does_not_go_over_a_bundle(packed, trained, tmp_path):
+    (tmp_path / "bundle.json").touch()
+    (tmp_path / "saved_model").mkdir()
+    with pytest.raises(UserError, match=r"something else, such as bundle\.json"):
+        export(trained, packed, tmp_path)
+    assert not list((tmp_path / "saved_model").iterdir())
+
+
 def test_a_configuration_that_contradicts_itself_is_refused(configuration):
     text = dataclasses.replace(configuration, batch_s=0.5).to_json()
     with pytest.raises(InvalidDocumentError, match="fewer than two crops"):

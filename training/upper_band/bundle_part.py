@@ -2,13 +2,17 @@
 
 import dataclasses
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from schemas.bundle import BUNDLE, UPPER_BAND, Provenance, parse_bundle
+from command_line.output_folder import OutputFolderError
+from schemas.bundle import BUNDLE, UPPER_BAND, Bundle, Provenance, parse_bundle
 from training.bundle_export import current_commit
+from training.local_files import write_text
+from training.saved_models import save_model
 from training.upper_band.bands import BANDS, LOWER_EDGES_HZ, energies
 from training.upper_band.network import Network
 
@@ -30,11 +34,11 @@ def write_upper_band(
 
     Raises:
         InvalidDocumentError: the description of the bundle can't be read.
+        OutputFolderError: the bundle can't be written.
     """
-    path = folder / BUNDLE
-    bundle = parse_bundle(path.read_bytes(), str(path))
+    bundle = read_bundle(folder)
     module = _module(network, bundle.sample_rate)
-    tf.saved_model.save(module, str(folder / UPPER_BAND), signatures=module.share)
+    save_model(module, module.share, folder / UPPER_BAND)
     provenance = Provenance(
         dataset_fingerprint=" ".join(sorted(set(fingerprints))),
         commit=current_commit(),
@@ -43,7 +47,21 @@ def write_upper_band(
     )
     upper_band = dataclasses.replace(BANDS, provenance=provenance)
     described = dataclasses.replace(bundle, upper_band=upper_band)
-    path.write_text(described.to_json(), "utf-8")
+    write_text(folder / BUNDLE, described.to_json())
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Reads the description of a bundle that is to get an upper band.
+
+    Raises:
+        InvalidDocumentError: the description can't be read.
+        OutputFolderError: the bundle can't be written.
+    """
+    path = folder / BUNDLE
+    bundle = parse_bundle(path.read_bytes(), str(path))
+    if not os.access(folder, os.W_OK):
+        raise OutputFolderError(f"{folder}: can't be written: copy the bundle to where it can be")
+    return bundle
 
 
 def _module(network: Network, sample_rate: int) -> tf.Module:

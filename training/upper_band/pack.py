@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from command_line.options import make_parser
-from training.command import run_training_command
+from training.command import positive_number, run_training_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=positive_number,
         default=30,
         help="of mixtures of each split of each dataset (%(default)g)",
     )

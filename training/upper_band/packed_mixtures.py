@@ -3,20 +3,25 @@
 import dataclasses
 import itertools
 import logging
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 import tensorflow as tf
 
+from schemas.bundle import Bundle
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
 from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Samples
 from training.input import MixtureDataset, open_mixtures, read_examples
 from training.loaded_separator import LoadedSeparator, load_separator
+from training.local_files import write_atomically
 from training.upper_band.bands import BANDS, LOWER_EDGES_HZ, band_weights, energies, spectra
 
 _LOG = logging.getLogger(__name__)
@@ -24,6 +29,8 @@ _LOG = logging.getLogger(__name__)
 _BATCH_WINDOWS = 8
 # A window of which less is left at the end of a mixture is left out.
 _MIN_SHARE = 0.5
+
+_ARRAYS = ("fingerprint", "separated", "clean", "products")
 
 Energies = npt.NDArray[np.float32]
 
@@ -65,7 +72,8 @@ def pack(folder: str, output: Path, *, separator: str, minutes: float) -> None:
 
     Raises:
         UnusableDatasetError: the dataset can't be used.
-        UserError: the dataset does not have the rate of the upper band.
+        UserError: the dataset does not have the rate of the upper band, the separator does not fit
+            it, or the output has another dataset of the same name.
     """
     dataset = open_mixtures(folder)
     if dataset.info.sample_rate != BANDS.sample_rate:
@@ -75,17 +83,22 @@ def pack(folder: str, output: Path, *, separator: str, minutes: float) -> None:
         )
     output.mkdir(parents=True, exist_ok=True)
     loaded = load_separator(separator)
+    _check_separator(separator, loaded.bundle, dataset)
     for split in SPLITS:
         path = output / f"{Path(folder).name}.{split}.npz"
         if path.exists():
+            if _load(path)["fingerprint"] != dataset.info.fingerprint:
+                raise UserError(
+                    f"{folder}: {path} has another dataset of this name: name another --output, or"
+                    f" rename the dataset's folder {Path(folder).name}"
+                )
             continue
         found = list(_separated_windows(dataset, split, minutes, loaded))
         if not found:
             continue
         arrays = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-        with open(temporary := path.with_suffix(".tmp"), "wb") as file:
+        with write_atomically(path) as file:
             np.savez(file, fingerprint=dataset.info.fingerprint, **arrays)
-        temporary.rename(path)
         _LOG.info("%s: %d windows", path, sum(len(one["separated"]) for one in found))
 
 
@@ -93,14 +106,45 @@ def open_packed(folder: Path, split: str) -> Mixtures:
     """Reads what has been packed of a split.
 
     Raises:
-        UserError: there is nothing.
+        UserError: there is nothing, or it is damaged, or of different numbers of speakers.
     """
-    parts = [dict(np.load(path)) for path in sorted(folder.glob(f"*.{split}.npz"))]
-    if not parts:
-        raise UserError(f"{folder}: no *.{split}.npz in it: python -m training.upper_band.pack")
+    paths = sorted(folder.glob(f"*.{split}.npz"))
+    if not paths:
+        raise UserError(
+            f"{folder}: no *.{split}.npz in it: python -m training.upper_band.pack makes it"
+        )
+    parts = [_load(path) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        if part["products"].shape[1:] != parts[0]["products"].shape[1:]:
+            raise UserError(
+                f"{path}: has another number of speakers, or another length of windows, than"
+                f" {paths[0]}: pack them into folders of their own"
+            )
     fingerprints = tuple(str(part.pop("fingerprint")) for part in parts)
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Mixtures(fingerprints=fingerprints, **arrays)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+        return {name: arrays[name] for name in _ARRAYS}
+    except (AttributeError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path}: damaged: copy it again, or remove it and pack it again") from None
+
+
+def _check_separator(folder: str, bundle: Bundle, dataset: MixtureDataset) -> None:
+    if bundle.num_channels != 1 or bundle.sample_rate != round(2 * LOWER_EDGES_HZ[-1]):
+        raise UserError(
+            f"{folder}: for {bundle.num_channels} channels at {bundle.sample_rate} Hz, and the"
+            f" upper band is for one at {2 * LOWER_EDGES_HZ[-1]:g} Hz"
+        )
+    if bundle.num_sources != dataset.info.num_sources:
+        raise UserError(
+            f"{dataset.folder}: has mixtures of {dataset.info.num_sources} speakers, and {folder}"
+            f" separates {bundle.num_sources}"
+        )
 
 
 def _separated_windows(

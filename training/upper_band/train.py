@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from command_line.options import make_parser
+from schemas.errors import UserError
 from training.command import run_training_command
 
 
@@ -32,10 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from training.upper_band.bundle_part import write_upper_band  # noqa: PLC0415
+    from training.upper_band.bundle_part import read_bundle, write_upper_band  # noqa: PLC0415
     from training.upper_band.packed_mixtures import open_packed  # noqa: PLC0415
     from training.upper_band.training_loop import train  # noqa: PLC0415
 
+    if options.steps < 1:
+        raise UserError(f"--steps={options.steps}: training takes at least one")
+    # Before the time that training takes.
+    read_bundle(options.bundle)
     mixtures, held_out = (open_packed(options.packed, split) for split in ("train", "validation"))
     network = train(mixtures, held_out, options.steps)
     write_upper_band(options.bundle, network, mixtures.fingerprints, options.steps)

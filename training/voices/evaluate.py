@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from command_line.options import make_parser
-from training.command import run_training_command
+from schemas.errors import UserError
+from training.command import positive_number, run_training_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("training.voices.evaluate", "evaluate-voices", description=__doc__)
     parser.add_argument("--model", required=True, help="as training.voices.export wrote it")
     parser.add_argument("--speech", required=True, type=Path, help="as packed")
-    parser.add_argument("--crop_s", type=float, default=3.0, help="(%(default)g)")
+    parser.add_argument("--crop_s", type=positive_number, default=3.0, help="(%(default)g)")
     parser.add_argument("--json", type=Path, help="a file that gets the figures too")
     return parser
 
@@ -32,11 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from training.voices.packed_speech import open_speech  # noqa: PLC0415
-    from training.voices.trials import evaluate, format_trials, load_embed  # noqa: PLC0415
+    from training.voices.trials import evaluate, format_trials, load_voice_model  # noqa: PLC0415
 
-    trials = evaluate(
-        load_embed(options.model), open_speech(options.speech), "test", options.crop_s
-    )
+    model, embed = load_voice_model(options.model)
+    packed = open_speech(options.speech)
+    for one in packed:
+        if one.sample_rate != model.sample_rate:
+            raise UserError(
+                f"{options.speech}: {one.dataset} has speech at {one.sample_rate} Hz, and"
+                f" {options.model} is for {model.sample_rate} Hz"
+            )
+    trials = evaluate(embed, packed, "test", options.crop_s)
+    if not trials:
+        raise UserError(
+            f"{options.speech}: no two speakers of the split test have {options.crop_s:g} s of"
+            " speech each: pack more, or give a shorter --crop_s"
+        )
     print(format_trials(trials))
     if options.json:
         rows = [dataclasses.asdict(one) for one in trials]

@@ -9,6 +9,9 @@ from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration, parse_voice_configuration
 from schemas.voice_model import SAVED_MODEL, VOICES, Provenance, VoiceModel
 from training.bundle_export import current_commit
+from training.local_files import write_text
+from training.output_folder import make_folder
+from training.saved_models import save_model
 from training.voices.network import MIN_DURATION_S, build_network, embed
 from training.voices.packed_speech import open_speech
 from training.voices.training_loop import CONFIGURATION, restore_network
@@ -26,6 +29,7 @@ def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
     Raises:
         UserError: there is no trained model, or no speech.
         FileExistsError: the output holds a voice model already.
+        OutputFolderError: the output holds something else, or can't be written.
     """
     if (output / VOICES).exists():
         raise FileExistsError(f"{output}: holds a voice model already; choose another --output")
@@ -37,12 +41,14 @@ def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
     network = build_network(configuration)
     steps = restore_network(network, model_dir)
     packed = open_speech(speech)
+    # An export that was killed has left a part of it.
+    make_folder(str(output), own_names=(SAVED_MODEL,), option="--output")
     module = _module(network, configuration)
     trials = evaluate(
         lambda waveform: module.embed(tf.constant(waveform))["embedding"].numpy(), packed, "test"
     )
     print(format_trials(trials))
-    tf.saved_model.save(module, str(output / SAVED_MODEL), signatures=module.embed)
+    save_model(module, module.embed, output / SAVED_MODEL)
     model = VoiceModel(
         name=output.name,
         sample_rate=configuration.sample_rate,
@@ -57,7 +63,7 @@ def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         ),
     )
-    (output / VOICES).write_text(model.to_json(), "utf-8")
+    write_text(output / VOICES, model.to_json())
     return model
 
 

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
+from schemas.bundle import Bundle
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
 from schemas.mixture import decode_mixture, mix_down
 from schemas.pcm import Pcm, Samples, to_pcm
 from schemas.recipe import Recipe
 from training.input import MixtureDataset, open_mixtures, read_examples
-from training.loaded_separator import load_separator
+from training.loaded_separator import LoadedSeparator, load_separator
+from training.local_files import write_atomically, write_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,15 +91,20 @@ def pack(folder: str, output: Path, *, separator: str | None, separated_s: float
 
     Raises:
         UnusableDatasetError: the dataset can't be used.
-        UserError: the bundle does not fit the dataset.
+        UserError: the bundle does not fit the dataset, or the output has another dataset of the
+            same name.
     """
     dataset = open_mixtures(folder)
+    loaded = None
+    if separator is not None:
+        loaded = load_separator(separator)
+        _check_separator(separator, loaded.bundle, dataset)
     output.mkdir(parents=True, exist_ok=True)
     name = PurePosixPath(folder.rstrip("/")).name
-    if not _index(output, name, "clean").exists():
+    if not _is_packed(output, name, "clean", dataset):
         _write(output, name, "clean", dataset, _clean_pieces(dataset))
-    if separator is not None and not _index(output, name, "separated").exists():
-        pieces = _separated_pieces(dataset, separator, separated_s)
+    if loaded is not None and not _is_packed(output, name, "separated", dataset):
+        pieces = _separated_pieces(dataset, loaded, separated_s)
         _write(output, name, "separated", dataset, pieces)
 
 
@@ -105,17 +112,32 @@ def open_speech(folder: Path) -> list[Speech]:
     """Reads what has been packed.
 
     Raises:
-        UserError: nothing is there.
+        UserError: nothing is there, or it is damaged.
     """
-    packed = []
-    for index in sorted(folder.glob("*.json")):
-        document = json.loads(index.read_text("utf-8"))
-        document["pieces"] = tuple(Piece(*piece) for piece in document["pieces"])
-        pcm = np.memmap(index.with_suffix(".pcm"), np.int16, mode="r")
-        packed.append(Speech(pcm=pcm, **document))
+    packed = [
+        _open(index)
+        for index in sorted(folder.glob("*.json"))
+        if index.name.endswith(tuple(f".{kind}.json" for kind in KINDS))
+    ]
     if not packed:
         raise UserError(f"{folder}: no speech in it: python -m training.voices.speech packs some")
     return packed
+
+
+def _open(index: Path) -> Speech:
+    try:
+        document = json.loads(index.read_text("utf-8"))
+        pieces = tuple(Piece(*piece) for piece in document.pop("pieces"))
+        pcm = np.zeros(0, np.int16)
+        if pieces:
+            length = (pieces[-1].stop,)
+            pcm = np.memmap(index.with_suffix(".pcm"), np.int16, mode="r", shape=length)
+        return Speech(pieces=pieces, pcm=pcm, **document)
+    except (AttributeError, FileNotFoundError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{index}: it or the .pcm beside it is damaged ({error}): copy both again, or remove"
+            " both and pack them again"
+        ) from None
 
 
 def where_alone(signals: Samples, sample_rate: int) -> npt.NDArray[np.bool_]:
@@ -179,14 +201,18 @@ def _clean_pieces(dataset: MixtureDataset) -> Iterator[_Found]:
             )
 
 
-def _separated_pieces(dataset: MixtureDataset, folder: str, separated_s: float) -> Iterator[_Found]:
-    separator = load_separator(folder)
-    bundle = separator.bundle
+def _check_separator(folder: str, bundle: Bundle, dataset: MixtureDataset) -> None:
     if (bundle.sample_rate, bundle.num_channels) != (dataset.info.sample_rate, 1):
         raise UserError(
             f"{folder}: for {bundle.num_channels} channels at {bundle.sample_rate} Hz, but the"
             f" dataset has one at {dataset.info.sample_rate} Hz"
         )
+
+
+def _separated_pieces(
+    dataset: MixtureDataset, separator: LoadedSeparator, separated_s: float
+) -> Iterator[_Found]:
+    bundle = separator.bundle
     length = round(bundle.window_s * bundle.sample_rate)
     windows: list[tuple[Recipe, Samples, Samples]] = []
 
@@ -254,7 +280,7 @@ def _write(
     index = _index(output, name, kind)
     pieces = []
     start = 0
-    with open(index.with_suffix(".pcm"), "wb") as file:
+    with write_atomically(index.with_suffix(".pcm")) as file:
         for recipe, slot, samples in found:
             if len(samples) < _MIN_PIECE_S * dataset.info.sample_rate:
                 continue
@@ -280,9 +306,7 @@ def _write(
         "sample_rate": dataset.info.sample_rate,
         "pieces": [dataclasses.astuple(piece) for piece in pieces],
     }
-    temporary = index.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document) + "\n", "utf-8")
-    temporary.rename(index)
+    write_text(index, json.dumps(document) + "\n")
     _LOG.info(
         "%s: %d pieces of %s speech, %.2f h",
         name,
@@ -290,6 +314,23 @@ def _write(
         kind,
         start / dataset.info.sample_rate / 3600,
     )
+
+
+def _is_packed(output: Path, name: str, kind: Kind, dataset: MixtureDataset) -> bool:
+    """Returns whether a dataset has been packed.
+
+    Raises:
+        UserError: another one of the same name has been.
+    """
+    index = _index(output, name, kind)
+    if not index.exists():
+        return False
+    if _open(index).fingerprint != dataset.info.fingerprint:
+        raise UserError(
+            f"{dataset.folder}: {index} has another dataset of this name: name another --output, or"
+            f" rename the dataset's folder {name}"
+        )
+    return True
 
 
 def _index(output: Path, name: str, kind: Kind) -> Path:

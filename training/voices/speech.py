@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from command_line.options import make_parser
-from training.command import run_training_command
+from training.command import positive_number, run_training_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--separator", help="a bundle that separates the mixtures")
     parser.add_argument(
         "--separated_minutes",
-        type=float,
+        type=positive_number,
         default=60,
         help="of mixtures that are separated, of each split of each dataset (%(default)g)",
     )

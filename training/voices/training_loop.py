@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration
+from training.local_files import write_text
+from training.model_dir import naming_damage, save_checkpoint
 from training.output_folder import make_folder
 from training.training_loop import stop_signals
 from training.voices.batches import Batches
@@ -53,12 +55,14 @@ def train(
     names = model_dir / _VOICES
     known = names.read_text("utf-8").splitlines() if names.exists() else ()
     batches = Batches(packed, configuration, known)
-    names.write_text("".join(f"{voice}\n" for voice in batches.voices), "utf-8")
+    write_text(names, "".join(f"{voice}\n" for voice in batches.voices))
     state = TrainingState(configuration, batches.num_labels)
     checkpoints = tf.train.CheckpointManager(state.checkpoint, str(model_dir), max_to_keep=2)
     if start_from is not None and not checkpoints.latest_checkpoint:
         restore_network(state.network, start_from)
-    state.checkpoint.restore(checkpoints.latest_checkpoint)
+    if checkpoints.latest_checkpoint:
+        with naming_damage(checkpoints.latest_checkpoint):
+            state.checkpoint.restore(checkpoints.latest_checkpoint)
     _LOG.info("%d voices, %d weights", len(batches.voices), state.network.count_params())
     started_s = saved_s = time.monotonic()
     step, losses = int(state.step), []
@@ -81,11 +85,11 @@ def train(
                     now_s - started_s,
                 )
             if now_s - saved_s > _SAVE_EVERY_S:
-                checkpoints.save(step)
+                save_checkpoint(checkpoints, step)
                 saved_s = now_s
             if now_s - started_s > 60 * max_minutes:
                 break
-    checkpoints.save(step)
+    save_checkpoint(checkpoints, step)
     trials = evaluate(lambda waveform: state.embed(waveform).numpy(), packed, "validation")
     _LOG.info("%s", format_trials(trials))
     _LOG.info("stopped at step %d; the same command goes on from here", step)
@@ -174,7 +178,8 @@ def restore_network(network: tf.keras.Model, model_dir: Path) -> int:
     step = tf.Variable(0, dtype=tf.int64)
     checkpoint = tf.train.Checkpoint(network=network, step=step)
     try:
-        checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
+        with naming_damage(latest):
+            checkpoint.restore(latest).assert_existing_objects_matched().expect_partial()
     except (AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{model_dir}: holds another network: {reason}") from None
@@ -186,4 +191,4 @@ def _prepare(model_dir: Path, configuration: VoiceConfiguration) -> None:
     if path.exists() and path.read_text("utf-8") != configuration.to_json():
         raise UserError(f"{model_dir}: holds a model of another configuration; train elsewhere")
     make_folder(str(model_dir), is_ours=path.exists(), option="--model_dir")
-    path.write_text(configuration.to_json(), "utf-8")
+    write_text(path, configuration.to_json())

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from schemas.dataset import Split
 from schemas.pcm import Samples, to_samples
+from schemas.voice_model import VOICES, VoiceModel, parse_voice_model
 from scoring.verification import Scores, equal_error_rate
+from training.loaded_separator import load_saved_model
 from training.voices.packed_speech import Speech
 
 CROP_S = 3.0
@@ -67,15 +69,25 @@ def evaluate(
     return trials
 
 
-def load_embed(folder: str) -> Embed:
-    """Loads the voice model that `training.voices.export` wrote into a folder."""
-    model = tf.saved_model.load(f"{folder.rstrip('/')}/saved_model")
+def load_voice_model(folder: str) -> tuple[VoiceModel, Embed]:
+    """Loads the voice model that `training.voices.export` wrote into a folder.
+
+    Returns:
+        Its description, and the function that it is.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = f"{folder.rstrip('/')}/{VOICES}"
+    with tf.io.gfile.GFile(path) as file:
+        described = parse_voice_model(file.read(), path)
+    model = load_saved_model(folder)
     signature = model.signatures["serving_default"]
 
     def embed(waveform: Samples) -> Samples:
         return signature(waveform=tf.constant(waveform))["embedding"].numpy()  # type: ignore[no-any-return]
 
-    return embed
+    return described, embed
 
 
 def format_trials(trials: Sequence[Trials]) -> str:
