@@ -25,6 +25,7 @@ from schemas.errors import UserError
 from training.architectures import build_network
 from training.model_dir import ModelDir, describe_training
 from training.output_folder import make_folder
+from training.saved_models import cannot_be_written
 from training.separator import Separator
 
 _SPLEETER = "spleeter"
@@ -60,7 +61,10 @@ def export(model_dir: str, output: str, *, window_s: float | None = None) -> Bun
     window_s = _window_s(configuration, window_s)
     # An export that was killed has left a part of it.
     make_folder(output, own_names=(SAVED_MODEL, _SPLEETER), option="--output")
-    _write_saved_model(configuration, separator, f"{output}/{SAVED_MODEL}")
+    try:
+        _write_saved_model(configuration, separator, f"{output}/{SAVED_MODEL}")
+    except (OSError, tf.errors.OpError) as error:
+        raise cannot_be_written(output, error) from None
     if configuration.model_type.startswith("unet.") and configuration.n_channels == _STEREO:
         _write_spleeter_model(configuration, separator, metrics.steps, f"{output}/{_SPLEETER}")
     bundle = Bundle(

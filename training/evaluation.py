@@ -16,6 +16,7 @@ from scoring.report import render_reports
 from scoring.report_files import AUDIO, DOCUMENT, PAGE, TEXT
 from scoring.results import Result, find_groups
 from training.input import MixtureDataset, open_dataset, read_examples
+from training.local_files import write_atomically, write_text
 from training.model_dir import ModelDir
 from training.output_folder import make_folder
 
@@ -61,7 +62,7 @@ def evaluate(model_dirs: list[str], dataset: str, output: str) -> str:
         results = _score_mixtures(opened, separators, True in degraded, audio, bar)
     reports = render_reports(results)
     for name, content in reports.items():
-        (Path(output) / name).write_text(content, encoding="utf-8")
+        write_text(Path(output) / name, content)
     return reports[TEXT]
 
 
@@ -72,6 +73,10 @@ def _score_mixtures(
     audio: Path,
     bar: ProgressBar,
 ) -> list[Result]:
+    def write_player(name: str, flac: bytes) -> None:
+        with write_atomically(audio / name) as file:
+            file.write(flac)
+
     num_mixtures = dataset.num_mixtures("test")
     results: list[Result] = []
     done_s = 0.0
@@ -81,7 +86,7 @@ def _score_mixtures(
         assert heard is not None
         mixture, sources = mix_down(heard), mix_down(stored.sources)
         recipe = stored.recipe
-        players = Players(recipe.id, lambda name, flac: (audio / name).write_bytes(flac))
+        players = Players(recipe.id, write_player)
         results += score_with_bounds(
             recipe.id,
             {

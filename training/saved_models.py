@@ -10,6 +10,14 @@ import tensorflow as tf
 from command_line.output_folder import OutputFolderError
 
 
+def cannot_be_written(path: str, error: OSError | tf.errors.OpError) -> OutputFolderError:
+    """Returns the error to raise if a SavedModel can't be written, whatever file of it it was."""
+    reason = str(error).partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
+    return OutputFolderError(
+        f"{path}: can't be written: {reason}: make room there, or name another folder"
+    )
+
+
 def save_model(module: tf.Module, function: Any, path: Path) -> None:
     """Saves a module with its default signature; one that is there is replaced.
 
@@ -27,9 +35,6 @@ def save_model(module: tf.Module, function: Any, path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     except (OSError, tf.errors.OpError) as error:
-        reason = str(error).partition("\n")[0]
-        raise OutputFolderError(
-            f"{path}: can't be written: {reason}: make room there, or name another folder"
-        ) from None
+        raise cannot_be_written(str(path), error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

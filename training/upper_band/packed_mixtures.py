@@ -5,9 +5,9 @@ import itertools
 import logging
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,7 @@ def pack(folder: str, output: Path, *, separator: str, minutes: float) -> None:
             continue
         arrays = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
         with write_atomically(path) as file:
-            np.savez(file, fingerprint=dataset.info.fingerprint, **arrays)
+            _save(file, {"fingerprint": np.array(dataset.info.fingerprint)} | arrays)
         _LOG.info("%s: %d windows", path, sum(len(one["separated"]) for one in found))
 
 
@@ -123,6 +123,14 @@ def open_packed(folder: Path, split: str) -> Mixtures:
     fingerprints = tuple(str(part.pop("fingerprint")) for part in parts)
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Mixtures(fingerprints=fingerprints, **arrays)
+
+
+def _save(file: BinaryIO, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Does what `numpy.savez` does, which prints a traceback of its own if the disk is full."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array)  # type: ignore[no-untyped-call]
 
 
 def _load(path: Path) -> dict[str, Any]:

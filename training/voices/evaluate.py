@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from training.local_files import write_text  # noqa: PLC0415
     from training.voices.packed_speech import open_speech  # noqa: PLC0415
     from training.voices.trials import evaluate, format_trials, load_voice_model  # noqa: PLC0415
 
@@ -52,7 +53,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(format_trials(trials))
     if options.json:
         rows = [dataclasses.asdict(one) for one in trials]
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+        write_text(options.json, json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
