@@ -91,7 +91,8 @@ class ProgressBar:
 
     def _draw(self, progress: Progress, text: str) -> None:
         if self._bar is None:
-            self._bar = tqdm(total=1, leave=self._leave, dynamic_ncols=True)
+            # tqdm draws at once, what it was told until then.
+            self._bar = tqdm(total=1, leave=self._leave, dynamic_ncols=True, bar_format="{desc}")
         self._bar.bar_format = "{percentage:3.0f}%|{bar}| {desc}" if progress.total else "{desc}"
         self._bar.total = progress.total or None
         self._bar.n = progress.done

@@ -6,6 +6,7 @@ audio: the unprocessed mixture and the ideal ratio mask. REPORT is a folder with
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,9 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from scoring.report import PAGE  # noqa: PLC0415
     from training.evaluation import evaluate  # noqa: PLC0415
 
     print(evaluate(options.model_dir, options.dataset, options.output))
+    print(f"the report: {os.path.join(os.path.abspath(options.output), PAGE)}")
 
 
 if __name__ == "__main__":

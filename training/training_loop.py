@@ -154,7 +154,8 @@ class _Run:
         step = self._first_step
         if step:
             _LOG.info("going on from step %d", step)
-        _LOG.info("compiling the network, which the first step waits for")
+        if not self._is_done(step):
+            _LOG.info("compiling the network, which the first step waits for")
         count = len(self._datasets)
         batches = [
             iter(training_batches(dataset, configuration, (step - turn + count - 1) // count))
@@ -162,7 +163,7 @@ class _Run:
         ]
         is_saved, is_validated = True, math.isfinite(float(state.best_si_sdri_db))
         losses: list[tf.Tensor] = []
-        while not is_stopped() and not self._is_over(step):
+        while not (is_stopped() or self._is_done(step) or self._elapsed_s() >= self._limit_s):
             with self._naming_damage("train"):
                 batch = next(batches[step % count])
             losses.append(self._take_step(step, batch))
@@ -189,7 +190,14 @@ class _Run:
             is_saved = False
         if not is_saved:
             self._folder.save(state)
-        _LOG.info("stopped at step %d, %s; the same command goes on from here", step, self._best())
+        if self._is_done(step):
+            _LOG.info(
+                "done: %d steps, %s; training.export makes a bundle of it", step, self._best()
+            )
+        else:
+            _LOG.info(
+                "stopped at step %d, %s; the same command goes on from here", step, self._best()
+            )
 
     @contextlib.contextmanager
     def _naming_damage(self, split: str) -> Iterator[None]:
@@ -201,10 +209,10 @@ class _Run:
                 collections.deque(read_examples(dataset, split), maxlen=0)
             raise
 
-    def _is_over(self, step: int) -> bool:
+    def _is_done(self, step: int) -> bool:
         patience = self._configuration.early_stopping_patience
         is_stale = 0 < patience <= int(self._state.num_stale)
-        return step >= self._stop_step or self._elapsed_s() >= self._limit_s or is_stale
+        return step >= self._stop_step or is_stale
 
     def _take_step(self, step: int, batch: Batch) -> tf.Tensor:
         ids = batch.pop("id")

@@ -44,6 +44,17 @@ def test_what_has_no_known_end_is_only_counted(clock, capsys):
     assert capsys.readouterr().err == "3 files looked at\n"
 
 
+def test_a_bar_has_nothing_to_say_before_it_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_is_terminal", lambda: True)
+    with ProgressBar() as bar:
+        bar.show(Progress("3 files looked at"))
+        bar.show(Progress("4/8 files", 4, 8))
+    shown = capsys.readouterr().err
+    assert "3 files looked at" in shown
+    assert " 50%|" in shown
+    assert "it/s" not in shown
+
+
 def test_the_log_of_a_day_has_a_few_hundred_lines_and_starts_with_one_every_ten_seconds(
     clock, capsys
 ):

@@ -48,7 +48,8 @@ def test_models_and_bounds_are_in_one_table(
     assert list(groups["overlap"]) == ["50-75 %"]
     text, shown = capsys.readouterr()
     assert shown.splitlines()[-1].startswith("100% 4/4 mixtures, 0.00 h of audio, ")
-    assert text == (tmp_path / "report/report.txt").read_text() + "\n"
+    where = f"the report: {tmp_path / 'report/report.html'}\n"
+    assert text == (tmp_path / "report/report.txt").read_text() + "\n" + where
     assert IDEAL_RATIO_MASK in text
     page = (tmp_path / "report/report.html").read_text()
     files = {part.split('"')[0] for part in page.split('src="')[1:]}

@@ -179,6 +179,25 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     assert int(state.step) == int(stopped[1]) >= 3
 
 
+def test_training_that_is_done_does_not_promise_to_go_on(
+    make_dataset: MakeDataset,
+    configuration: MakeConfiguration,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = configuration("joint_tcn_mask_8k", **TINY, model=TINY_TCN)
+    dataset, folder = str(make_dataset()), str(tmp_path / "model")
+    train(config, [dataset], folder, max_steps=2, max_minutes=0)
+    assert caplog.messages[-1].endswith("the same command goes on from here")
+    train(config, [dataset], folder, max_steps=2)
+    done = caplog.messages[-1]
+    assert re.fullmatch(r"done: 2 steps, best SI-SDRi .* dB; training.export .*", done)
+    caplog.clear()
+    train(config, [dataset], folder, max_steps=2)
+    assert caplog.messages == ["going on from step 2", done]
+
+
 def test_a_loss_that_is_not_a_number_stops_with_the_batch_named(
     make_dataset: MakeDataset, configuration: MakeConfiguration, tmp_path: Path
 ) -> None:

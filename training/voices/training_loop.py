@@ -92,7 +92,10 @@ def train(
     save_checkpoint(checkpoints, step)
     trials = evaluate(lambda waveform: state.embed(waveform).numpy(), packed, "validation")
     _LOG.info("%s", format_trials(trials))
-    _LOG.info("stopped at step %d; the same command goes on from here", step)
+    if step < configuration.num_steps:
+        _LOG.info("stopped at step %d; the same command goes on from here", step)
+    else:
+        _LOG.info("done: %d steps; training.voices.export makes a model of it", step)
 
 
 class TrainingState:
