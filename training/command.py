@@ -11,7 +11,7 @@ from pathlib import Path
 
 from command_line.exit_status import DONE, run_command
 from command_line.options import check_nothing_left, check_options
-from schemas.errors import UserError, is_installed, tensorflow_remedy
+from schemas.errors import UserError, did_you_mean, is_installed, tensorflow_remedy
 
 
 def run_training_command(
@@ -120,8 +120,9 @@ def read_configuration(name_or_path: str, package: str) -> bytes:
         with tf.io.gfile.GFile(name_or_path, "rb") as file:
             return file.read()  # type: ignore[no-any-return]
     except tf.errors.NotFoundError:
+        hint = did_you_mean(name_or_path, names) or f"those are {', '.join(names)}"
         raise UserError(
-            f"--config={name_or_path}: no such file, and none of {', '.join(names)}"
+            f"--config={name_or_path}: no such file, and no configuration that ships: {hint}"
         ) from None
     except tf.errors.FailedPreconditionError:
         raise UserError(f"--config={name_or_path}: a folder: name a file in it") from None

@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Literal
 
 from beam_jobs.storage import files
+from schemas.errors import did_you_mean
 from schemas.recipe import Channels
 from schemas.recipe_config import RecipeConfig, parse_recipe_config
 from schemas.validation import InvalidDocumentError
@@ -40,8 +41,11 @@ def load_recipe_config(
     elif files.exists(name_or_path):
         text = files.read_bytes(name_or_path)
     else:
-        names = ", ".join(preset_names())
-        raise InvalidDocumentError(f"--recipe={name_or_path}: no such file, and none of {names}")
+        names = preset_names()
+        hint = did_you_mean(name_or_path, names) or f"those are {', '.join(names)}"
+        raise InvalidDocumentError(
+            f"--recipe={name_or_path}: no such file, and no recipe that ships: {hint}"
+        )
     config = parse_recipe_config(text, name_or_path)
     if sample_rate is not None:
         config = dataclasses.replace(config, sample_rate=sample_rate)

@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_jobs.runtime.work_counts import WorkCounts
 from command_line.progress import Progress
+from pages.numbers import format_hours
 from schemas.ledger import LedgerRecord
 
 NUM_EXAMPLES = 12
@@ -143,16 +144,20 @@ def summarise(
 
 def describe(summary: Mapping[str, Any]) -> str:
     """Returns the summary as text, with a line on recordings that stand out, if there are any."""
-    cost = summary["cost_estimate"]
-    text = (
+    lines = [
         f"{summary['files']} files: {summary['separated']} separated, {summary['skipped']} skipped "
-        f"(done before), {summary['rejected']} rejected\n"
-        f"{summary['separated_hours']:.2f} hours of audio in {summary['elapsed_s']:.0f} s, "
-        f"{summary['speed']:.1f} times as fast as it plays"
-        + (f", about {cost:.2f} in worker time" if cost else "")
-    )
-    remarks = list_remarks(summary)
-    return "\n".join([text, ", ".join(remarks)] if remarks else [text])
+        f"(done before), {summary['rejected']} rejected"
+    ]
+    if summary["separated"]:
+        cost = summary["cost_estimate"]
+        lines.append(
+            f"{format_hours(summary['separated_hours'])} of audio in {summary['elapsed_s']:.0f} s, "
+            f"{summary['speed']:.1f} times as fast as it plays"
+            + (f", about {cost:.2f} in worker time" if cost else "")
+        )
+    if remarks := list_remarks(summary):
+        lines.append(", ".join(remarks))
+    return "\n".join(lines)
 
 
 def describe_separation(counts: WorkCounts, elapsed_s: float, *, num_files: int) -> Progress:

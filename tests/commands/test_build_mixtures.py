@@ -523,7 +523,14 @@ def test_a_terminal_has_a_bar(build_again):
     ("arguments", "complaint"),
     [
         (["--num_mixture=5"], "unknown option --num_mixture: did you mean --num_mixtures?"),
-        (["--recipe=overlap"], "--recipe=overlap: no such file, and none of "),
+        (
+            ["--recipe=overlap"],
+            "--recipe=overlap: no such file, and no recipe that ships: did you mean overlay?",
+        ),
+        (
+            ["--recipe=x.json"],
+            "--recipe=x.json: no such file, and no recipe that ships: those are broadcast, ",
+        ),
         (["--splits=train=0.2"], "--splits=train=0.2: the shares must add up to 1"),
         (["--splits=train=-1,test=2"], "--splits=train=-1,test=2: the share of train is -1: a "),
         (["--splits=train=1,test=nan"], "--splits=train=1,test=nan: the share of test is nan: "),

@@ -175,6 +175,13 @@ def test_the_summary_counts_recordings_whose_voices_stand_out():
         "1 recording has one voice, 2 recordings have more voices than the model has outputs"
     )
     assert "play" in last_line(count_separated("c.wav", record_of()))
+    assert last_line(Counts(skipped=3)).startswith("3 files: 0 separated, 3 skipped")
+
+
+def test_a_few_seconds_of_audio_are_not_called_hours():
+    counts = dataclasses.replace(count_separated("a.wav", record_of()), separated_s=10.8)
+    text = describe(summarise(counts, elapsed_s=18, price_per_hour=0))
+    assert text.splitlines()[1] == "10.8 s of audio in 18 s, 0.6 times as fast as it plays"
 
 
 def test_the_page_names_the_recordings_to_listen_to_first():

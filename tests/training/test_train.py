@@ -423,6 +423,16 @@ def test_a_tilde_is_the_users_folder(
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+def test_a_mistyped_configuration_gets_the_name_that_was_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--config=joint_tcn_mask", "--dataset=d", "--model_dir=m"]) == 1
+    assert capsys.readouterr().err == (
+        "training.train: --config=joint_tcn_mask: no such file, and no configuration that ships:"
+        " did you mean joint_tcn_mask_8k?\n"
+    )
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_as_it_was(
     configuration: MakeConfiguration, tmp_path: Path
 ) -> None:
