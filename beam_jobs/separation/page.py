@@ -78,7 +78,7 @@ class Excerpt:
         elif self.num_voices is not None:
             parts.append("1 speaker" if self.num_voices == 1 else f"{self.num_voices} speakers")
         if self.confidence is not None and self.num_voices != 1:
-            parts.append(f"order {self.confidence:.1%} certain")
+            parts.append(f"{self.confidence:.1%} certain that each voice stays in its output")
         return ", ".join(parts)
 
     def describe_output(self, speaker: str, output: Pcm) -> str:

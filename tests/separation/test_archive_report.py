@@ -208,12 +208,15 @@ def test_the_page_says_how_many_speak_and_how_certain_the_order_is(calls, swappi
     assert excerpt.num_voices is not None
     assert excerpt.confidence is not None
     two = dataclasses.replace(excerpt, num_voices=2, confidence=0.98)
-    assert two.detail == "20.0 s, 2 speakers, order 98.0% certain"
+    assert two.detail == "20.0 s, 2 speakers, 98.0% certain that each voice stays in its output"
     assert dataclasses.replace(excerpt, num_voices=1).detail == "20.0 s, 1 speaker"
     nobody = dataclasses.replace(excerpt, num_voices=0, confidence=None)
     assert nobody.detail == "20.0 s, 0 speakers"
     crowded = dataclasses.replace(two, more_voices=True)
-    assert crowded.detail == "20.0 s, more voices than outputs, order 98.0% certain"
+    assert (
+        crowded.detail
+        == "20.0 s, more voices than outputs, 98.0% certain that each voice stays in its output"
+    )
 
 
 def test_the_examples_do_not_depend_on_how_files_are_spread_over_workers():
