@@ -9,8 +9,9 @@ import tensorflow as tf
 from tiny_models import save_bundle, split_bands
 
 from beam_jobs.separation.models import describe_model
+from command_line import progress
 from schemas.errors import UserError
-from training.upper_band import pack, train
+from training.upper_band import pack, packed_mixtures, train
 from training.upper_band.bands import BANDS, energies
 from training.upper_band.batches import draw_batch
 from training.upper_band.losses import loss
@@ -90,6 +91,14 @@ def test_windows_are_packed_with_the_energies_of_their_sources(packed):
     )
     with pytest.raises(UserError, match=r"no \*\.test\.npz"):
         open_packed(packed, "test")
+
+
+def test_packing_says_how_far_it_is(packed, separator, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0)
+    packed_mixtures.pack(
+        str(packed.parent / "mixtures"), tmp_path, separator=str(separator), minutes=1
+    )
+    assert "validation: 2 windows separated\n" in capsys.readouterr().err
 
 
 def test_the_separators_rate_is_no_rate_for_an_upper_band(

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from tiny_models import save_bundle
 
+from command_line import progress
 from schemas.errors import UserError
 from schemas.validation import InvalidDocumentError
 from schemas.voice_configuration import parse_voice_configuration
@@ -77,6 +78,12 @@ def test_what_is_packed_already_is_not_packed_again(packed):
     before = {path: path.stat().st_mtime_ns for path in packed.iterdir()}
     packed_speech.pack(str(packed.parent / "mixtures"), packed, separator=None, separated_s=0)
     assert {path: path.stat().st_mtime_ns for path in packed.iterdir()} == before
+
+
+def test_packing_says_how_far_it_is(packed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0)
+    packed_speech.pack(str(packed.parent / "mixtures"), tmp_path, separator=None, separated_s=0)
+    assert "mixtures: 2 pieces of clean speech, 0.00 h\n" in capsys.readouterr().err
 
 
 def test_what_an_output_has_to_itself_is_packed_under_the_speaker_who_is_in_it(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import soxr
 import tensorflow as tf
 
+from command_line.progress import Progress, ProgressBar
 from schemas.bundle import Bundle
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
@@ -93,13 +94,18 @@ def pack(folder: str, output: Path, *, separator: str, minutes: float) -> None:
                     f" rename the dataset's folder {Path(folder).name}"
                 )
             continue
-        found = list(_separated_windows(dataset, split, minutes, loaded))
+        found = []
+        with ProgressBar(leave=False) as bar:
+            for batch in _separated_windows(dataset, split, minutes, loaded):
+                found.append(batch)
+                num_windows = sum(len(one["separated"]) for one in found)
+                bar.show_at_times(Progress(f"{split}: {num_windows:,} windows separated"))
         if not found:
             continue
         arrays = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
         with write_atomically(path) as file:
             _save(file, {"fingerprint": np.array(dataset.info.fingerprint)} | arrays)
-        _LOG.info("%s: %d windows", path, sum(len(one["separated"]) for one in found))
+        _LOG.info("%s: %d windows", path, num_windows)
 
 
 def open_packed(folder: Path, split: str) -> Mixtures:

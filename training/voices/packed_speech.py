@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
+from command_line.progress import Progress, ProgressBar
 from schemas.bundle import Bundle
 from schemas.dataset import SPLITS
 from schemas.errors import UserError
@@ -280,7 +281,10 @@ def _write(
     index = _index(output, name, kind)
     pieces = []
     start = 0
-    with write_atomically(index.with_suffix(".pcm")) as file:
+    with (
+        write_atomically(index.with_suffix(".pcm")) as file,
+        ProgressBar(leave=False) as bar,
+    ):
         for recipe, slot, samples in found:
             if len(samples) < _MIN_PIECE_S * dataset.info.sample_rate:
                 continue
@@ -299,6 +303,9 @@ def _write(
                 )
             )
             start = stop
+            hours = start / dataset.info.sample_rate / 3600
+            text = f"{name}: {len(pieces):,} pieces of {kind} speech, {hours:.2f} h"
+            bar.show_at_times(Progress(text))
     document = {
         "dataset": name,
         "fingerprint": dataset.info.fingerprint,
