@@ -122,9 +122,10 @@ def test_a_silent_output_is_counted_and_everything_else_measured_without_it() ->
     measures, order = measure(Block(np.stack([0 * mixture, mixture]), sources, mixture).alone, 8000)
     assert measures["silent_outputs"] == 1
     assert measures["si_sdri_db"] == pytest.approx(0)
-    assert measures["sdr_db"] == pytest.approx(0, abs=1)
     heard = sources[[order.index(1)]]
     assert measures["si_sdr_db"] == pytest.approx(si_sdr_db(mixture[np.newaxis], heard)[0, 0])
+    pytest.importorskip("fast_bss_eval", reason="the SDR takes the extra tensorflow")
+    assert measures["sdr_db"] == pytest.approx(0, abs=1)
 
 
 def test_a_block_in_which_an_output_is_silent_leaves_no_infinite_mean() -> None:
