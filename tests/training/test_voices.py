@@ -158,6 +158,20 @@ def test_a_new_model_can_begin_with_the_weights_of_another(trained, configuratio
         restore_network(wider, trained)
 
 
+def test_a_new_model_begins_alike_with_a_trained_model_and_with_its_export(
+    packed, configuration, trained, tmp_path
+):
+    export(trained, packed, tmp_path / "voices")
+    for name, start in (("one", trained), ("other", tmp_path / "voices")):
+        train_voices(configuration, packed, tmp_path / name, start_from=start, max_minutes=0)
+    other = weights(tmp_path / "other")
+    for name, value in weights(tmp_path / "one").items():
+        np.testing.assert_allclose(value, other[name], atol=1e-6)
+    wider = dataclasses.replace(configuration, dimension=7)
+    with pytest.raises(UserError, match="holds another network"):
+        train_voices(wider, packed, tmp_path / "wider", start_from=tmp_path / "voices")
+
+
 def test_the_model_embeds_speech_of_any_length_and_level(packed, configuration, trained, tmp_path):
     model = export(trained, packed, tmp_path / "voices")
     assert parse_voice_model((tmp_path / "voices" / VOICES).read_text(), VOICES) == model

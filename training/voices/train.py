@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start_from",
         type=Path,
-        help="the folder of a model of the same network, whose weights a new one begins with",
+        help="the folder of a model of the same network, trained or exported, whose weights a new"
+        " one begins with",
     )
     parser.add_argument("--max_minutes", type=float, default=math.inf, help="of this run")
     return parser

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration
+from schemas.voice_model import VOICES
+from training.loaded_separator import load_saved_model
 from training.local_files import write_text
 from training.model_dir import naming_damage, save_checkpoint
 from training.output_folder import make_folder
@@ -43,8 +45,8 @@ def train(
         configuration: of the network and of training.
         speech: the folder of packed speech.
         model_dir: the folder of the model; training goes on from what it holds.
-        start_from: the folder of the model whose network a new one begins with, if not with chance;
-            the voices may be others.
+        start_from: the folder of the model whose network a new one begins with, if not with chance,
+            trained or exported; the voices may be others.
         max_minutes: counted from now.
 
     Raises:
@@ -59,7 +61,7 @@ def train(
     state = TrainingState(configuration, batches.num_labels)
     checkpoints = tf.train.CheckpointManager(state.checkpoint, str(model_dir), max_to_keep=2)
     if start_from is not None and not checkpoints.latest_checkpoint:
-        restore_network(state.network, start_from)
+        _begin_with(state.network, start_from)
     if checkpoints.latest_checkpoint:
         with naming_damage(checkpoints.latest_checkpoint):
             state.checkpoint.restore(checkpoints.latest_checkpoint)
@@ -187,6 +189,18 @@ def restore_network(network: tf.keras.Model, model_dir: Path) -> int:
         reason = str(error).splitlines()[0]
         raise UserError(f"{model_dir}: holds another network: {reason}") from None
     return int(step)
+
+
+def _begin_with(network: tf.keras.Model, folder: Path) -> None:
+    """Gives a network the weights of a model in a folder, trained or exported."""
+    if not (folder / VOICES).exists():
+        restore_network(network, folder)
+        return
+    variables = load_saved_model(str(folder)).network_variables
+    if [one.shape for one in variables] != [one.shape for one in network.variables]:
+        raise UserError(f"{folder}: holds another network")
+    for own, exported in zip(network.variables, variables, strict=True):
+        own.assign(exported)
 
 
 def _prepare(model_dir: Path, configuration: VoiceConfiguration) -> None:
