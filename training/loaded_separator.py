@@ -2,14 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from schemas.bundle import BUNDLE, SAVED_MODEL, Bundle, parse_bundle
-from schemas.errors import UserError
+from schemas.bundle import BUNDLE, Bundle, parse_bundle
 from schemas.pcm import Samples
+from training.saved_models import load_saved_model
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,26 +23,6 @@ class LoadedSeparator:
 
     bundle: Bundle
     separate: Callable[[Samples], Samples]
-
-
-def load_saved_model(folder: str) -> Any:
-    """Loads the SavedModel of a bundle or a voice model; its functions do not outlive it.
-
-    Args:
-        folder: the bundle, local or `gs://`.
-
-    Raises:
-        UserError: it is missing or damaged, or can't be called.
-    """
-    path = f"{folder.rstrip('/')}/{SAVED_MODEL}"
-    try:
-        model = tf.saved_model.load(path)
-    except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: can't be loaded ({reason}): copy it again") from None
-    if "serving_default" not in model.signatures:
-        raise UserError(f"{path}: has no default signature: export it again")
-    return model
 
 
 def load_separator(folder: str) -> LoadedSeparator:

@@ -1,4 +1,4 @@
-"""Writing SavedModels of this machine, each as a whole or not at all."""
+"""SavedModels: loading them, and writing them on this machine, as a whole or not at all."""
 
 import shutil
 import uuid
@@ -8,6 +8,28 @@ from typing import Any
 import tensorflow as tf
 
 from command_line.output_folder import OutputFolderError
+from schemas.bundle import SAVED_MODEL
+from schemas.errors import UserError
+
+
+def load_saved_model(folder: str) -> Any:
+    """Loads the SavedModel of a bundle or a voice model; its functions do not outlive it.
+
+    Args:
+        folder: the bundle, local or `gs://`.
+
+    Raises:
+        UserError: it is missing or damaged, or can't be called.
+    """
+    path = f"{folder.rstrip('/')}/{SAVED_MODEL}"
+    try:
+        model = tf.saved_model.load(path)
+    except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: can't be loaded ({reason}): copy it again") from None
+    if "serving_default" not in model.signatures:
+        raise UserError(f"{path}: has no default signature: export it again")
+    return model
 
 
 def cannot_be_written(path: str, error: OSError | tf.errors.OpError) -> OutputFolderError:

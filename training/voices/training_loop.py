@@ -12,10 +12,10 @@ import tensorflow as tf
 from schemas.errors import UserError
 from schemas.voice_configuration import VoiceConfiguration
 from schemas.voice_model import VOICES
-from training.loaded_separator import load_saved_model
 from training.local_files import write_text
 from training.model_dir import naming_damage, save_checkpoint
 from training.output_folder import make_folder
+from training.saved_models import load_saved_model
 from training.training_loop import stop_signals
 from training.voices.batches import Batches
 from training.voices.network import build_network, embed, log_mel_bands

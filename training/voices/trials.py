@@ -11,7 +11,7 @@ from schemas.dataset import Split
 from schemas.pcm import Samples, to_samples
 from schemas.voice_model import VOICES, VoiceModel, parse_voice_model
 from scoring.verification import Scores, equal_error_rate
-from training.loaded_separator import load_saved_model
+from training.saved_models import load_saved_model
 from training.voices.packed_speech import Speech
 
 CROP_S = 3.0
