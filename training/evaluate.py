@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from scoring.report import PAGE  # noqa: PLC0415
+    from scoring.report_files import PAGE  # noqa: PLC0415
     from training.evaluation import evaluate  # noqa: PLC0415
 
     print(evaluate(options.model_dir, options.dataset, options.output))
