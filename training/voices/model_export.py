@@ -16,6 +16,7 @@ from training.voices.network import MIN_DURATION_S, build_network, embed
 from training.voices.packed_speech import open_speech
 from training.voices.training_loop import CONFIGURATION, restore_network
 from training.voices.trials import evaluate, format_trials
+from training.voices.whitening import Whitening, find_whitening
 
 
 def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
@@ -27,7 +28,7 @@ def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
         output: the voice model.
 
     Raises:
-        UserError: there is no trained model, or no speech.
+        UserError: there is no trained model, or not enough speech.
         FileExistsError: the output holds a voice model already.
         OutputFolderError: the output holds something else, or can't be written.
     """
@@ -43,7 +44,10 @@ def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
     packed = open_speech(speech)
     # An export that was killed has left a part of it.
     make_folder(str(output), own_names=(SAVED_MODEL,), option="--output")
-    module = _module(network, configuration)
+    whitening = find_whitening(
+        lambda waveform: embed(network, waveform, configuration).numpy(), packed
+    )
+    module = _module(network, configuration, whitening)
     trials = evaluate(
         lambda waveform: module.embed(tf.constant(waveform))["embedding"].numpy(), packed, "test"
     )
@@ -67,11 +71,17 @@ def export(model_dir: Path, speech: Path, output: Path) -> VoiceModel:
     return model
 
 
-def _module(network: tf.keras.Model, configuration: VoiceConfiguration) -> tf.Module:
+def _module(
+    network: tf.keras.Model, configuration: VoiceConfiguration, whitening: Whitening
+) -> tf.Module:
+    def embed_whitened(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        embeddings = embed(network, waveform, configuration) - whitening.mean
+        return {"embedding": tf.math.l2_normalize(embeddings @ whitening.transform, axis=-1)}
+
     module = tf.Module()
     module.network_variables = network.variables
     module.embed = tf.function(
-        lambda waveform: {"embedding": embed(network, waveform, configuration)},
+        embed_whitened,
         input_signature=[tf.TensorSpec([None, None], tf.float32, "waveform")],
         autograph=False,
     )
