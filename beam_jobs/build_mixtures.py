@@ -28,6 +28,7 @@ from beam_jobs.dataset.shard_transforms import RenderShards, WriteRecipes
 from beam_jobs.dataset.spec import DatasetSpec
 from beam_jobs.recipes.plan import NothingToDoError
 from beam_jobs.recipes.presets import preset_names
+from beam_jobs.runtime.forked_workers import can_fork
 from beam_jobs.runtime.options import parse_options, positive_number
 from beam_jobs.runtime.runners import is_local, make_pipeline, run_pipeline
 from beam_jobs.storage import files
@@ -220,7 +221,9 @@ def run(argv: Sequence[str]) -> int:
         OSError: a file can't be read, or the output can't be written.
     """
     parser = build_parser()
-    arguments, beam_options = parse_options(parser, argv, needs_processes=_takes_long)
+    arguments, beam_options = parse_options(
+        parser, argv, needs_processes=lambda asked: can_fork() or _takes_long(asked)
+    )
     spec, job = specify_dataset(arguments, parser)
     kept_folder = files.absolute(arguments.catalogue) if arguments.catalogue else ""
     dataset_folder.check_ours(spec.folder)
@@ -256,8 +259,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _takes_long(arguments: argparse.Namespace) -> bool:
-    """Returns whether two processes save more time than they take to start."""
-    return arguments.num_mixtures is None or bool(arguments.num_mixtures >= 1000)
+    """Returns whether two processes save more time than they take to start where none can fork."""
+    return not arguments.num_mixtures or bool(arguments.num_mixtures >= 1000)
 
 
 def _run_dry(spec: DatasetSpec, kept_folder: str, beam_options: PipelineOptions) -> int:

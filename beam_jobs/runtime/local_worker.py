@@ -17,10 +17,14 @@ from apache_beam.runners.worker import sdk_worker_main
 from beam_jobs.runtime.workarounds import hide_tracebacks_of_user_errors
 
 
+def leave_interrupts_to_launcher() -> None:
+    """Ignores Ctrl-C, which in a terminal goes to all processes there."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def main() -> None:
     """Works for the launcher whose address is in the environment, until there is no more to do."""
-    # Ctrl-C in a terminal goes to all processes there, and is for the launcher.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_launcher()
     logging.disable()
     os.environ.pop("LOGGING_API_SERVICE_DESCRIPTOR", None)
     hide_tracebacks_of_user_errors()

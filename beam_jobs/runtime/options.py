@@ -37,7 +37,7 @@ def parse_options(
         argv: the command line.
         needs_processes: returns, for the options of the job, whether its local workers had better
             be processes, if there are several. Threads wait for each other while they are in
-            Python code, and processes take seconds to start.
+            Python code, and processes that can't be forked take seconds to start.
 
     Raises:
         UsageError: neither the job nor Beam has such an option.

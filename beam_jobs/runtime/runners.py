@@ -1,6 +1,7 @@
 """Runners: choosing one for a pipeline, and running the pipeline to its end."""
 
 import datetime
+import os
 import shlex
 import sys
 
@@ -14,6 +15,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from beam_jobs.runtime.forked_workers import can_fork, fork_workers
 from beam_jobs.runtime.workarounds import hide_tracebacks_of_user_errors, stop_timed_sends
 from schemas.errors import UserError
 
@@ -81,6 +83,8 @@ def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
             return FnApiRunner()
         # Beam would replace these workers by its own, which it can't start from a path with spaces.
         direct.direct_running_mode = None
+        if can_fork():
+            return FnApiRunner(fork_workers(direct.direct_num_workers or os.cpu_count() or 1))
         command = f"exec {shlex.quote(sys.executable)} -m beam_jobs.runtime.local_worker"
         return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
     return str(options.get_all_options()["runner"])

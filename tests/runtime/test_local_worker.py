@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -37,6 +38,31 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def run_as(pid):
+    """Returns the command line that a process was started with."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_workers_are_forks_of_the_launcher_and_import_nothing_again(job):
+    process, _, _ = job
+    assert {run_as(worker) for worker in workers(process.pid)} == {run_as(process.pid)}
+
+
+def test_a_program_with_other_threads_is_not_forked_and_gets_the_same_bytes(
+    corpus, recipe, tmp_path, monkeypatch
+):
+    asked = (f"--recipe={recipe}", "--splits=train=1", "--num_mixtures=40", "--num_shards=4")
+    expected = build(*asked, corpus=corpus, output=tmp_path / "expected")
+    ended = threading.Event()
+    monkeypatch.delattr(os, "fork")
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    built = build(*asked, *IN_PROCESSES, corpus=corpus, output=tmp_path / "mixtures")
+    ended.set()
+    other.join()
+    assert (built.status, built.digests) == (0, expected.digests)
 
 
 def test_a_worker_that_was_killed_ends_the_job_which_says_so_and_goes_on(job):
