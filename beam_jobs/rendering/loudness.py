@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from beam_jobs.runtime.workarounds import import_pyloudnorm
 from schemas.pcm import Samples
+
+_pyloudnorm = import_pyloudnorm()
 
 # BS.1770 measures blocks of this length; anything shorter has no loudness.
 _BLOCK_S = 0.4
@@ -32,7 +35,4 @@ def integrated_loudness_lufs(samples: Samples, sample_rate: int) -> float:
 
 @functools.cache
 def _meter(sample_rate: int) -> Any:
-    # Imports SciPy's filters: half a second that a job without loudness saves.
-    import pyloudnorm  # noqa: PLC0415
-
-    return pyloudnorm.Meter(sample_rate, block_size=_BLOCK_S)
+    return _pyloudnorm.Meter(sample_rate, block_size=_BLOCK_S)

@@ -14,9 +14,12 @@ from beam_jobs.audio.decoding import read_segment
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.rendering.rooms import Response, read_response, simulate_response
 from beam_jobs.rendering.signals import Signal
+from beam_jobs.runtime.workarounds import import_scipy_signal
 from beam_jobs.storage import files
 from schemas.pcm import Samples
 from schemas.recipe import GivenMixture, Noise, NoiseEvent, Recipe, Room, SimulatedRoom, Source
+
+_signal = import_scipy_signal()
 
 # A shard of 128 mixtures of two LibriSpeech utterances needs a quarter of it if each is used eight
 # times, and all of it if each is used twice. Responses of rooms are small beside them.
@@ -261,11 +264,10 @@ def _resample(signal: Signal, recipe: Recipe) -> Signal:
     if rate == to_rate:
         return signal
     if recipe.resampler == "resample_poly":
-        # scipy.signal takes a while to import, and few recipes need it.
-        from scipy.signal import resample_poly  # noqa: PLC0415
-
         window = _window(to_rate, round(rate))
-        resampled: Samples = resample_poly(signal.samples, to_rate, round(rate), window=window)
+        resampled: Samples = _signal.resample_poly(
+            signal.samples, to_rate, round(rate), window=window
+        )
     else:
         resampled = soxr.resample(signal.samples, rate, to_rate)
     return Signal(resampled, to_rate)
@@ -274,9 +276,7 @@ def _resample(signal: Signal, recipe: Recipe) -> Signal:
 @functools.lru_cache(maxsize=16)
 def _window(to_rate: int, from_rate: int) -> Samples:
     """Returns the filter that `resample_poly` would design again for every signal."""
-    from scipy.signal import firwin  # noqa: PLC0415
-
     slowest = max(to_rate, from_rate) // math.gcd(to_rate, from_rate)
-    coefficients = firwin(2 * 10 * slowest + 1, 1 / slowest, window=("kaiser", 5.0))
+    coefficients = _signal.firwin(2 * 10 * slowest + 1, 1 / slowest, window=("kaiser", 5.0))
     window: Samples = coefficients.astype(np.float32)
     return window

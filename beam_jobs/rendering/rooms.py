@@ -12,11 +12,14 @@ import soxr
 from beam_jobs.audio.decoding import read_segment
 from beam_jobs.audio.types import UnusableAudioError
 from beam_jobs.recipes.scene import WALL_M
+from beam_jobs.runtime.workarounds import import_scipy_signal
 from beam_jobs.storage import files
 from schemas.errors import UserError, is_installed
 from schemas.pcm import Samples
 from schemas.recipe import Channels, RecordedRoom, SimulatedRoom
 from schemas.recipe_config import SimulatedRooms
+
+_signal = import_scipy_signal()
 
 _NO_PYROOMACOUSTICS = "simulated rooms need pyroomacoustics: pip install 'spleeter-beam[rooms]'"
 
@@ -222,12 +225,9 @@ def reverberate(samples: Samples, response: Response) -> Reverberated:
         samples: float32 [samples], one or more.
         response: the response of the room, at the same sample rate.
     """
-    # scipy.signal takes a while to import, and a job without rooms does without.
-    from scipy.signal import oaconvolve  # noqa: PLC0415
-
     part = response.direct_part
-    heard = oaconvolve(samples, response.samples)[response.direct :]
-    direct = oaconvolve(samples, response.samples[part])[response.direct - part.start :]
+    heard = _signal.oaconvolve(samples, response.samples)[response.direct :]
+    direct = _signal.oaconvolve(samples, response.samples[part])[response.direct - part.start :]
     placed = heard[: len(samples)]
     power = float(np.vdot(placed, placed))
     gain = np.float32(math.sqrt(float(np.vdot(samples, samples)) / power) if power else 0.0)

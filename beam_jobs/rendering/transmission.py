@@ -7,8 +7,11 @@ import numpy as np
 
 from beam_jobs.audio.codecs import through_codec
 from beam_jobs.rendering.signals import peak
+from beam_jobs.runtime.workarounds import import_scipy_signal
 from schemas.pcm import Pcm, Samples, to_pcm, to_samples
 from schemas.transmission import AutomaticGain, Band, Clipping, Codec, Step
+
+_signal = import_scipy_signal()
 
 # A filter's response falls from 1 to nothing, -60 dB, within so many Hz, and is halved at the edge.
 _TRANSITION_HZ, _STOPBAND_DB = 100.0, 60.0
@@ -54,16 +57,13 @@ def limit_band(samples: Samples, band: Band, sample_rate: int) -> Samples:
     edges = [edge for edge in (band.low_hz, band.high_hz) if 0 < edge < sample_rate / 2]
     if not edges:
         return samples
-    # scipy.signal takes a while to import, and few recipes need it.
-    from scipy.signal import firwin, kaiserord, oaconvolve  # noqa: PLC0415
-
-    num_taps, beta = kaiserord(_STOPBAND_DB, 2 * _TRANSITION_HZ / sample_rate)
+    num_taps, beta = _signal.kaiserord(_STOPBAND_DB, 2 * _TRANSITION_HZ / sample_rate)
     # With an even number of taps the delay would be half a sample off.
-    taps = firwin(
+    taps = _signal.firwin(
         num_taps | 1, edges, window=("kaiser", beta), pass_zero=band.low_hz not in edges,
         fs=sample_rate,
     ).astype(np.float32)  # fmt: skip
-    limited: Samples = oaconvolve(samples, taps, mode="same")
+    limited: Samples = _signal.oaconvolve(samples, taps, mode="same")
     return limited
 
 

@@ -59,6 +59,30 @@ def keep_pandas_out_of_arrow() -> None:
         pa.array([])
 
 
+def import_scipy_signal() -> Any:
+    """Imports `scipy.signal` without SciPy's statistics, of which it takes one function.
+
+    With that function it finds peaks by wavelets, which nothing here does.
+
+    For SciPy 1.15. Saves half of 0.47 s of processor time of each job that measures loudness.
+    Delete it once `python -X importtime -c "import scipy.signal"` lists no `scipy.stats`.
+    """
+    without = types.ModuleType("scipy.stats")
+    vars(without)["scoreatpercentile"] = None
+    with _replaced(**{"scipy.stats": without}):
+        import scipy.signal  # noqa: PLC0415
+
+        return scipy.signal
+
+
+def import_pyloudnorm() -> Any:
+    """Imports pyloudnorm, which takes a filter of `scipy.signal`, as `import_scipy_signal` does."""
+    import_scipy_signal()
+    import pyloudnorm  # noqa: PLC0415
+
+    return pyloudnorm
+
+
 def stop_timed_sends() -> None:
     """Makes the workers of Beam's local runner send data only when they finish a bundle.
 
