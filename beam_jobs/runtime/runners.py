@@ -1,5 +1,6 @@
 """Runners: choosing one for a pipeline, and running the pipeline to its end."""
 
+import contextlib
 import datetime
 import os
 import shlex
@@ -17,6 +18,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.runtime.forked_workers import can_fork, fork_workers
 from beam_jobs.runtime.workarounds import hide_tracebacks_of_user_errors, stop_timed_sends
+from beam_jobs.storage import files
 from schemas.errors import UserError
 
 _LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
@@ -87,4 +89,7 @@ def choose_runner(options: PipelineOptions) -> PipelineRunner | str:
             return FnApiRunner(fork_workers(direct.direct_num_workers or os.cpu_count() or 1))
         command = f"exec {shlex.quote(sys.executable)} -m beam_jobs.runtime.local_worker"
         return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+    # Such a runner may itself keep things in `gs://`, such as the packages of its workers.
+    with contextlib.suppress(UserError):
+        files.import_cloud_storage()
     return str(options.get_all_options()["runner"])

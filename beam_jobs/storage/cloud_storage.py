@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.gcp import gcsfilesystem  # noqa: F401
 from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.api_core import exceptions

@@ -6,6 +6,7 @@ temporary name.
 
 import contextlib
 import errno
+import functools
 import glob
 import gzip
 import os
@@ -14,6 +15,7 @@ import tempfile
 import types
 import urllib.parse
 import uuid
+import warnings
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
@@ -165,6 +167,8 @@ def is_same_file(path: str, other: str) -> bool:
 
 def join(folder: str, *parts: str) -> str:
     """Returns the path of a file in a folder."""
+    if is_cloud_storage(folder):
+        import_cloud_storage()
     return str(FileSystems.join(folder, *parts))
 
 
@@ -180,7 +184,7 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
         OSError: the folder can't be written; BeamIOError is one.
     """
     if is_cloud_storage(path):
-        with _cloud_storage().create_object(path) as created:
+        with import_cloud_storage().create_object(path) as created:
             yield created
         return
     temporary = _temporary_name(path)
@@ -211,7 +215,7 @@ def write_atomically_from_disk(path: str) -> Iterator[str]:
         with tempfile.NamedTemporaryFile() as local:
             yield local.name
             with open(local.name, "rb") as written:
-                _cloud_storage().upload(written, path)
+                import_cloud_storage().upload(written, path)
         return
     if is_remote(path):
         with tempfile.NamedTemporaryFile() as local:
@@ -258,7 +262,7 @@ def open_file(path: str, *, compressed: bool = False) -> Iterator[BinaryIO]:
         compressed: whether to decompress it as gzip.
     """
     if is_cloud_storage(path):
-        with _cloud_storage().open_object(path) as stored:
+        with import_cloud_storage().open_object(path) as stored:
             yield cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if compressed else stored
         return
     compression = CompressionTypes.GZIP if compressed else CompressionTypes.UNCOMPRESSED
@@ -307,7 +311,7 @@ def exists(path: str) -> bool:
         PermissionError: who runs this may not know.
     """
     if is_cloud_storage(path):
-        return bool(_cloud_storage().exists(path))
+        return bool(import_cloud_storage().exists(path))
     if is_remote(path):
         return bool(FileSystems.exists(path))
     try:
@@ -333,7 +337,7 @@ def version(path: str) -> tuple[int, float, str]:
         status = os.stat(path)
         return status.st_size, status.st_mtime, ""
     if is_cloud_storage(path):
-        return cast(tuple[int, float, str], _cloud_storage().version(path))
+        return cast(tuple[int, float, str], import_cloud_storage().version(path))
     metadata = FileSystems.get_filesystem(path).metadata(path)
     checksum_text = str(FileSystems.checksum(path) or "")
     return metadata.size_in_bytes, metadata.last_updated_in_seconds, checksum_text
@@ -345,7 +349,7 @@ def find_paths(folder: str, pattern: str) -> Iterator[str]:
     if is_cloud_storage(folder):
         literal = re.split(r"[*?[]", pattern, maxsplit=1)[0]
         matches = re.compile(FileSystem.translate_pattern(whole_pattern)).match
-        yield from filter(matches, _cloud_storage().list_objects(join(folder, literal)))
+        yield from filter(matches, import_cloud_storage().list_objects(join(folder, literal)))
     else:
         (match,) = FileSystems.match([whole_pattern])
         yield from (metadata.path for metadata in match.metadata_list)
@@ -359,7 +363,7 @@ def list_paths(folder: str, pattern: str) -> list[str]:
 def remove(folder: str, pattern: str) -> None:
     """Removes the files in a folder whose path in it matches a glob pattern."""
     if is_cloud_storage(folder):
-        _cloud_storage().delete(find_paths(folder, pattern))
+        import_cloud_storage().delete(find_paths(folder, pattern))
         return
     # Beam reads these paths as patterns, too, and fails if one matches nothing.
     if paths := list_paths(folder, pattern):
@@ -368,6 +372,26 @@ def remove(folder: str, pattern: str) -> None:
     if subfolder != join(folder, "") and not is_remote(folder):
         with contextlib.suppress(OSError):
             os.rmdir(subfolder)
+
+
+@functools.cache
+def import_cloud_storage() -> types.ModuleType:
+    """Imports the functions for `gs://`; Beam, too, knows it only from then on.
+
+    Raises:
+        UserError: Google's client library is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Of versions of Python and of gRPC that will be too old one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            from beam_jobs.storage import cloud_storage  # noqa: PLC0415
+    except ImportError:
+        raise UserError(
+            "gs:// takes Google's client library, which is not installed: pip install"
+            " 'spleeter-beam[gcp]'"
+        ) from None
+    return cloud_storage
 
 
 def is_remote(path: str) -> bool:
@@ -387,14 +411,3 @@ def _temporary_name(path: str) -> str:
 def _copy_blocks(read: BinaryIO, written: BinaryIO) -> None:
     while block := read.read(_BLOCK_BYTES):
         written.write(block)
-
-
-def _cloud_storage() -> types.ModuleType:
-    try:
-        from beam_jobs.storage import cloud_storage  # noqa: PLC0415
-    except ImportError:
-        raise UserError(
-            "gs:// takes Google's client library, which is not installed: pip install"
-            " 'spleeter-beam[gcp]'"
-        ) from None
-    return cloud_storage
