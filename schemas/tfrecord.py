@@ -64,13 +64,14 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
     Raises:
         ValueError: a list is empty, so that its type is unknown.
     """
-    # Messages are nested four deep and audio is large: join the parts once, not at each level.
+    # Audio is large: it is copied once, into the whole, and only counted before.
     parts: list[bytes | memoryview] = []
     for name in sorted(features):
-        key = name.encode()
-        feature = _feature_parts(name, features[name])
-        parts += _delimited(1, [*_delimited(1, [key]), *_delimited(2, feature)])
-    return b"".join(_delimited(1, parts))
+        fields, values = _encode_values(name, features[name])
+        key = _delimited(1, name.encode())
+        head = key + _heads((*fields, 2), len(values))
+        parts += [_heads((1,), len(head) + len(values)), head, values]
+    return b"".join([_heads((1,), sum(map(len, parts))), *parts])
 
 
 def decode_example(payload: bytes) -> dict[str, list[bytes] | list[int] | list[float]]:
@@ -90,18 +91,19 @@ def decode_example(payload: bytes) -> dict[str, list[bytes] | list[int] | list[f
     return features
 
 
-def _feature_parts(name: str, values: Feature) -> list[bytes | memoryview]:
+def _encode_values(name: str, values: Feature) -> tuple[tuple[int, ...], bytes | memoryview]:
+    """Returns the numbers of the fields that values are in, the innermost first, and the values."""
     if isinstance(values, bytes | memoryview):
-        return _delimited(_BYTES_LIST, _delimited(1, [values]))
+        return (1, _BYTES_LIST), values
     if not values:
         raise ValueError(f"feature {name!r} is empty")
     if isinstance(values[0], bytes):
-        items = [part for value in values for part in _delimited(1, [value])]  # type: ignore[list-item]
-        return _delimited(_BYTES_LIST, items)
+        items = [_delimited(1, value) for value in values]  # type: ignore[arg-type]
+        return (_BYTES_LIST,), b"".join(items)
     if isinstance(values[0], int):
         integers = [_varint(int(value) & 0xFFFFFFFFFFFFFFFF) for value in values]
-        return _delimited(_INT64_LIST, _delimited(1, integers))
-    return _delimited(_FLOAT_LIST, _delimited(1, [struct.pack(f"<{len(values)}f", *values)]))
+        return (1, _INT64_LIST), b"".join(integers)
+    return (1, _FLOAT_LIST), struct.pack(f"<{len(values)}f", *values)
 
 
 def _decode_feature(feature: memoryview) -> list[bytes] | list[int] | list[float]:
@@ -143,9 +145,17 @@ def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _delimited(field: int, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
-    length = sum(len(part) for part in parts)
-    return [bytes((field << 3 | _LENGTH_DELIMITED,)) + _varint(length), *parts]
+def _delimited(field: int, content: bytes) -> bytes:
+    return _heads((field,), len(content)) + content
+
+
+def _heads(fields: Sequence[int], num_bytes: int) -> bytes:
+    """Returns what precedes a content inside nested fields, of which the innermost is first."""
+    heads = b""
+    for field in fields:
+        tag = bytes((field << 3 | _LENGTH_DELIMITED,))
+        heads = tag + _varint(num_bytes + len(heads)) + heads
+    return heads
 
 
 def _varint(value: int) -> bytes:

@@ -109,7 +109,7 @@ _NUM_WORST = 10
 _LOUDNESS_EVERY = 32
 
 _FRAME_S = 0.02
-_SILENCE_PCM = 33  # -60 dBFS
+_SILENCE_PCM = 32  # Of less than -60 dBFS.
 
 
 @dataclasses.dataclass(slots=True)
@@ -424,6 +424,7 @@ def _silence_ratio(mixture: RenderedMixture) -> float:
     num_frames = len(mixture.mixture) // frame
     if not num_frames:
         return 0.0
-    frames = mixture.mixture[: num_frames * frame].reshape(num_frames, -1)
-    silent = (frames.max(axis=1) < _SILENCE_PCM) & (frames.min(axis=1) > -_SILENCE_PCM)
-    return float(silent.mean())
+    # What is not silent is far away, even if it wraps around.
+    above = (mixture.mixture[: num_frames * frame] + np.int16(_SILENCE_PCM)).view(np.uint16)
+    silent = above <= 2 * _SILENCE_PCM
+    return float(silent.reshape(num_frames, -1).all(axis=1).mean())
