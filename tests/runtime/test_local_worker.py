@@ -1,5 +1,6 @@
 """Local workers that are processes, in a job that somebody interrupts or the kernel kills."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -7,24 +8,32 @@ import time
 from pathlib import Path
 
 import pytest
-from small_datasets import build, command_line, leftovers, start, write_corpus, write_recipe
+from small_datasets import build, command_line, leftovers, start
 
 ASKED = ("--splits=train=1", "--num_mixtures=2000", "--num_shards=40")
+# So few that workers would be threads if they could not be forked.
+FEW = ("--splits=train=1", "--num_mixtures=900", "--num_shards=40", "--direct_num_workers=2")
 IN_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
-@pytest.fixture
-def job(tmp_path):
-    """A job that has rendered a shard, in a process group of its own, and its output folder."""
-    asked = (f"--recipe={write_recipe(tmp_path / 'recipe.json')}", *ASKED)
-    corpus, output = write_corpus(tmp_path / "corpus"), tmp_path / "mixtures"
-    process = start(*command_line(*asked, *IN_PROCESSES, corpus=corpus, output=output))
+@contextlib.contextmanager
+def rendering(*arguments, corpus, output):
+    """Starts a job and yields its process, in a group of its own, once it has rendered a shard."""
+    process = start(*command_line(*arguments, corpus=corpus, output=output))
     while not any(output.glob("*.tfrecord-*")):
         assert process.poll() is None
         time.sleep(0.01)
-    yield process, output, (asked, corpus)
+    yield process
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def job(corpus, recipe, tmp_path):
+    """A job that has rendered a shard, and its output folder."""
+    asked, output = (f"--recipe={recipe}", *ASKED), tmp_path / "mixtures"
+    with rendering(*asked, *IN_PROCESSES, corpus=corpus, output=output) as process:
+        yield process, output, (asked, corpus)
 
 
 def workers(pid):
@@ -45,9 +54,11 @@ def run_as(pid):
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_workers_are_forks_of_the_launcher_and_import_nothing_again(job):
-    process, _, _ = job
-    assert {run_as(worker) for worker in workers(process.pid)} == {run_as(process.pid)}
+def test_workers_of_a_small_job_are_forks_of_the_command_too(corpus, recipe, tmp_path):
+    asked = (f"--recipe={recipe}", *FEW)
+    with rendering(*asked, corpus=corpus, output=tmp_path / "mixtures") as process:
+        command = run_as(process.pid)
+        assert [run_as(worker) for worker in workers(process.pid)] == [command] * 2
 
 
 def test_a_program_with_other_threads_is_not_forked_and_gets_the_same_bytes(
