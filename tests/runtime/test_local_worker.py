@@ -88,16 +88,18 @@ def test_a_worker_that_was_killed_ends_the_job_which_says_so_and_goes_on(job):
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_workers_end_with_their_launcher_and_say_nothing(job, end):
-    process, _, _ = job
-    started = workers(process.pid)
-    assert len(started) == 2
-    if end == signal.SIGINT:
-        # A terminal sends it to all processes in it.
-        os.killpg(process.pid, end)
-    else:
-        process.send_signal(end)
-    _, said = process.communicate(timeout=60)
+def test_workers_end_with_their_launcher_and_say_nothing(corpus, recipe, tmp_path, end):
+    # So many that it can't be done before the signal comes.
+    asked = (f"--recipe={recipe}", "--splits=train=1", "--num_mixtures=50000", "--num_shards=1000")
+    with rendering(*asked, *IN_PROCESSES, corpus=corpus, output=tmp_path / "mixtures") as process:
+        started = workers(process.pid)
+        assert len(started) == 2
+        if end == signal.SIGINT:
+            # A terminal sends it to all processes in it.
+            os.killpg(process.pid, end)
+        else:
+            process.send_signal(end)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == -end
     assert "Traceback" not in said
     assert "rpc" not in said.lower()

@@ -296,9 +296,9 @@ def test_memory_does_not_grow_with_the_length(loaded, tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert record.duration_s == minutes * 60
-    assert peaks[1] < 1.25 * peaks[0]
-    # Four bytes for each sample of the longer recording.
-    assert peaks[1] < 30 * 60 * 8000 * 4
+    # How many windows wait for each other differs from run to run, by a megabyte; what is longer
+    # would take 38 megabytes, four bytes a sample.
+    assert peaks[1] - peaks[0] < 0.1 * 20 * 60 * 8000 * 4
 
 
 class PitchEmbedder:
