@@ -34,8 +34,8 @@ _MAX_ITERATIONS = 20
 # A change of order has to be worth so many seconds of perfect agreement, and fewer after a pause of
 # everybody: in 48 conversations of two minutes, separated by the default model, the best order
 # changed at 2 % of the moments that speech leads up to, and at 13 % of those after a pause.
-_CHANGE_COST_S = 0.1
-_CHANGE_COST_AFTER_PAUSE_S = 0.03
+_CHANGE_COST_S = 0.2
+_CHANGE_COST_AFTER_PAUSE_S = 0.06
 _PAUSE_S = 0.2
 
 # Two voices, rather than one: each second of speech agrees so much better with two centroids than
