@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO, cast
 
-from schemas.errors import UserError, describe_file_error
+from schemas.errors import UserError, describe_error
 
 DONE, FAILED, SOME_REJECTED = 0, 1, 3
 
@@ -61,8 +61,7 @@ def _run(
         _die_of_interrupt()
         return FAILED
     except (UserError, OSError) as error:
-        described = describe_file_error(error) if isinstance(error, OSError) else str(error)
-        message = _STEP.sub("", described)
+        message = _STEP.sub("", describe_error(error))
     except Exception as error:
         kind, message = _root_cause(error)
         if kind not in _user_error_names():

@@ -22,9 +22,9 @@ class UserError(ValueError):
     """
 
 
-def describe_file_error(error: OSError) -> str:
-    """Returns a line on what went wrong with a file; its path comes first, if it is known."""
-    if error.filename is None or error.strerror is None:
+def describe_error(error: BaseException) -> str:
+    """Returns the message of an error; of one with a file, its path, the problem and the remedy."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
         return str(error)
     problem = _FILE_PROBLEMS.get(error.errno or 0, error.strerror.lower())
     return f"{error.filename}: {problem}"

@@ -5,7 +5,7 @@ import os
 
 import tensorflow as tf
 
-from schemas.errors import describe_file_error
+from schemas.errors import describe_error
 
 FILE_ERRORS = (
     OSError,
@@ -25,8 +25,8 @@ FILE_ERRORS = (
 def describe(error: Exception) -> str:
     """Returns a line on what went wrong with a file; its path comes first, if it is known."""
     if isinstance(error, OSError):
-        return describe_file_error(error)
+        return describe_error(error)
     # TensorFlow's own are `PATH; Permission denied`.
     path, is_divided, reason = str(error).partition("\n")[0].rpartition("; ")
     code = next((code for code in errno.errorcode if os.strerror(code) == reason), 0)
-    return describe_file_error(OSError(code, reason, path)) if is_divided else reason
+    return describe_error(OSError(code, reason, path)) if is_divided else reason

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from beam_jobs.storage import files
-from schemas.errors import describe_file_error
+from schemas.errors import describe_error
 
 REJECTED: Final = "rejected"
 """The output of a transform that has the dead letters of what it rejects."""
@@ -34,8 +34,7 @@ class Rejected:
 
         The reason is the first line of the message, or without one the name of the exception.
         """
-        described = describe_file_error(error) if isinstance(error, OSError) else str(error)
-        lines = described.strip().splitlines()
+        lines = describe_error(error).strip().splitlines()
         return cls(
             path=path,
             reason=lines[0] if lines else type(error).__name__,
